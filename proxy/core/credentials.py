@@ -1,0 +1,127 @@
+"""CredentialSource: how a credential comes to be, and how it goes onto a request.
+
+Two closed unions. A new kind of source is one type here, one shape in `documents` and one module in
+`sources`; no other kind is touched.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import assert_never
+
+
+class Part(Enum):
+    """What one credential is made of. A scheme says which parts it needs."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a field, not a secret
+    USERNAME = "username"
+    PASSWORD = "password"  # noqa: S105 - likewise
+    ACCESS_KEY_ID = "accessKeyId"
+    SECRET_ACCESS_KEY = "secretAccessKey"  # noqa: S105 - likewise
+    SESSION_TOKEN = "sessionToken"  # noqa: S105 - likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """`Authorization: Bearer <token>`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """`Authorization: Basic <username:password>`. With a fixed user name, the token is the password."""
+
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of the service's own, with an optional prefix before the token."""
+
+    name: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """A query parameter that holds the token."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SigV4:
+    """AWS Signature Version 4 over the request."""
+
+
+AttachScheme = Bearer | Basic | Header | QueryParameter | SigV4
+
+
+def scheme_name(scheme: AttachScheme) -> str:
+    """The key that a document writes."""
+    match scheme:
+        case Bearer():
+            return "bearer"
+        case Basic():
+            return "basic"
+        case Header():
+            return "header"
+        case QueryParameter():
+            return "query"
+        case SigV4():
+            return "sigv4"
+        case _:
+            assert_never(scheme)
+
+
+def needed_parts(scheme: AttachScheme) -> frozenset[Part]:
+    match scheme:
+        case Basic(username=None):
+            return frozenset({Part.USERNAME, Part.PASSWORD})
+        case Bearer() | Basic() | Header() | QueryParameter():
+            return frozenset({Part.TOKEN})
+        case SigV4():
+            return frozenset({Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY})
+        case _:
+            assert_never(scheme)
+
+
+def optional_parts(scheme: AttachScheme) -> frozenset[Part]:
+    return frozenset({Part.SESSION_TOKEN} if isinstance(scheme, SigV4) else ())
+
+
+@dataclass(frozen=True, slots=True)
+class MountedSecret:
+    """A Kubernetes Secret, mounted in the sidecar only: which of its keys holds which part."""
+
+    secret_name: str
+    keys: tuple[tuple[Part, str], ...]
+
+    @property
+    def parts(self) -> frozenset[Part]:
+        return frozenset(part for part, _ in self.keys)
+
+
+SourceKind = MountedSecret  # a union once there is a second kind
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CredentialRef:
+    """The name of a CredentialSource; a policy can only name one in its own namespace."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSource:
+    namespace: str
+    name: str
+    kind: SourceKind
+    # None: the service that the grant names says how.
+    attach: AttachScheme | None = None
+
+    @property
+    def ref(self) -> CredentialRef:
+        return CredentialRef(self.namespace, self.name)

@@ -1,0 +1,95 @@
+"""Host names and the three kinds of pattern for them.
+
+A name that a request was sent to (`Hostname`) and a pattern that a document holds are different types, so
+that two patterns, or two unchecked strings, can never be compared by accident. There is one normal form:
+lower case, A-labels (`xn--…`), no dot at the end.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final, NewType
+
+Hostname = NewType("Hostname", str)
+
+MAX_HOSTNAME_LENGTH: Final = 253  # RFC 1035 §2.3.4, less the length bytes
+
+# Letters, digits, hyphens inside (RFC 1123 §2.1). The underscore is no host name character, but old S3
+# buckets and some in-cluster names carry it, and to refuse it would leave them ungoverned.
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*").fullmatch
+# The last label of a name has a letter in it; what has none is an IPv4 address in one of its spellings
+# (RFC 3696 §2; `0x7f.1` and `127.1` are addresses to inet_aton).
+_ADDRESS = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)").fullmatch
+
+
+def parse_hostname(text: str) -> Hostname | None:
+    """The name in normal form, or None where it is none (an address, a wildcard, odd bytes)."""
+    name = text.lower()
+    if len(name) > MAX_HOSTNAME_LENGTH or not text.isascii():
+        return None
+    if not _HOSTNAME(name) or _ADDRESS(name):
+        return None
+    return Hostname(name)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPattern:
+    """An exact name, or `*.` and a name: exactly one label more."""
+
+    text: str
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.text.startswith("*.")
+
+    @property
+    def suffix(self) -> str:
+        """What follows the star; the whole name where there is none."""
+        return self.text.removeprefix("*.")
+
+    def matches(self, host: Hostname) -> bool:
+        if not self.is_wildcard:
+            return host == self.text
+        label, dot, parent = host.partition(".")
+        return bool(label and dot) and parent == self.suffix
+
+    def common(self, other: "HostPattern") -> Hostname | None:
+        """A name that both patterns match, or None where there is none."""
+        for one, two in ((self, other), (other, self)):
+            if not one.is_wildcard:
+                name = Hostname(one.text)
+                return name if two.matches(name) else None
+        return Hostname(f"any.{self.suffix}") if self.suffix == other.suffix else None
+
+
+# `{name}` or `{name+}`, in the templates of hosts and of paths.
+CAPTURE: Final = re.compile(r"\{([a-z_]+)(\+?)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class HostTemplate:
+    """A name with captures: `{bucket+}.s3.{region}.amazonaws.com`. `{x}` is one label, `{x+}` one or more."""
+
+    text: str
+
+    @property
+    def captures(self) -> frozenset[str]:
+        return frozenset(capture[1] for capture in CAPTURE.finditer(self.text))
+
+    @property
+    def tail(self) -> str:
+        """The labels after the last capture: what the owner of the name must own."""
+        return CAPTURE.split(self.text)[-1].lstrip(".-")
+
+    def compiled(self) -> re.Pattern[str]:
+        literal, *rest = CAPTURE.split(self.text)
+        expression = re.escape(literal)
+        for name, plus, text in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+            labels = rf"{_LABEL}(?:\.{_LABEL})*" if plus else _LABEL
+            expression += f"(?P<{name}>{labels})" + re.escape(text)
+        return re.compile(expression)
+
+    def filled(self, values: dict[str, str]) -> Hostname:
+        """The name with each capture replaced; a capture without a value becomes its own name."""
+        name = CAPTURE.sub(lambda capture: values.get(capture[1], capture[1]), self.text)
+        return Hostname(name)

@@ -1,0 +1,89 @@
+"""AccessPolicy: who may do what where, and with which credential."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from proxy.core.globs import Glob
+from proxy.core.hosts import HostPattern
+from proxy.core.labels import LabelSelector
+from proxy.core.paths import PathPattern
+from proxy.core.validity import Validity
+
+EVERY_SERVICE_ACCOUNT = "*"
+DEFAULT_PORTS = (443,)
+
+
+class Mode(Enum):
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class Gpu(Enum):
+    REQUIRED = "required"
+    FORBIDDEN = "forbidden"
+    ANY = "any"
+
+
+class Access(Enum):
+    """Classes of a service's operations. What is in none of them is granted by name only."""
+
+    READ = "read"
+    WRITE = "write"
+    LIST = "list"
+    DELETE = "delete"
+
+
+class OnForeignCredential(Enum):
+    """What becomes of a request that carries a credential which is not our placeholder. It never passes."""
+
+    REPLACE = "replace"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRules:
+    """Every container image of the pod must match a repository pattern and a digest, where given."""
+
+    repositories: tuple[PathPattern, ...] = ()
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSelector:
+    """Service accounts and labels select the pod; GPU and images are conditions on the selected pod."""
+
+    service_accounts: tuple[str, ...] = ()
+    pod_selector: LabelSelector | None = None
+    gpu: Gpu = Gpu.ANY
+    images: ImageRules | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Exactly one of `service` and `hosts` is set. An empty tuple means: not narrowed by this."""
+
+    credential: str
+    service: str | None = None
+    hosts: tuple[HostPattern, ...] = ()
+    ports: tuple[int, ...] = DEFAULT_PORTS
+    methods: tuple[str, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
+    # Required parameters: with one of the values, or, where there are none, with any.
+    query: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    pins: tuple[tuple[str, tuple[Glob, ...]], ...] = ()
+    prefixes: tuple[str, ...] = ()
+    access: tuple[Access, ...] = ()
+    actions: tuple[str, ...] = ()
+    expected_bucket_owner: str | None = None
+    allow_minting: tuple[str, ...] = ()
+    on_foreign_credential: OnForeignCredential = OnForeignCredential.REPLACE
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    namespace: str
+    name: str
+    workloads: WorkloadSelector
+    grants: tuple[Grant, ...]
+    mode: Mode = Mode.ENFORCE
+    validity: Validity = field(default_factory=Validity)

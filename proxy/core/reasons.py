@@ -1,0 +1,226 @@
+"""The closed list of reason codes. One code is the same string in the response header, the log, the
+metric, the audit record and `docs/reasons.md`, which is generated from this table. A code is never
+renamed and never reused."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Actor(Enum):
+    """Who can make the reason go away."""
+
+    NOBODY = "nobody: this is how it should be"
+    ML_ENGINEER = "ML engineer"
+    PLATFORM = "platform team"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonPage:
+    """What the documentation says of one code."""
+
+    meaning: str
+    actor: Actor
+    change: str
+
+
+class Reason(Enum):
+    """Why a verdict is what it is."""
+
+    # Attach
+    GRANTED = "granted"
+
+    # PassThrough
+    UNGOVERNED_HOST = "ungoverned_host"
+    BLOB_HOST = "blob_host"
+    WOULD_ATTACH = "would_attach"
+    WOULD_REFUSE = "would_refuse"
+
+    # Refuse: the request can be read in two ways, or in none
+    MALFORMED_PATH = "malformed_path"
+    AMBIGUOUS_PATH = "ambiguous_path"
+    AMBIGUOUS_QUERY = "ambiguous_query"
+    QUERY_AUTH_PRESENT = "query_auth_present"
+
+    # Refuse: no grant covers it; the code names the first thing that the nearest grant lacks
+    NO_GRANT = "no_grant"
+    PORT_NOT_GRANTED = "port_not_granted"
+    METHOD_NOT_GRANTED = "method_not_granted"
+    PATH_NOT_GRANTED = "path_not_granted"
+    PIN_UNREADABLE = "pin_unreadable"
+    PIN_NOT_GRANTED = "pin_not_granted"
+    UNKNOWN_ACTION = "unknown_action"
+    ACTION_NOT_GRANTED = "action_not_granted"
+    QUERY_NOT_GRANTED = "query_not_granted"
+    MINTING_API = "minting_api"
+    GPU_REQUIRED = "gpu_required"
+    GPU_FORBIDDEN = "gpu_forbidden"
+    IMAGE_NOT_ALLOWED = "image_not_allowed"
+    UNKNOWN_CREDENTIAL = "unknown_credential"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    OUTSIDE_WINDOW = "outside_window"
+
+    # Refuse: a grant covers it, and still
+    AMBIGUOUS_GRANT = "ambiguous_grant"
+    FOREIGN_CREDENTIAL = "foreign_credential"
+
+
+REASONS: Final[dict[Reason, ReasonPage]] = {
+    Reason.GRANTED: ReasonPage(
+        "A grant covers the request; the credential it names is attached.",
+        Actor.NOBODY,
+        "Nothing.",
+    ),
+    Reason.UNGOVERNED_HOST: ReasonPage(
+        "No grant of this pod's policies names the host. The connection is relayed unopened, and no "
+        "credential is attached.",
+        Actor.NOBODY,
+        "If the host should get a credential, add a grant that names it.",
+    ),
+    Reason.BLOB_HOST: ReasonPage(
+        "The service catalogue knows the host as one that serves blobs by signed URLs. Such a host never "
+        "gets a credential, even where a wildcard grant covers it.",
+        Actor.NOBODY,
+        "Nothing: a signed URL needs no further credential.",
+    ),
+    Reason.WOULD_ATTACH: ReasonPage(
+        "An observing policy grants the request, and the application sent a credential of its own, which "
+        "was left in place. In `mode: enforce` podkey would attach its credential instead.",
+        Actor.PLATFORM,
+        "Take the static credential out of the pod; then set `mode: enforce`.",
+    ),
+    Reason.WOULD_REFUSE: ReasonPage(
+        "An observing policy let a request pass that `mode: enforce` would refuse. The verdict carries the "
+        "refusal it would have been.",
+        Actor.PLATFORM,
+        "Add the missing grant, or accept that the call will be refused; then set `mode: enforce`.",
+    ),
+    Reason.MALFORMED_PATH: ReasonPage(
+        "The request path is no valid path: it does not start with a slash, holds characters that RFC 3986 "
+        "does not allow, a broken percent-escape or an encoded control character, or is too long.",
+        Actor.ML_ENGINEER,
+        "Percent-encode the path in the client; every common HTTP library does so by itself.",
+    ),
+    Reason.AMBIGUOUS_PATH: ReasonPage(
+        "Two correct servers could read the path differently (an encoded slash, a backslash, dot segments "
+        "beside empty segments or on a service whose keys may contain dots, a path parameter on a dot "
+        "segment), so what we match could differ from what is served.",
+        Actor.ML_ENGINEER,
+        "Send the path in its plain form, without dot segments and encoded slashes.",
+    ),
+    Reason.AMBIGUOUS_QUERY: ReasonPage(
+        "A query parameter that the grant depends on is given more than once, or the query holds a "
+        "semicolon, which some servers read as a separator.",
+        Actor.ML_ENGINEER,
+        "Send each parameter once and separate parameters with `&`.",
+    ),
+    Reason.QUERY_AUTH_PRESENT: ReasonPage(
+        "The query already carries a signature (a presigned URL). podkey never adds a credential to a "
+        "request that has one, and a URL that somebody else signed could lead data out of the granted "
+        "account.",
+        Actor.ML_ENGINEER,
+        "Call the service with its plain URL; podkey signs the request.",
+    ),
+    Reason.NO_GRANT: ReasonPage(
+        "A policy of this pod governs the host, but none of its grants comes near the request.",
+        Actor.PLATFORM,
+        "Add a grant for what was asked; `podkey explain` shows what each grant lacks.",
+    ),
+    Reason.PORT_NOT_GRANTED: ReasonPage(
+        "The host is granted, but not on this port (443 unless the grant says otherwise).",
+        Actor.PLATFORM,
+        "Add the port to the grant's `ports`, or use the default port in the client.",
+    ),
+    Reason.METHOD_NOT_GRANTED: ReasonPage(
+        "The nearest grant does not name this HTTP method.",
+        Actor.PLATFORM,
+        "Add the method to the grant's `methods` if the workload may use it.",
+    ),
+    Reason.PATH_NOT_GRANTED: ReasonPage(
+        "No pattern in the nearest grant's `paths` matches the normalised path.",
+        Actor.PLATFORM,
+        "Add a pattern: `*` stands for one segment, `**` for any number of segments.",
+    ),
+    Reason.PIN_UNREADABLE: ReasonPage(
+        "The nearest grant pins something (a bucket, an organisation, a project) that this request does "
+        "not show, so it cannot be checked.",
+        Actor.PLATFORM,
+        "Write a second grant without that pin for the paths that do not carry it, if they are safe.",
+    ),
+    Reason.PIN_NOT_GRANTED: ReasonPage(
+        "The request asks for a bucket, prefix, organisation, repository or project that the nearest grant "
+        "does not name.",
+        Actor.PLATFORM,
+        "Add it to the grant's pins if the workload may use it; an allowed host is not an allowed tenant.",
+    ),
+    Reason.UNKNOWN_ACTION: ReasonPage(
+        "The service's catalogue entry lists its operations, and the request is none of them, so podkey "
+        "cannot say what it would do.",
+        Actor.PLATFORM,
+        "Report the request form, or add the operation to a catalogue entry of your own.",
+    ),
+    Reason.ACTION_NOT_GRANTED: ReasonPage(
+        "The operation is known, but neither the grant's `access` classes nor its `actions` cover it.",
+        Actor.PLATFORM,
+        "Add the class (`read`, `write`, `list`, `delete`) or name the action in `actions`.",
+    ),
+    Reason.QUERY_NOT_GRANTED: ReasonPage(
+        "The nearest grant requires query parameters that the request lacks or gives another value.",
+        Actor.PLATFORM,
+        "Correct the grant's `query`, or the call.",
+    ),
+    Reason.MINTING_API: ReasonPage(
+        "The answer to this request would hand a credential to the application (a token or key endpoint). "
+        "Such APIs are refused unless the grant names them.",
+        Actor.PLATFORM,
+        "If the workload cannot do without, add the API's name to the grant's `allowMinting`.",
+    ),
+    Reason.GPU_REQUIRED: ReasonPage(
+        "The grant is for pods that ask for an accelerator; this pod does not.",
+        Actor.PLATFORM,
+        "Request the accelerator in the pod, or drop `gpu: required` from the policy.",
+    ),
+    Reason.GPU_FORBIDDEN: ReasonPage(
+        "The grant is for pods without an accelerator; this pod asks for one.",
+        Actor.PLATFORM,
+        "Write a policy for GPU pods, or drop `gpu: forbidden`.",
+    ),
+    Reason.IMAGE_NOT_ALLOWED: ReasonPage(
+        "A container of the pod runs an image that the policy does not allow, or the images are not known.",
+        Actor.PLATFORM,
+        "Use an allowed image, or add its repository or digest to `workloads.images`.",
+    ),
+    Reason.UNKNOWN_CREDENTIAL: ReasonPage(
+        "The grant names a CredentialSource that does not exist, or one that does not say how it is "
+        "attached to this host.",
+        Actor.PLATFORM,
+        "Add the CredentialSource, or correct its name; `podkey check` finds this beforehand.",
+    ),
+    Reason.NOT_YET_VALID: ReasonPage(
+        "The policy's `validity.notBefore` lies in the future.",
+        Actor.PLATFORM,
+        "Wait, or move `notBefore`.",
+    ),
+    Reason.EXPIRED: ReasonPage(
+        "The policy's `validity.notAfter` has passed.",
+        Actor.PLATFORM,
+        "Renew the policy with a later `notAfter`.",
+    ),
+    Reason.OUTSIDE_WINDOW: ReasonPage(
+        "The policy is valid in weekly windows, and now lies in none of them.",
+        Actor.PLATFORM,
+        "Wait for the next window, or widen `validity.windows`.",
+    ),
+    Reason.AMBIGUOUS_GRANT: ReasonPage(
+        "Several grants cover the request and would attach different credentials; podkey does not guess.",
+        Actor.PLATFORM,
+        "Narrow the grants until one of them covers it; `podkey check` finds such pairs beforehand.",
+    ),
+    Reason.FOREIGN_CREDENTIAL: ReasonPage(
+        "The application sent a credential of its own that is not this pod's placeholder, and the grant "
+        "says `onForeignCredential: refuse`.",
+        Actor.ML_ENGINEER,
+        "Take the static credential out of the pod's environment and files.",
+    ),
+}

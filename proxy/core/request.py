@@ -1,0 +1,51 @@
+"""What a decision may know of one request. Everything in it was checked before: see the parsers it holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from proxy.core.hosts import Hostname
+from proxy.core.paths import RequestPath
+from proxy.core.queries import EMPTY_QUERY, Query
+
+NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class ClientCredential(Enum):
+    """What the application put where the service reads its credential."""
+
+    ABSENT = "absent"
+    PLACEHOLDER = "placeholder"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """`host` is the verified name. `headers` have lower-case names and hold at least those that
+    `PolicyIndex.wanted_headers` lists."""
+
+    host: Hostname
+    method: str
+    path: RequestPath
+    query: Query = EMPTY_QUERY
+    port: int = 443
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+    client_credential: ClientCredential = ClientCredential.ABSENT
+
+    @classmethod
+    def of(
+        cls,
+        host: Hostname,
+        method: str,
+        target: str,
+        *,
+        port: int = 443,
+        headers: Mapping[str, str] = NO_HEADERS,
+        client_credential: ClientCredential = ClientCredential.ABSENT,
+    ) -> "RequestFacts":
+        """From an origin-form request target (RFC 9112 §3.2.1): a path and, after `?`, a query."""
+        raw_path, _, raw_query = target.partition("?")
+        query = Query.parse(raw_query) if raw_query else EMPTY_QUERY
+        path = RequestPath.parse(raw_path)
+        return cls(host, method, path, query, port, headers, client_credential)

@@ -1,0 +1,57 @@
+"""The outcome of a decision: a closed union, matched to its end wherever it is used."""
+
+from dataclasses import dataclass
+
+from proxy.core.credentials import AttachScheme, CredentialRef
+from proxy.core.policy import OnForeignCredential
+from proxy.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RuleRef:
+    """A grant by its place: policy and position, from which documents sort and people find it."""
+
+    namespace: str
+    policy: str
+    grant: int
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.policy} grants[{self.grant}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Put this credential on the request, in place of whatever the application sent in its slot."""
+
+    rule: RuleRef
+    credential: CredentialRef
+    scheme: AttachScheme
+    on_foreign_credential: OnForeignCredential = OnForeignCredential.REPLACE
+    expected_bucket_owner: str | None = None
+    reason: Reason = Reason.GRANTED
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer the request ourselves. `rule` is the grant that came nearest, where one came near."""
+
+    reason: Reason
+    rule: RuleRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassThrough:
+    """Forward the request as it is, with no credential of ours.
+
+    `would` is what an enforcing policy would have done, when an observing one let the request pass.
+    """
+
+    reason: Reason
+    would: Attach | Refuse | None = None
+
+    @property
+    def would_refuse(self) -> Reason | None:
+        return self.would.reason if isinstance(self.would, Refuse) else None
+
+
+Verdict = Attach | PassThrough | Refuse

@@ -1,0 +1,188 @@
+"""The CredentialSource document. A new kind is one record here and one name in `_KINDS`."""
+
+from typing import Any, NamedTuple
+
+from proxy.core.contract import CREDENTIAL_SOURCE
+from proxy.core.credentials import (
+    AttachScheme,
+    Basic,
+    Bearer,
+    CredentialSource,
+    Header,
+    MountedSecret,
+    Part,
+    QueryParameter,
+    SigV4,
+    SourceKind,
+    needed_parts,
+    optional_parts,
+    scheme_name,
+)
+from proxy.documents import values
+from proxy.documents.metadata import Metadata, document
+from proxy.documents.problems import Fault, ProblemCode
+from proxy.documents.shapes import Field, Record
+
+
+def _keys(**keys: str) -> tuple[tuple[Part, str], ...]:
+    parts = {part.name.lower(): part for part in Part}
+    return tuple((parts[name], key) for name, key in sorted(keys.items()))
+
+
+KEYS = Record(
+    "the keys of a secret",
+    tuple(
+        Field(part.value, values.SECRET_KEY, f"The key that holds the {label}.", part.name.lower())
+        for part, label in (
+            (Part.TOKEN, "token"),
+            (Part.USERNAME, "user name"),
+            (Part.PASSWORD, "password"),
+            (Part.ACCESS_KEY_ID, "AWS access key id"),
+            (Part.SECRET_ACCESS_KEY, "AWS secret access key"),
+            (Part.SESSION_TOKEN, "AWS session token, if there is one"),
+        )
+    ),
+    _keys,
+)
+
+
+def _mounted_secret(
+    secret_name: str, key: str | None = None, keys: tuple[tuple[Part, str], ...] = ()
+) -> MountedSecret:
+    if key is not None:
+        return MountedSecret(secret_name, ((Part.TOKEN, key),))
+    if not keys:
+        raise Fault("no key is named", "add a key, such as `token: api-key`", at="keys")
+    return MountedSecret(secret_name, keys)
+
+
+MOUNTED_SECRET = Record(
+    "a mounted secret",
+    (
+        Field(
+            "secretName",
+            values.NAME,
+            "The Kubernetes Secret. It is mounted in the sidecar, never in the application.",
+            required=True,
+        ),
+        Field("key", values.SECRET_KEY, "The key that holds the token; short for `keys: {token: …}`."),
+        Field("keys", KEYS, "Which key holds which part, for credentials of several parts."),
+    ),
+    _mounted_secret,
+    exactly_one=(("key", "keys"),),
+)
+
+ATTACH_SCHEMES = (
+    Field(
+        "bearer",
+        Record("bearer", (), Bearer),
+        "`Authorization: Bearer <token>`. Write `bearer: {}`.",
+    ),
+    Field(
+        "basic",
+        Record(
+            "basic",
+            (
+                Field(
+                    "username",
+                    values.QUERY_VALUE,
+                    "A fixed user name; the token is then the password.",
+                ),
+            ),
+            Basic,
+        ),
+        "`Authorization: Basic <user name:password>`.",
+    ),
+    Field(
+        "header",
+        Record(
+            "header",
+            (
+                Field("name", values.HEADER_NAME, "The header.", required=True),
+                Field("prefix", values.HEADER_PREFIX, "What stands before the token."),
+            ),
+            Header,
+        ),
+        "A header of the service's own.",
+    ),
+    Field(
+        "query",
+        Record(
+            "query",
+            (Field("name", values.QUERY_NAME, "The parameter.", required=True),),
+            QueryParameter,
+        ),
+        "A query parameter.",
+    ),
+    Field("sigv4", Record("sigv4", (), SigV4), "AWS Signature Version 4. Write `sigv4: {}`."),
+)
+
+
+def _only(**chosen: Any) -> Any:  # noqa: ANN401 - a union by key: whichever record was there
+    (value,) = chosen.values()
+    return value
+
+
+ATTACH = Record(
+    "an attach scheme",
+    ATTACH_SCHEMES,
+    _only,
+    exactly_one=(tuple(field.name for field in ATTACH_SCHEMES),),
+)
+
+_KINDS = (
+    Field(
+        "mountedSecret",
+        MOUNTED_SECRET,
+        "A secret that the kubelet mounts in the sidecar. It lives as long as you leave it: prefer a kind "
+        "that is exchanged for the pod's identity where the service offers one.",
+    ),
+)
+
+
+class SourceSpec(NamedTuple):
+    kind: SourceKind
+    attach: AttachScheme | None
+
+
+def _spec(attach: AttachScheme | None = None, **kinds: SourceKind) -> SourceSpec:
+    (kind,) = kinds.values()
+    if attach is not None:
+        require_parts(kind, attach)
+    return SourceSpec(kind, attach)
+
+
+def require_parts(kind: SourceKind, attach: AttachScheme) -> None:
+    """A scheme can only be served by a credential that has its parts, and no others."""
+    needed, offered = needed_parts(attach), kind.parts - optional_parts(attach)
+    if needed == offered:
+        return
+    want = ", ".join(sorted(part.value for part in needed))
+    have = ", ".join(sorted(part.value for part in offered))
+    message = f"`{scheme_name(attach)}` needs {want}, and the secret's keys give {have}"
+    raise Fault(message, f"name exactly these in `keys`: {want}", ProblemCode.ATTACH_MISMATCH)
+
+
+SOURCE_SPEC = Record(
+    "a credential source",
+    (
+        *_KINDS,
+        Field(
+            "attach",
+            ATTACH,
+            "How the credential goes onto the request. Where it is left out, the service that the grant "
+            "names says how; a grant that names hosts needs it.",
+        ),
+    ),
+    _spec,
+    exactly_one=(tuple(field.name for field in _KINDS),),
+)
+
+
+def _source(metadata: Metadata, spec: SourceSpec) -> CredentialSource:
+    return CredentialSource(metadata.namespace, metadata.name, spec.kind, spec.attach)
+
+
+SOURCE_DOCUMENT = document(
+    CREDENTIAL_SOURCE, SOURCE_SPEC, "How a credential comes to be, and how it is attached.", _source
+)

@@ -1,0 +1,110 @@
+"""Host patterns as people write them. The doorman of `idna` and of the public suffix list."""
+
+import ipaddress
+from functools import cache
+
+import idna
+from publicsuffixlist import PublicSuffixList
+
+from proxy.core.hosts import HostPattern, parse_hostname
+from proxy.documents.problems import Fault, ProblemCode
+
+
+@cache
+def _listed_suffixes() -> PublicSuffixList:
+    # 45 ms and 3 MB, so it is read when the first host is.
+    return PublicSuffixList(accept_unknown=False)
+
+
+def is_public_suffix(name: str) -> bool:
+    """Whether strangers can register names directly below this one (`com`, `co.uk`, `github.io`)."""
+    return bool(_listed_suffixes().is_public(name))
+
+
+def is_unlisted_single_label(name: str) -> bool:
+    """A top level that the list does not know, such as `internal`: the list says to take it as public."""
+    return "." not in name
+
+
+def display_name(host: str) -> str:
+    """The name for people: IDNA names in both forms."""
+    if "xn--" not in host:
+        return host
+    star, name = ("*.", host[2:]) if host.startswith("*.") else ("", host)
+    try:
+        shown = idna.decode(name)
+    except idna.IDNAError:
+        return host
+    return f"{star}{shown} ({host})"
+
+
+def _reject_what_is_no_name(text: str) -> None:
+    if "://" in text:
+        rest = text.split("://", 1)[1]
+        name = rest.split("/")[0]
+        raise Fault(
+            f"`{text}` is a URL, not a host",
+            f"write only the host: `{name}`",
+            ProblemCode.HOST_IS_URL,
+        )
+    if "/" in text:
+        name = text.split("/", maxsplit=1)[0]
+        fix = f"write the host `{name}` here and the path in `paths`"
+        raise Fault(f"`{text}` holds a path", fix, ProblemCode.HOST_IS_URL)
+    bare = text.strip("[]")
+    try:
+        ipaddress.ip_address(bare.split("%")[0])
+    except ValueError:
+        pass
+    else:
+        fix = "name the host: a credential is attached only to a name that the upstream's certificate proves"
+        raise Fault(f"`{text}` is an IP address", fix, ProblemCode.HOST_IS_ADDRESS)
+    if ":" in text:
+        name, _, port = text.rpartition(":")
+        fix = f"write `{name}` here and the port in `ports: [{port or '443'}]`"
+        raise Fault(f"`{text}` contains a port", fix, ProblemCode.HOST_HAS_PORT)
+
+
+def _to_ascii(name: str, text: str) -> str:
+    if name.isascii():
+        return name.lower()
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except idna.IDNAError as error:
+        fix = "check the spelling, or write the name in its `xn--` form"
+        raise Fault(
+            f"`{text}` is not a valid international name: {error}", fix, ProblemCode.HOST_MALFORMED
+        ) from None
+
+
+def parse_host_pattern(text: str) -> HostPattern:
+    """An exact host or one leading `*.`, in normal form; raises `Fault` with the fix."""
+    _reject_what_is_no_name(text)
+    if text in {"*", "*.", "**"}:
+        fix = "name the hosts; a credential must not go to every host"
+        raise Fault(f"a bare `{text}` would match every host", fix, ProblemCode.HOST_WILDCARD)
+    wildcard = text.startswith("*.")
+    name = _to_ascii(text.removeprefix("*."), text)
+    if "*" in name:
+        fix = "use one `*` as the whole first label (`*.example.com`), or list the hosts"
+        message = f"`{text}`: a wildcard can only be the whole first label"
+        raise Fault(message, fix, ProblemCode.HOST_WILDCARD)
+    if name.endswith("."):
+        raise Fault(
+            f"`{text}` ends in a dot",
+            f"write `{text.rstrip('.')}`: names are always complete here",
+            ProblemCode.HOST_MALFORMED,
+        )
+    host = parse_hostname(name)
+    if host is None:
+        if parse_hostname(name + ".a") is not None:  # only the last label is odd: an address in disguise
+            fix = "name the host; addresses, in any spelling, cannot be granted"
+            raise Fault(f"`{text}` is an IP address", fix, ProblemCode.HOST_IS_ADDRESS)
+        fix = "use letters, digits and hyphens in labels of at most 63 characters, joined by single dots"
+        raise Fault(f"`{text}` is not a host name", fix, ProblemCode.HOST_MALFORMED)
+    if is_public_suffix(host) or (wildcard and is_unlisted_single_label(host)):
+        subject = f"every name below `{host}`" if wildcard else f"`{host}`"
+        message = f"{subject} is open to strangers: `{host}` is a public suffix"
+        fix = f"name the hosts you mean, such as `api.your-company.{host}`, or use `service:`"
+        raise Fault(message, fix, ProblemCode.HOST_PUBLIC_SUFFIX)
+    return HostPattern(f"*.{host}" if wildcard else host)

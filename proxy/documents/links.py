@@ -1,0 +1,163 @@
+"""What a grant names in other documents and in the catalogue: does it exist, and does it fit?"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from proxy.core.credentials import CredentialRef, CredentialSource, scheme_name
+from proxy.core.hosts import Hostname
+from proxy.core.policy import AccessPolicy, Grant
+from proxy.core.services import Catalogue, Operation, Service, attach_scheme
+from proxy.documents.credential_documents import require_parts
+from proxy.documents.placed import Placed
+from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
+
+KEY_CAPTURE = "key"
+BUCKET_CAPTURE = "bucket"
+
+
+def _bounded(operation: Operation) -> bool:
+    return KEY_CAPTURE in operation.captures or operation.prefix_from is not None
+
+
+def check_links(
+    policies: Iterable[Placed[AccessPolicy]],
+    sources: Sequence[Placed[CredentialSource]],
+    catalogue: Catalogue,
+    *,
+    some_unread: bool,
+) -> list[Problem]:
+    """`some_unread`: a document with problems may be the source that seems to be missing."""
+    by_ref = {placed.value.ref: placed.value for placed in sources}
+    problems: list[Problem] = []
+    for policy in policies:
+        for index, grant in enumerate(policy.value.grants):
+            check = _GrantCheck(policy, index, grant, catalogue)
+            problems.extend(check.all())
+            ref = CredentialRef(policy.value.namespace, grant.credential)
+            if ref in by_ref:
+                problems.extend(check.attach(by_ref[ref]))
+            elif not some_unread:
+                problems.append(check.missing_source(by_ref))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class _GrantCheck:
+    policy: Placed[AccessPolicy]
+    index: int
+    grant: Grant
+    catalogue: Catalogue
+
+    def _problem(self, code: ProblemCode, message: str, fix: str, key: str = "") -> Problem:
+        return self.policy.grant_problem(self.index, code, message, fix, key)
+
+    def missing_source(self, known: Iterable[CredentialRef]) -> Problem:
+        namespace, name = self.policy.value.namespace, self.grant.credential
+        message = f"there is no CredentialSource `{name}` in namespace `{namespace}`"
+        elsewhere = sorted(ref.namespace for ref in known if ref.name == name)
+        if elsewhere:
+            fix = f"there is one in `{elsewhere[0]}`; a policy can only use those of its own namespace"
+        else:
+            names = [ref.name for ref in known if ref.namespace == namespace]
+            fix = did_you_mean(name, names) if names else f"add a CredentialSource named `{name}`"
+        return self._problem(ProblemCode.UNKNOWN_CREDENTIAL, message, fix, "credential")
+
+    def all(self) -> Iterator[Problem]:
+        if self.grant.service is None:
+            yield from self._blob_hosts()
+        elif self.grant.service not in self.catalogue:
+            message = f"there is no service `{self.grant.service}` in the catalogue"
+            fix = did_you_mean(self.grant.service, self.catalogue)
+            yield self._problem(ProblemCode.UNKNOWN_SERVICE, message, fix, "service")
+        else:
+            service = self.catalogue[self.grant.service]
+            yield from self._pins(service)
+            yield from self._operations(service)
+            yield from self._minting(service)
+
+    def _blob_hosts(self) -> Iterator[Problem]:
+        for index, host in enumerate(self.grant.hosts):
+            owner = None if host.is_wildcard else self.catalogue.blob_owner(Hostname(host.text))
+            if owner is not None:
+                message = f"`{host.text}` serves signed URLs for {owner.title} and never gets a credential"
+                fix = f"remove it; grant `service: {owner.name}` for the API"
+                yield self._problem(ProblemCode.HOST_BLOB, message, fix, f"hosts[{index}]")
+
+    def _pins(self, service: Service) -> Iterator[Problem]:
+        known = {pin.name for pin in service.pins}
+        named = {name for name, _ in self.grant.pins}
+        for name in sorted(named - known):
+            message = f"the service `{service.name}` has no pin `{name}`"
+            key = "buckets" if name == BUCKET_CAPTURE else f"pins.{name}"
+            yield self._problem(ProblemCode.UNKNOWN_PIN, message, did_you_mean(name, known), key)
+        for pin in service.pins:
+            if pin.required and pin.name not in named:
+                key = "buckets" if pin.name == BUCKET_CAPTURE else f"pins.{pin.name}"
+                message = f"`{key}` is missing: the host alone does not say whose data it is"
+                fix = f'name them; `{key}: ["*"]` grants all that the credential reaches'
+                yield self._problem(ProblemCode.MISSING_KEY, message, fix)
+        bucket_only = {
+            "prefixes": self.grant.prefixes,
+            "expectedBucketOwner": self.grant.expected_bucket_owner,
+        }
+        for key, value in bucket_only.items():
+            if value and BUCKET_CAPTURE not in known:
+                message = f"`{key}` means nothing to the service `{service.name}`"
+                yield self._problem(ProblemCode.UNKNOWN_PIN, message, "remove it", key)
+
+    def _operations(self, service: Service) -> Iterator[Problem]:
+        grant = self.grant
+        if not service.operations:
+            for key, value in (("access", grant.access), ("actions", grant.actions)):
+                if value:
+                    message = f"the catalogue lists no operations of `{service.name}`"
+                    fix = "narrow with `methods` and `paths`"
+                    yield self._problem(ProblemCode.UNKNOWN_ACTION, message, fix, key)
+            return
+        known = {operation.name for operation in service.operations}
+        for name in grant.actions:
+            if name not in known:
+                message = f"`{name}` is no operation of the service `{service.name}`"
+                yield self._problem(ProblemCode.UNKNOWN_ACTION, message, did_you_mean(name, known), "actions")
+                return
+        selected = service.operations_of(grant)
+        if not selected:
+            message = "neither `access` nor `actions` says what may be done"
+            fix = "add `access: [read]`, or what the workload needs of read, write, list, delete"
+            yield self._problem(ProblemCode.MISSING_KEY, message, fix)
+        elif grant.methods and not any(set(o.methods) & set(grant.methods) for o in selected):
+            message = "the grant never matches: no operation that it names uses these methods"
+            fix = "remove `methods`; `access` and `actions` already say what may be done"
+            yield self._problem(ProblemCode.NEVER_MATCHES, message, fix, "methods")
+        elif grant.prefixes and not any(_bounded(o) for o in selected):
+            message = "the grant never matches: no operation that it names shows a key"
+            fix = "remove `prefixes`, or put these operations into a grant of their own"
+            yield self._problem(ProblemCode.NEVER_MATCHES, message, fix, "prefixes")
+
+    def _minting(self, service: Service) -> Iterator[Problem]:
+        known = {api.name for api in service.minting}
+        for name in self.grant.allow_minting:
+            if name not in known:
+                message = f"`{name}` is no credential-minting API of `{service.name}`"
+                fix = did_you_mean(name, known)
+                yield self._problem(ProblemCode.UNKNOWN_MINTING_API, message, fix, "allowMinting")
+
+    def attach(self, source: CredentialSource) -> Iterator[Problem]:
+        service = self.catalogue.get(self.grant.service or "")
+        scheme = attach_scheme(source, service)
+        if scheme is None:
+            message = f"the CredentialSource `{source.name}` does not say how it is attached"
+            fix = "add `attach:` to it, such as `attach: {bearer: {}}`; only a `service` has a default"
+            yield self._problem(ProblemCode.ATTACH_MISMATCH, message, fix, "credential")
+            return
+        if service is not None and scheme not in service.attach:
+            takes = " or ".join(scheme_name(s) for s in service.attach)
+            message = f"{service.title} takes {takes}, and `{source.name}` attaches {scheme_name(scheme)}"
+            fix = f"remove `attach` from `{source.name}`; the catalogue knows how"
+            yield self._problem(ProblemCode.ATTACH_MISMATCH, message, fix, "credential")
+            return
+        try:
+            require_parts(source.kind, scheme)
+        except Fault as fault:
+            message = f"the CredentialSource `{source.name}`: {fault.message}"
+            yield self._problem(fault.code, message, fault.fix, "credential")

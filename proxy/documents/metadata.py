@@ -1,0 +1,73 @@
+"""What all documents share: `apiVersion`, `kind` and `metadata`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from proxy.core.contract import API_VERSION, DEFAULT_NAMESPACE
+from proxy.documents.problems import Fault, ProblemCode
+from proxy.documents.shapes import Field, Record, Shape, Text
+from proxy.documents.values import NAME, NAMESPACE
+
+# What people and the API server add to an object's metadata; none of it changes what a policy means.
+_SERVER_METADATA = frozenset(
+    {
+        "annotations",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "labels",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+
+
+class Metadata(NamedTuple):
+    name: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
+METADATA = Record(
+    "metadata",
+    (
+        Field("name", NAME, "The name that other documents and every audit record use.", required=True),
+        Field("namespace", NAMESPACE, f"Its namespace; `{DEFAULT_NAMESPACE}` where it is left out."),
+    ),
+    Metadata,
+    ignored=_SERVER_METADATA,
+)
+
+
+def _constant(expected: str) -> Text:
+    def parse(text: str) -> str:
+        if text != expected:
+            raise Fault(f"`{text}` is not `{expected}`", f"write `{expected}`", ProblemCode.UNKNOWN_KIND)
+        return text
+
+    return Text(f"`{expected}`", parse, f"^{expected}$")
+
+
+def document(kind: str, spec: Shape, spec_doc: str, build: Callable[[Metadata, Any], Any]) -> Record:
+    """The record of one kind; `build` gets the metadata and what the spec was read into."""
+
+    def built(api_version: str, kind: str, metadata: Metadata, spec: object) -> object:
+        del api_version, kind  # they were checked, and say nothing more
+        return build(metadata, spec)
+
+    return Record(
+        kind,
+        (
+            Field("apiVersion", _constant(API_VERSION), "The version of the format.", required=True),
+            Field("kind", _constant(kind), "The kind of document.", required=True),
+            Field("metadata", METADATA, "Name and namespace.", required=True),
+            Field("spec", spec, spec_doc, required=True),
+        ),
+        built,
+        ignored=frozenset({"status"}),
+    )

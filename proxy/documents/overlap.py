@@ -1,0 +1,305 @@
+"""Pairs of grants that would attach different credentials to the same request.
+
+The decision refuses such a request (`ambiguous_grant`); this finds the pair before it is deployed, with a
+request that both cover. Requirements are independent of each other, so each is solved by itself.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Final
+
+from proxy.core.globs import Glob
+from proxy.core.hosts import Hostname
+from proxy.core.labels import Operator, common_labels
+from proxy.core.paths import PathPattern
+from proxy.core.policy import (
+    EVERY_SERVICE_ACCOUNT,
+    AccessPolicy,
+    Gpu,
+    Grant,
+    ImageRules,
+    Mode,
+    WorkloadSelector,
+)
+from proxy.core.prefixes import KeyPrefixes
+from proxy.core.services import Catalogue
+from proxy.core.validity import common_moment
+from proxy.documents.host_names import display_name
+from proxy.documents.placed import Placed
+from proxy.documents.problems import Problem, ProblemCode
+
+# One mistake in a shared grant overlaps with everything; the first pairs say it all.
+MAX_REPORTED: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    policy: Placed[AccessPolicy]
+    index: int
+
+    @property
+    def grant(self) -> Grant:
+        return self.policy.value.grants[self.index]
+
+    @property
+    def effect(self) -> tuple[str, str | None]:
+        """What the application would notice: with equal effects an overlap is harmless."""
+        return self.grant.credential, self.grant.expected_bucket_owner
+
+
+def check_overlaps(policies: Sequence[Placed[AccessPolicy]], catalogue: Catalogue) -> list[Problem]:
+    """Policies that enforce and policies that observe never disturb each other: see `judge.decide`."""
+    groups: dict[tuple[str, Mode], list[_Item]] = defaultdict(list)
+    for policy in policies:
+        items = [_Item(policy, index) for index in range(len(policy.value.grants))]
+        groups[policy.value.namespace, policy.value.mode].extend(items)
+    problems: list[Problem] = []
+    for items in groups.values():
+        for one, two in _pairs(items, catalogue):
+            request = _common_request(one, two, catalogue)
+            if request is not None:
+                problems.append(_report(one, two, request))
+                if len(problems) == MAX_REPORTED:
+                    return problems
+    return problems
+
+
+def _report(one: _Item, two: _Item, request: str) -> Problem:
+    other = f"{one.policy.value.name} grants[{one.index}]"
+    place = f"{one.policy.file}:{one.policy.grant_lines[one.index]}"
+    message = (
+        f"overlaps with {other} ({place}): both cover {request}, with the credentials "
+        f"`{two.grant.credential}` and `{one.grant.credential}`"
+    )
+    if one.grant.credential == two.grant.credential:
+        message = f"overlaps with {other} ({place}) on {request}, with another `expectedBucketOwner`"
+    fix = "narrow one of the two (workloads, paths, methods, pins), or use the same credential"
+    return two.policy.grant_problem(two.index, ProblemCode.OVERLAPPING_GRANTS, message, fix)
+
+
+# --- which pairs are worth a closer look -------------------------------------------------------------
+
+
+def _pairs(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[_Item, _Item]]:
+    """Pairs with different effects that share a host and do not differ in a plain value, each once."""
+    place = {id(item): number for number, item in enumerate(items)}
+    seen: set[tuple[int, int]] = set()
+    for one, two in _neighbours(items, catalogue):
+        first, second = sorted((one, two), key=lambda item: place[id(item)])
+        pair = place[id(first)], place[id(second)]
+        if pair not in seen and one.effect != two.effect:
+            seen.add(pair)
+            yield first, second
+
+
+def _neighbours(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[_Item, _Item]]:
+    """Pairs whose hosts may meet: the same name, wildcard or service, or two of these that touch."""
+    exact: dict[str, list[_Item]] = defaultdict(list)
+    wild: dict[str, list[_Item]] = defaultdict(list)
+    service: dict[str, list[_Item]] = defaultdict(list)
+    for item in items:
+        if item.grant.service is not None:
+            service[item.grant.service].append(item)
+        for host in item.grant.hosts:
+            (wild if host.is_wildcard else exact)[host.suffix].append(item)
+    for group in (*exact.values(), *wild.values(), *service.values()):
+        if len({item.effect for item in group}) > 1:
+            label = _telling_label(group)
+            yield from _split(group, (_account_keys, _label_keys(label), _pin_keys, _path_keys))
+    for name, group in exact.items():
+        yield from product(group, wild.get(name.partition(".")[2], ()))
+        for reading in catalogue.readings(Hostname(name)):
+            yield from product(group, service.get(reading.service.name, ()))
+    for name, group in service.items():
+        endpoints = catalogue[name].endpoints if name in catalogue else ()
+        for parent in {t.filled({}).partition(".")[2] for e in endpoints for t in e.hosts}:
+            yield from product(group, wild.get(parent, ()))
+
+
+# The plain values that an item has in one dimension; None where it is open there.
+_Dimension = Callable[[_Item], tuple[str, ...] | None]
+
+
+def _split(items: list[_Item], dimensions: tuple[_Dimension, ...]) -> Iterator[tuple[_Item, _Item]]:
+    """Pairs that share a value, or are open, in every dimension."""
+    if len(items) < 2:
+        return
+    if not dimensions or len(items) < 8:
+        yield from combinations(items, 2)
+        return
+    keyed: dict[str, list[_Item]] = defaultdict(list)
+    open_items: list[_Item] = []
+    for item in items:
+        keys = dimensions[0](item)
+        if keys is None:
+            open_items.append(item)
+        else:
+            for key in keys:
+                keyed[key].append(item)
+    for group in keyed.values():
+        yield from _split(group + open_items, dimensions[1:])
+    if not keyed:
+        yield from _split(open_items, dimensions[1:])
+    else:
+        yield from combinations(open_items, 2)
+
+
+def _account_keys(item: _Item) -> tuple[str, ...] | None:
+    accounts = item.policy.value.workloads.service_accounts
+    return None if not accounts or EVERY_SERVICE_ACCOUNT in accounts else accounts
+
+
+def _telling_label(items: Sequence[_Item]) -> str:
+    """The label key that most of these policies select by value."""
+    policies = {id(item.policy): item.policy.value for item in items}.values()
+    keys = Counter(
+        need.key
+        for policy in policies
+        if policy.workloads.pod_selector
+        for need in policy.workloads.pod_selector.requirements
+        if need.operator is Operator.IN
+    )
+    return keys.most_common(1)[0][0] if keys else ""
+
+
+def _label_keys(label: str) -> _Dimension:
+    def keys(item: _Item) -> tuple[str, ...] | None:
+        selector = item.policy.value.workloads.pod_selector
+        needs = selector.requirements if selector else ()
+        return next((n.values for n in needs if n.key == label and n.operator is Operator.IN), None)
+
+    return keys
+
+
+def _pin_keys(item: _Item) -> tuple[str, ...] | None:
+    """The values of the first pin, where all are literal: the bucket, in practice."""
+    if not item.grant.pins:
+        return None
+    name, globs = item.grant.pins[0]
+    return tuple(f"{name}={g.text}" for g in globs) if all(g.is_literal for g in globs) else None
+
+
+def _path_keys(item: _Item) -> tuple[str, ...] | None:
+    firsts = tuple(path.segments[0] for path in item.grant.paths)
+    return firsts if firsts and not any("*" in first for first in firsts) else None
+
+
+# --- what both of a pair cover -----------------------------------------------------------------------
+
+
+def _common_request(one: _Item, two: _Item, catalogue: Catalogue) -> str | None:
+    """A request that both grants cover, in words; None where there is none."""
+    left, right = one.policy.value, two.policy.value
+    if one.policy is not two.policy and not (
+        _common_workload(left.workloads, right.workloads) and common_moment(left.validity, right.validity)
+    ):
+        return None
+    a, b = one.grant, two.grant
+    host = _common_host(a, b, catalogue)
+    methods = _both(a.methods, b.methods, "GET")
+    ports = [port for port in a.ports if port in b.ports]
+    path = _common_path(a.paths, b.paths)
+    if host is None or not methods or not ports or path is None or not _common_query(a, b):
+        return None
+    method = methods[0]
+    details = ""
+    if a.service is not None and a.service == b.service:
+        pins = _common_pins(a, b)
+        if pins is None or not _common_prefix(a, b):
+            return None
+        details = "".join(f" with {name} `{value}`" for name, value in pins.items())
+        service = catalogue[a.service]
+        if service.operations:
+            shared = [o for o in service.operations_of(a) if o in service.operations_of(b)]
+            if a.methods or b.methods:
+                shared = [o for o in shared if not set(methods).isdisjoint(o.methods)]
+            return f"{shared[0].name}{details}" if shared else None
+    port = "" if ports[0] == 443 else f":{ports[0]}"
+    return f"{method} https://{display_name(host)}{port}{path}{details}"
+
+
+def _both(left: tuple[str, ...], right: tuple[str, ...], default: str) -> list[str]:
+    """The values that both allow, where an empty tuple allows all."""
+    if left and right:
+        return [value for value in left if value in right]
+    return list(left or right) or [default]
+
+
+def _common_workload(left: WorkloadSelector, right: WorkloadSelector) -> bool:
+    every = EVERY_SERVICE_ACCOUNT
+    accounts = [
+        () if every in selector.service_accounts else selector.service_accounts for selector in (left, right)
+    ]
+    selectors = [s.pod_selector for s in (left, right) if s.pod_selector is not None]
+    return (
+        bool(_both(accounts[0], accounts[1], every))
+        and common_labels(*selectors) is not None
+        and {left.gpu, right.gpu} != {Gpu.REQUIRED, Gpu.FORBIDDEN}
+        and _common_image(left.images, right.images)
+    )
+
+
+def _common_image(left: ImageRules | None, right: ImageRules | None) -> bool:
+    if left is None or right is None:
+        return True
+    digests = _both(left.digests, right.digests, "any")
+    return bool(digests) and _common_path(left.repositories, right.repositories) is not None
+
+
+def _common_path(left: tuple[PathPattern, ...], right: tuple[PathPattern, ...]) -> str | None:
+    every = (PathPattern("/**"),)
+    pairs = (a.common(b) for a in left or every for b in right or every)
+    return next((path or "/" for path in pairs if path is not None), None)
+
+
+def _common_query(a: Grant, b: Grant) -> bool:
+    other = dict(b.query)
+    return all(_both(values, other.get(key, ()), "any") for key, values in a.query)
+
+
+def _common_pins(a: Grant, b: Grant) -> dict[str, str] | None:
+    every = (Glob("*"),)
+    left, right = dict(a.pins), dict(b.pins)
+    found: dict[str, str] = {}
+    for name in sorted({*left, *right}):
+        pairs = (x.common(y) for x in left.get(name, every) for y in right.get(name, every))
+        value = next((v for v in pairs if v is not None), None)
+        if value is None:
+            return None
+        found[name] = value
+    return found
+
+
+def _common_prefix(a: Grant, b: Grant) -> bool:
+    if not a.prefixes or not b.prefixes:
+        return True
+    return KeyPrefixes.of(a.prefixes).meet(KeyPrefixes.of(b.prefixes))
+
+
+def _common_host(a: Grant, b: Grant, catalogue: Catalogue) -> Hostname | None:
+    if a.service is not None and b.service is not None:
+        if a.service != b.service or a.service not in catalogue:
+            return None
+        return catalogue[a.service].endpoints[0].hosts[0].filled({})
+    if a.service is None and b.service is None:
+        hosts = (x.common(y) for x in a.hosts for y in b.hosts)
+        return next((host for host in hosts if host is not None), None)
+    patterns, name = (a.hosts, b.service) if a.service is None else (b.hosts, a.service)
+    service = catalogue.get(name or "")
+    if service is None:
+        return None
+    candidates = (
+        Hostname(f"{template.filled({}).partition('.')[0]}.{pattern.suffix}")
+        if pattern.is_wildcard
+        else Hostname(pattern.text)
+        for pattern in patterns
+        for endpoint in service.endpoints
+        for template in endpoint.hosts
+    )
+    return next((host for host in candidates if _belongs(host, service.name, catalogue)), None)
+
+
+def _belongs(host: Hostname, service: str, catalogue: Catalogue) -> bool:
+    return any(reading.service.name == service for reading in catalogue.readings(host))

@@ -1,0 +1,152 @@
+"""Files in, documents or problems out: the whole of F1 for policy folders."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.core.contract import ACCESS_POLICY, API_VERSION, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
+from proxy.core.credentials import CredentialSource
+from proxy.core.policy import AccessPolicy
+from proxy.core.services import Catalogue, Service
+from proxy.documents.credential_documents import SOURCE_DOCUMENT
+from proxy.documents.links import check_links
+from proxy.documents.overlap import check_overlaps
+from proxy.documents.placed import Placed
+from proxy.documents.policy_documents import POLICY_DOCUMENT
+from proxy.documents.problems import Problem, ProblemCode, did_you_mean
+from proxy.documents.service_documents import SERVICE_DOCUMENT, foreign_territory
+from proxy.documents.shapes import INVALID, Place, Reading, Record
+from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, read_nodes
+
+DOCUMENTS: Final[Mapping[str, Record]] = {
+    ACCESS_POLICY: POLICY_DOCUMENT,
+    CREDENTIAL_SOURCE: SOURCE_DOCUMENT,
+    CATALOGUE_ENTRY: SERVICE_DOCUMENT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """All that a set of files says, in an order that does not depend on theirs."""
+
+    policies: tuple[AccessPolicy, ...] = ()
+    sources: tuple[CredentialSource, ...] = ()
+    services: tuple[Service, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """`documents` may be used only when there are no problems; they are then complete."""
+
+    documents: Documents
+    problems: tuple[Problem, ...]
+    counted: int
+
+
+def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in: bool = False) -> ReadResult:
+    """Read files into documents, check them against each other and the catalogue, report all problems.
+
+    `built_in` is for the catalogue's own entries, which may cover names such as `*.s3.amazonaws.com`.
+    """
+    problems: list[Problem] = []
+    placed: list[Placed[Any]] = []
+    counted = 0
+    for name, data in files.items():
+        nodes, faults = read_nodes(data, name)
+        problems.extend(faults)
+        reading = Reading(name)
+        for node in nodes:
+            counted += 1
+            value = _read_one(node, reading)
+            if value is not INVALID:
+                placed.append(Placed.of(value, name, node))
+        problems.extend(reading.problems)
+    # A document that could not be read may be the one that another names; its name is then not missing.
+    unread = bool(problems)
+    services = [p for p in placed if isinstance(p.value, Service)]
+    policies = sorted((p for p in placed if isinstance(p.value, AccessPolicy)), key=_order)
+    sources = sorted((p for p in placed if isinstance(p.value, CredentialSource)), key=_order)
+    problems.extend(_check_services(services, catalogue, built_in=built_in))
+    whole = Catalogue.of((*catalogue.values(), *(p.value for p in services)))
+    problems.extend(_check_names([*policies, *sources]))
+    problems.extend(check_links(policies, sources, whole, some_unread=unread))
+    problems.extend(check_overlaps(policies, whole))
+    documents = Documents(
+        tuple(p.value for p in policies),
+        tuple(p.value for p in sources),
+        tuple(sorted((p.value for p in services), key=lambda service: service.name)),
+    )
+    return ReadResult(documents, tuple(sorted(problems)), counted)
+
+
+def _order(placed: Placed[Any]) -> tuple[str, str]:
+    return placed.value.namespace, placed.value.name
+
+
+def _read_one(node: Node, reading: Reading) -> Any:  # noqa: ANN401 - see Record.read
+    at = Place()
+    if not isinstance(node, MappingNode):
+        message = "a document is a mapping with `apiVersion`, `kind`, `metadata` and `spec`"
+        fix = "separate documents with a line of `---`"
+        return reading.report(node, at, ProblemCode.WRONG_TYPE, message, fix)
+    heads = {
+        key.value: value
+        for key, value in node.value
+        if isinstance(key, ScalarNode) and isinstance(value, ScalarNode)
+    }
+    for key in ("apiVersion", "kind"):
+        if key not in heads:
+            fix = f"begin the document with `apiVersion: {API_VERSION}` and `kind:`"
+            return reading.report(node, at, ProblemCode.MISSING_KEY, f"`{key}` is missing", fix)
+    version, kind = heads["apiVersion"], heads["kind"]
+    if version.value != API_VERSION:
+        message = f"`{version.value}` is not an API version of podkey"
+        fix = f"write `{API_VERSION}`, or move the document out of the policy folder"
+        where = Place(at, "apiVersion")
+        return reading.report(version, where, ProblemCode.UNKNOWN_KIND, message, fix)
+    record = DOCUMENTS.get(kind.value)
+    if record is None:
+        message, fix = (
+            f"`{kind.value}` is not a kind of document",
+            did_you_mean(kind.value, DOCUMENTS),
+        )
+        return reading.report(kind, Place(at, "kind"), ProblemCode.UNKNOWN_KIND, message, fix)
+    return record.read(node, at, reading)
+
+
+def _check_services(
+    services: Iterable[Placed[Service]], catalogue: Catalogue, *, built_in: bool
+) -> list[Problem]:
+    problems = []
+    seen: dict[str, Placed[Service]] = {}
+    for placed in services:
+        name = placed.value.name
+        if name in catalogue:
+            message = f"the service `{name}` is built in and cannot be replaced"
+            fix = f"choose another name, such as `my-{name}`"
+            problems.append(placed.problem(ProblemCode.DUPLICATE_DOCUMENT, message, fix, "metadata.name"))
+        elif name in seen:
+            problems.append(_twice(placed, seen[name], f"CatalogueEntry {name}"))
+        elif not built_in and (template := foreign_territory(placed.value)) is not None:
+            message = f"`{template.text}`: strangers can register names below `{template.tail}`"
+            fix = "name only hosts below a domain that the service owns"
+            problems.append(placed.problem(ProblemCode.HOST_PUBLIC_SUFFIX, message, fix, "spec.endpoints"))
+        seen.setdefault(name, placed)
+    return problems
+
+
+def _check_names(documents: Iterable[Placed[Any]]) -> list[Problem]:
+    problems = []
+    seen: dict[str, Placed[Any]] = {}
+    for placed in documents:
+        value = placed.value
+        name = f"{type(value).__name__} {value.namespace}/{value.name}"
+        if seen.setdefault(name, placed) is not placed:
+            problems.append(_twice(placed, seen[name], name))
+    return problems
+
+
+def _twice(placed: Placed[Any], first: Placed[Any], what: str) -> Problem:
+    message = f"{what} is already defined at {first.file}:{first.line}"
+    fix = "rename one of the two, or remove it"
+    return placed.problem(ProblemCode.DUPLICATE_DOCUMENT, message, fix, "metadata.name")

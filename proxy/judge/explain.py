@@ -1,0 +1,183 @@
+"""Why the verdict is what it is: every policy and grant that was considered, with what it lacked.
+
+It asks the same compiled grants as `decide`, so the two cannot disagree; only the words are added here.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from proxy.core.identity import WorkloadIdentity
+from proxy.core.labels import LabelRequirement, Operator
+from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant
+from proxy.core.reasons import Reason
+from proxy.core.request import RequestFacts
+from proxy.core.verdict import RuleRef, Verdict
+from proxy.judge.decide import decide, unreadable
+from proxy.judge.grants import BoundGrant
+from proxy.judge.index import HostRules, PolicyIndex, selects
+from proxy.judge.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class GrantConsidered:
+    """`lacks` is empty when the grant covers the request; `reason` is None when only the host differs."""
+
+    index: int
+    target: str
+    covers: bool
+    reason: Reason | None
+    lacks: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConsidered:
+    namespace: str
+    name: str
+    mode: str
+    selects: bool
+    why: str
+    grants: tuple[GrantConsidered, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    verdict: Verdict
+    policies: tuple[PolicyConsidered, ...]
+    # What the request was read as: the normalised path, pins and operation.
+    notes: tuple[str, ...]
+
+
+def explain(
+    policies: PolicyIndex, identity: WorkloadIdentity, request: RequestFacts, now: datetime
+) -> Explanation:
+    """The decision, and everything that was looked at on the way."""
+    rules = policies.for_pod(identity).rules_for(request.host)
+    asked: dict[RuleRef, tuple[BoundGrant, Reading]] = {}
+    notes: list[str] = []
+    for group in rules.groups:
+        reading = group.read(request)
+        asked |= {grant.rule: (grant, reading) for grant in group.grants}
+        notes.extend(_reading_notes(reading))
+    fault = unreadable(request, rules)
+    if fault is not None and rules.outside is None:
+        notes.append(f"the request is refused before any grant is asked: {fault.value}")
+    elif request.path.text:
+        notes.insert(0, f"path as it is matched and forwarded: {request.path.text}")
+    considered = tuple(
+        _policy(policy, identity, request, now, rules, asked) for policy in policies.policies
+    )
+    return Explanation(decide(policies, identity, request, now), considered, tuple(notes))
+
+
+def _reading_notes(reading: Reading) -> list[str]:
+    notes = [f"{name}: {value}" for name, value in sorted(reading.pins.items())]
+    if reading.operation is not None:
+        notes.append(f"operation: {reading.operation.name}")
+    if reading.key is not None:
+        notes.append(f"key: {reading.key}")
+    if reading.listed is not None:
+        notes.append(f"lists keys that begin with: {reading.listed or '(anything)'}")
+    return notes
+
+
+def _policy(
+    policy: AccessPolicy,
+    identity: WorkloadIdentity,
+    request: RequestFacts,
+    now: datetime,
+    rules: HostRules,
+    asked: dict[RuleRef, tuple[BoundGrant, Reading]],
+) -> PolicyConsidered:
+    mode = policy.mode.value
+    if not selects(policy, identity):
+        why = _why_not_selected(policy, identity)
+        return PolicyConsidered(policy.namespace, policy.name, mode, selects=False, why=why)
+    minting = rules.minting.find(request)
+    grants = []
+    for index, grant in enumerate(policy.grants):
+        target = grant.service or ", ".join(host.text for host in grant.hosts)
+        found = asked.get(RuleRef(policy.namespace, policy.name, index))
+        if found is None:
+            lacks = f"does not name the host {request.host}"
+            grants.append(GrantConsidered(index, target, covers=False, reason=None, lacks=lacks))
+            continue
+        bound, reading = found
+        reason = bound.miss(request, reading, minting, now)
+        lacks = _lacks(reason, grant, policy, request, reading, now) if reason else ""
+        grants.append(GrantConsidered(index, target, reason is None, reason, lacks))
+    return PolicyConsidered(
+        policy.namespace, policy.name, mode, selects=True, why=_why_selected(policy), grants=tuple(grants)
+    )
+
+
+def _why_selected(policy: AccessPolicy) -> str:
+    who = policy.workloads
+    parts = []
+    if who.service_accounts:
+        everyone = EVERY_SERVICE_ACCOUNT in who.service_accounts
+        parts.append("every service account" if everyone else "its service account")
+    if who.pod_selector is not None:
+        parts.append("its labels")
+    return " and ".join(parts)
+
+
+def _why_not_selected(policy: AccessPolicy, identity: WorkloadIdentity) -> str:
+    who = policy.workloads
+    if policy.namespace != identity.namespace:
+        return f"the pod is in namespace {identity.namespace}"
+    accounts = who.service_accounts
+    if accounts and not {identity.service_account, EVERY_SERVICE_ACCOUNT} & set(accounts):
+        return f"service account {identity.service_account} is not one of {', '.join(accounts)}"
+    unmet = who.pod_selector.first_unmet(identity.labels) if who.pod_selector else None
+    return _label_lack(unmet, identity) if unmet else "it selects nobody"
+
+
+def _label_lack(need: LabelRequirement, identity: WorkloadIdentity) -> str:
+    value = identity.labels.get(need.key)
+    has = f"is {value}" if value is not None else "is not set"
+    values = ", ".join(need.values)
+    wanted = {
+        Operator.IN: f"must be {values}" if len(need.values) == 1 else f"must be one of {values}",
+        Operator.NOT_IN: f"must not be {values}",
+        Operator.EXISTS: "must be set",
+        Operator.DOES_NOT_EXIST: "must not be set",
+    }
+    return f"label {need.key} {has}, and {wanted[need.operator]}"
+
+
+def _lacks(
+    reason: Reason,
+    grant: Grant,
+    policy: AccessPolicy,
+    request: RequestFacts,
+    reading: Reading,
+    now: datetime,
+) -> str:
+    """What a grant lacks, with what was asked and what would be granted."""
+    operation = reading.operation.name if reading.operation else "an unknown operation"
+    who = policy.workloads
+    sentences = {
+        Reason.PORT_NOT_GRANTED: lambda: f"port {request.port} is not one of {_list(grant.ports)}",
+        Reason.METHOD_NOT_GRANTED: lambda: f"{request.method} is not one of {_list(grant.methods)}",
+        Reason.PATH_NOT_GRANTED: lambda: (
+            f"{request.path.text} matches none of {_list(path.text for path in grant.paths)}"
+        ),
+        Reason.PIN_UNREADABLE: lambda: f"the request does not show its {_unread(grant, reading)}",
+        Reason.PIN_NOT_GRANTED: lambda: _foreign(grant, reading),
+        Reason.UNKNOWN_ACTION: lambda: "no operation of the service has this method, path and query",
+        Reason.ACTION_NOT_GRANTED: lambda: (
+            f"{operation} is not covered by {_list([a.value for a in grant.access] + [*grant.actions])}"
+        ),
+        Reason.QUERY_NOT_GRANTED: lambda: f"the query must have {_query(grant)}",
+        Reason.AMBIGUOUS_QUERY: lambda: "a parameter that the grant depends on can be read in two ways",
+        Reason.MINTING_API: lambda: "the answer holds a credential, and allowMinting does not name the API",
+        Reason.GPU_REQUIRED: lambda: "the pod asks for no accelerator",
+        Reason.GPU_FORBIDDEN: lambda: "the pod asks for an accelerator",
+        Reason.IMAGE_NOT_ALLOWED: lambda: "an image of the pod is not allowed, or its images are unknown",
+        Reason.UNKNOWN_CREDENTIAL: lambda: f"there is no usable CredentialSource {grant.credential}",
+        Reason.NOT_YET_VALID: lambda: f"valid from {policy.validity.not_before:%Y-%m-%d %H:%M} UTC",
+        Reason.EXPIRED: lambda: f"expired at {policy.validity.not_after:%Y-%m-%d %H:%M} UTC",
+        Reason.OUTSIDE_WINDOW: lambda: f"{now:%a %Y-%m-%d %H:%M %Z} lies in no weekly window",
+    }
+    del who
+    return sentences[reason]()

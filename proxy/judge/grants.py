@@ -1,0 +1,199 @@
+"""One grant, made ready to be asked: does it cover this request, and if not, what does it lack first?"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from proxy.core.credentials import AttachScheme, Bearer, CredentialRef
+from proxy.core.globs import Glob
+from proxy.core.identity import WorkloadIdentity
+from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules, Mode
+from proxy.core.prefixes import KeyPrefixes
+from proxy.core.reasons import Reason
+from proxy.core.request import RequestFacts
+from proxy.core.services import MintingApi, Service
+from proxy.core.verdict import Attach, RuleRef
+from proxy.judge.reading import Reading
+
+# How far a request came before a grant turned it away: the farther, the nearer the grant was. A host that
+# matched and nothing else is as far away as can be.
+DISTANCE: Final[dict[Reason, int]] = {
+    reason: step
+    for step, reasons in enumerate(
+        (
+            (Reason.PORT_NOT_GRANTED,),
+            (Reason.METHOD_NOT_GRANTED,),
+            (Reason.PATH_NOT_GRANTED,),
+            (Reason.PIN_UNREADABLE, Reason.PIN_NOT_GRANTED),
+            (Reason.UNKNOWN_ACTION,),
+            (Reason.ACTION_NOT_GRANTED,),
+            (Reason.AMBIGUOUS_QUERY, Reason.QUERY_NOT_GRANTED),
+            (Reason.MINTING_API,),
+            (Reason.GPU_REQUIRED, Reason.GPU_FORBIDDEN),
+            (Reason.IMAGE_NOT_ALLOWED,),
+            (Reason.UNKNOWN_CREDENTIAL,),
+            (Reason.NOT_YET_VALID, Reason.EXPIRED, Reason.OUTSIDE_WINDOW),
+        )
+    )
+    for reason in reasons
+}
+
+
+class BoundGrant:
+    """A grant of a policy that selects this pod, for a host that it names."""
+
+    __slots__ = (
+        "_actions",
+        "_methods",
+        "_minting",
+        "_named",
+        "_path_fits",
+        "_pins",
+        "_ports",
+        "_prefixes",
+        "_query",
+        "_unfit",
+        "_validity",
+        "attach",
+        "effect",
+        "grant",
+        "observes",
+        "rule",
+    )
+
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        index: int,
+        scheme: AttachScheme | None,
+        service: Service | None,
+        identity: WorkloadIdentity,
+    ) -> None:
+        grant = policy.grants[index]
+        self.grant = grant
+        self.rule = RuleRef(policy.namespace, policy.name, index)
+        self.observes = policy.mode is Mode.OBSERVE
+        credential = CredentialRef(policy.namespace, grant.credential)
+        owner = grant.expected_bucket_owner
+        # Without its source a grant still governs its hosts; it covers nothing (`_unfit`), so the scheme
+        # that stands in here is never used.
+        self.attach = Attach(self.rule, credential, scheme or Bearer(), grant.on_foreign_credential, owner)
+        # Two grants with the same effect do not contradict each other.
+        self.effect = (credential, owner)
+        self._ports = frozenset(grant.ports)
+        self._methods = frozenset(grant.methods) or None
+        self._path_fits = _any_of([path.expression for path in grant.paths])
+        self._pins = tuple((name, _any_glob(globs)) for name, globs in grant.pins)
+        self._named = frozenset(grant.actions)
+        self._actions = _actions(grant, service)
+        self._prefixes = KeyPrefixes.of(grant.prefixes) if grant.prefixes else None
+        self._query = grant.query
+        self._minting = frozenset(grant.allow_minting)
+        self._unfit = unfit(policy, identity) if scheme else Reason.UNKNOWN_CREDENTIAL
+        has_times = policy.validity.not_before or policy.validity.not_after or policy.validity.windows
+        self._validity = policy.validity if has_times else None
+
+    def miss(
+        self, request: RequestFacts, reading: Reading, minting: MintingApi | None, now: datetime
+    ) -> Reason | None:
+        """The first thing that keeps the grant from covering the request; None when it covers it."""
+        if request.port not in self._ports:
+            return Reason.PORT_NOT_GRANTED
+        if self._methods is not None and request.method not in self._methods:
+            return Reason.METHOD_NOT_GRANTED
+        if self._path_fits is not None and self._path_fits(request.path.text) is None:
+            return Reason.PATH_NOT_GRANTED
+        operation = reading.operation
+        for name, fits in self._pins:
+            value = reading.pins.get(name)
+            if value is None:
+                # To name an operation that shows no tenant (ListAllMyBuckets) is to grant it.
+                if operation is None or operation.name not in self._named:
+                    return Reason.PIN_UNREADABLE
+            elif fits(value) is None:
+                return Reason.PIN_NOT_GRANTED
+        if self._actions is not None:
+            if operation is None:
+                return Reason.UNKNOWN_ACTION
+            if operation.name not in self._actions:
+                return Reason.ACTION_NOT_GRANTED
+            if self._prefixes is not None and not operation.keyless:
+                if reading.key is not None:
+                    if not self._prefixes.cover_key(reading.key):
+                        return Reason.PIN_NOT_GRANTED
+                elif reading.listed is None:
+                    return Reason.PIN_UNREADABLE
+                elif not self._prefixes.cover_listing(reading.listed):
+                    return Reason.PIN_NOT_GRANTED
+        if self._query and (lack := self._query_lack(request)):
+            return lack
+        if minting is not None and minting.name not in self._minting:
+            return Reason.MINTING_API
+        if self._unfit is not None:
+            return self._unfit
+        return None if self._validity is None else self._validity.fault(now)
+
+    def _query_lack(self, request: RequestFacts) -> Reason | None:
+        if request.query.has_semicolon:
+            return Reason.AMBIGUOUS_QUERY
+        for key, wanted in self._query:
+            values = request.query.values.get(key)
+            if values is None:
+                return Reason.QUERY_NOT_GRANTED
+            if len(values) > 1:
+                return Reason.AMBIGUOUS_QUERY
+            if wanted and values[0] not in wanted:
+                return Reason.QUERY_NOT_GRANTED
+        return None
+
+    @property
+    def first_segments(self) -> frozenset[str] | None:
+        """The first path segments that it can cover, where they are plain."""
+        firsts = frozenset(path.segments[0] for path in self.grant.paths)
+        return None if not firsts or any("*" in first for first in firsts) else firsts
+
+    def plain_values(self, pin: str) -> frozenset[str] | None:
+        """The values of a pin that it can cover, where they are plain."""
+        globs = dict(self.grant.pins).get(pin, ())
+        plain = globs and not self._named and all(glob.is_literal for glob in globs)
+        return frozenset(glob.text for glob in globs) if plain else None
+
+
+def _any_of(expressions: list[str]) -> Callable[[str], object] | None:
+    if not expressions:
+        return None
+    return re.compile("|".join(f"(?:{e})" for e in expressions), re.DOTALL).fullmatch
+
+
+def _any_glob(globs: tuple[Glob, ...]) -> Callable[[str], object]:
+    return re.compile("|".join(f"(?:{g.expression})" for g in globs), re.DOTALL).fullmatch
+
+
+def _actions(grant: Grant, service: Service | None) -> frozenset[str] | None:
+    """The names of the operations that the grant covers; None where the service has no operations."""
+    if service is None or not service.operations:
+        return None
+    return frozenset(operation.name for operation in service.operations_of(grant))
+
+
+def unfit(policy: AccessPolicy, identity: WorkloadIdentity) -> Reason | None:
+    """A condition of the policy that this pod, though selected, does not meet."""
+    if policy.workloads.gpu is Gpu.REQUIRED and not identity.wants_gpu:
+        return Reason.GPU_REQUIRED
+    if policy.workloads.gpu is Gpu.FORBIDDEN and identity.wants_gpu:
+        return Reason.GPU_FORBIDDEN
+    rules = policy.workloads.images
+    if rules is not None and not _images_allowed(rules, identity):
+        return Reason.IMAGE_NOT_ALLOWED
+    return None
+
+
+def _images_allowed(rules: ImageRules, identity: WorkloadIdentity) -> bool:
+    """Every image must be allowed, and there must be one: what is not known is not allowed."""
+    fits = _any_of([pattern.expression for pattern in rules.repositories])
+    return bool(identity.images) and all(
+        (fits is None or fits("/" + image.repository) is not None)
+        and (not rules.digests or image.digest in rules.digests)
+        for image in identity.images
+    )

@@ -1,0 +1,1 @@
+"""F1: the service catalogue. One YAML file per service in `catalogue/`, and its loader."""
