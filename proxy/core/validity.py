@@ -66,6 +66,10 @@ class Validity:
     not_after: datetime | None = None
     windows: tuple[WeeklyWindow, ...] = ()
 
+    @property
+    def is_bounded(self) -> bool:
+        return bool(self.not_before or self.not_after or self.windows)
+
     def fault(self, now: datetime) -> Reason | None:
         """Why the policy is not valid now; None when it is. A naive time is taken as UTC."""
         if now.tzinfo is None:

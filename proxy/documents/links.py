@@ -23,10 +23,9 @@ def check_links(
     policies: Iterable[Placed[AccessPolicy]],
     sources: Sequence[Placed[CredentialSource]],
     catalogue: Catalogue,
-    *,
-    some_unread: bool,
+    unread: frozenset[CredentialRef] | None,
 ) -> list[Problem]:
-    """`some_unread`: a document with problems may be the source that seems to be missing."""
+    """`unread` are sources with problems of their own; None when some may be anywhere in a broken file."""
     by_ref = {placed.value.ref: placed.value for placed in sources}
     problems: list[Problem] = []
     for policy in policies:
@@ -36,7 +35,7 @@ def check_links(
             ref = CredentialRef(policy.value.namespace, grant.credential)
             if ref in by_ref:
                 problems.extend(check.attach(by_ref[ref]))
-            elif not some_unread:
+            elif unread is not None and ref not in unread:
                 problems.append(check.missing_source(by_ref))
     return problems
 

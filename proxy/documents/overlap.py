@@ -68,7 +68,7 @@ def check_overlaps(policies: Sequence[Placed[AccessPolicy]], catalogue: Catalogu
 
 def _report(one: _Item, two: _Item, request: str) -> Problem:
     other = f"{one.policy.value.name} grants[{one.index}]"
-    place = f"{one.policy.file}:{one.policy.grant_lines[one.index]}"
+    place = f"{one.policy.file}:{one.policy.grants[one.index][1]}"
     message = (
         f"overlaps with {other} ({place}): both cover {request}, with the credentials "
         f"`{two.grant.credential}` and `{one.grant.credential}`"

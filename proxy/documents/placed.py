@@ -6,7 +6,7 @@ from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, line_of
 
 
-def _child(node: Node | None, key: str) -> Node | None:
+def child(node: Node | None, key: str) -> Node | None:
     if not isinstance(node, MappingNode):
         return None
     pairs = (pair for pair in node.value if isinstance(pair[0], ScalarNode))
@@ -15,22 +15,24 @@ def _child(node: Node | None, key: str) -> Node | None:
 
 @dataclass(frozen=True, slots=True)
 class Placed[T]:
-    """`grant_lines` holds the line of each grant of a policy; other kinds have none."""
+    """`grants` holds number and line of each grant of a policy; other kinds have none."""
 
     value: T
     file: str
     line: int
-    grant_lines: tuple[int, ...] = ()
+    grants: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, value: T, file: str, node: Node) -> "Placed[T]":
-        grants = _child(_child(node, "spec"), "grants")
-        lines = [line_of(n) for n in grants.value] if isinstance(grants, SequenceNode) else []
-        return cls(value, file, line_of(node), tuple(lines))
+        grants = child(child(node, "spec"), "grants")
+        nodes = grants.value if isinstance(grants, SequenceNode) else ()
+        places = tuple((number, line_of(grant)) for number, grant in enumerate(nodes))
+        return cls(value, file, line_of(node), places)
 
     def problem(self, code: ProblemCode, message: str, fix: str, path: str = "") -> Problem:
         return Problem(self.file, self.line, path, message, fix, code)
 
     def grant_problem(self, index: int, code: ProblemCode, message: str, fix: str, key: str = "") -> Problem:
-        path = f"spec.grants[{index}]" + (f".{key}" if key else "")
-        return Problem(self.file, self.grant_lines[index], path, message, fix, code)
+        number, line = self.grants[index]
+        path = f"spec.grants[{number}]" + (f".{key}" if key else "")
+        return Problem(self.file, line, path, message, fix, code)

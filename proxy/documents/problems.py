@@ -48,7 +48,7 @@ class ProblemCode(Enum):
     NO_DOCUMENTS = "no_documents"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     file: str
     line: int
@@ -80,7 +80,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A fix for a mistyped word: the nearest known one, else all of them."""
     names = sorted(known)
     lowered = {name.lower(): name for name in names}
-    close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
     if close:
         return f"did you mean `{lowered[close[0]]}`?"
     return "use one of: " + ", ".join(names) if names else "remove it"

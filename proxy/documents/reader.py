@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
-from proxy.core.credentials import CredentialSource
+from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue, Service
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
@@ -14,6 +14,7 @@ from proxy.documents.overlap import check_overlaps
 from proxy.documents.placed import Placed
 from proxy.documents.policy_documents import POLICY_DOCUMENT
 from proxy.documents.problems import Problem, ProblemCode, did_you_mean
+from proxy.documents.salvage import salvaged_policy, salvaged_source
 from proxy.documents.service_documents import SERVICE_DOCUMENT, foreign_territory
 from proxy.documents.shapes import INVALID, Place, Reading, Record
 from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, read_nodes
@@ -50,33 +51,40 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
     """
     problems: list[Problem] = []
     placed: list[Placed[Any]] = []
+    salvaged: list[Placed[AccessPolicy]] = []
+    # Sources that have problems are not missing; in a broken file any source may be.
+    unread: frozenset[CredentialRef] | None = frozenset()
     counted = 0
     for name, data in files.items():
         nodes, faults = read_nodes(data, name)
         problems.extend(faults)
+        unread = None if faults else unread
         reading = Reading(name)
         for node in nodes:
             counted += 1
             value = _read_one(node, reading)
             if value is not INVALID:
                 placed.append(Placed.of(value, name, node))
+            elif (policy := salvaged_policy(node, name)) is not None:
+                salvaged.append(policy)
+            elif unread is not None:
+                source = salvaged_source(node)
+                unread = None if source is None else unread | {source}
         problems.extend(reading.problems)
-    # A document that could not be read may be the one that another names; its name is then not missing.
-    unread = bool(problems)
     services = [p for p in placed if isinstance(p.value, Service)]
     policies = sorted((p for p in placed if isinstance(p.value, AccessPolicy)), key=_order)
     sources = sorted((p for p in placed if isinstance(p.value, CredentialSource)), key=_order)
     problems.extend(_check_services(services, catalogue, built_in=built_in))
     whole = Catalogue.of((*catalogue.values(), *(p.value for p in services)))
     problems.extend(_check_names([*policies, *sources]))
-    problems.extend(check_links(policies, sources, whole, some_unread=unread))
+    problems.extend(check_links([*policies, *salvaged], sources, whole, unread))
     problems.extend(check_overlaps(policies, whole))
     documents = Documents(
         tuple(p.value for p in policies),
         tuple(p.value for p in sources),
         tuple(sorted((p.value for p in services), key=lambda service: service.name)),
     )
-    return ReadResult(documents, tuple(sorted(problems)), counted)
+    return ReadResult(documents, tuple(sorted(problems, key=lambda p: (p.file, p.line))), counted)
 
 
 def _order(placed: Placed[Any]) -> tuple[str, str]:

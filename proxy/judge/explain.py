@@ -8,13 +8,14 @@ from datetime import datetime
 
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.labels import LabelRequirement, Operator
-from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant
+from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.verdict import RuleRef, Verdict
 from proxy.judge.decide import decide, unreadable
 from proxy.judge.grants import BoundGrant
 from proxy.judge.index import HostRules, PolicyIndex, selects
+from proxy.judge.lacks import lack
 from proxy.judge.reading import Reading
 
 
@@ -63,9 +64,7 @@ def explain(
         notes.append(f"the request is refused before any grant is asked: {fault.value}")
     elif request.path.text:
         notes.insert(0, f"path as it is matched and forwarded: {request.path.text}")
-    considered = tuple(
-        _policy(policy, identity, request, now, rules, asked) for policy in policies.policies
-    )
+    considered = tuple(_policy(policy, identity, request, now, rules, asked) for policy in policies.policies)
     return Explanation(decide(policies, identity, request, now), considered, tuple(notes))
 
 
@@ -80,7 +79,7 @@ def _reading_notes(reading: Reading) -> list[str]:
     return notes
 
 
-def _policy(
+def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
     policy: AccessPolicy,
     identity: WorkloadIdentity,
     request: RequestFacts,
@@ -103,7 +102,7 @@ def _policy(
             continue
         bound, reading = found
         reason = bound.miss(request, reading, minting, now)
-        lacks = _lacks(reason, grant, policy, request, reading, now) if reason else ""
+        lacks = lack(reason, bound, reading, request, now) if reason else ""
         grants.append(GrantConsidered(index, target, reason is None, reason, lacks))
     return PolicyConsidered(
         policy.namespace, policy.name, mode, selects=True, why=_why_selected(policy), grants=tuple(grants)
@@ -143,41 +142,3 @@ def _label_lack(need: LabelRequirement, identity: WorkloadIdentity) -> str:
         Operator.DOES_NOT_EXIST: "must not be set",
     }
     return f"label {need.key} {has}, and {wanted[need.operator]}"
-
-
-def _lacks(
-    reason: Reason,
-    grant: Grant,
-    policy: AccessPolicy,
-    request: RequestFacts,
-    reading: Reading,
-    now: datetime,
-) -> str:
-    """What a grant lacks, with what was asked and what would be granted."""
-    operation = reading.operation.name if reading.operation else "an unknown operation"
-    who = policy.workloads
-    sentences = {
-        Reason.PORT_NOT_GRANTED: lambda: f"port {request.port} is not one of {_list(grant.ports)}",
-        Reason.METHOD_NOT_GRANTED: lambda: f"{request.method} is not one of {_list(grant.methods)}",
-        Reason.PATH_NOT_GRANTED: lambda: (
-            f"{request.path.text} matches none of {_list(path.text for path in grant.paths)}"
-        ),
-        Reason.PIN_UNREADABLE: lambda: f"the request does not show its {_unread(grant, reading)}",
-        Reason.PIN_NOT_GRANTED: lambda: _foreign(grant, reading),
-        Reason.UNKNOWN_ACTION: lambda: "no operation of the service has this method, path and query",
-        Reason.ACTION_NOT_GRANTED: lambda: (
-            f"{operation} is not covered by {_list([a.value for a in grant.access] + [*grant.actions])}"
-        ),
-        Reason.QUERY_NOT_GRANTED: lambda: f"the query must have {_query(grant)}",
-        Reason.AMBIGUOUS_QUERY: lambda: "a parameter that the grant depends on can be read in two ways",
-        Reason.MINTING_API: lambda: "the answer holds a credential, and allowMinting does not name the API",
-        Reason.GPU_REQUIRED: lambda: "the pod asks for no accelerator",
-        Reason.GPU_FORBIDDEN: lambda: "the pod asks for an accelerator",
-        Reason.IMAGE_NOT_ALLOWED: lambda: "an image of the pod is not allowed, or its images are unknown",
-        Reason.UNKNOWN_CREDENTIAL: lambda: f"there is no usable CredentialSource {grant.credential}",
-        Reason.NOT_YET_VALID: lambda: f"valid from {policy.validity.not_before:%Y-%m-%d %H:%M} UTC",
-        Reason.EXPIRED: lambda: f"expired at {policy.validity.not_after:%Y-%m-%d %H:%M} UTC",
-        Reason.OUTSIDE_WINDOW: lambda: f"{now:%a %Y-%m-%d %H:%M %Z} lies in no weekly window",
-    }
-    del who
-    return sentences[reason]()

@@ -54,12 +54,12 @@ class BoundGrant:
         "_prefixes",
         "_query",
         "_unfit",
-        "_validity",
         "attach",
         "effect",
         "grant",
         "observes",
         "rule",
+        "validity",
     )
 
     def __init__(
@@ -91,8 +91,7 @@ class BoundGrant:
         self._query = grant.query
         self._minting = frozenset(grant.allow_minting)
         self._unfit = unfit(policy, identity) if scheme else Reason.UNKNOWN_CREDENTIAL
-        has_times = policy.validity.not_before or policy.validity.not_after or policy.validity.windows
-        self._validity = policy.validity if has_times else None
+        self.validity = policy.validity
 
     def miss(
         self, request: RequestFacts, reading: Reading, minting: MintingApi | None, now: datetime
@@ -132,7 +131,7 @@ class BoundGrant:
             return Reason.MINTING_API
         if self._unfit is not None:
             return self._unfit
-        return None if self._validity is None else self._validity.fault(now)
+        return self.validity.fault(now) if self.validity.is_bounded else None
 
     def _query_lack(self, request: RequestFacts) -> Reason | None:
         if request.query.has_semicolon:
@@ -146,6 +145,11 @@ class BoundGrant:
             if wanted and values[0] not in wanted:
                 return Reason.QUERY_NOT_GRANTED
         return None
+
+    def foreign_pin(self, reading: Reading) -> str | None:
+        """The first pin whose value the grant does not name."""
+        shown = ((name, reading.pins.get(name), fits) for name, fits in self._pins)
+        return next((name for name, value, fits in shown if value and fits(value) is None), None)
 
     @property
     def first_segments(self) -> frozenset[str] | None:

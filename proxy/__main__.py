@@ -1,0 +1,5 @@
+"""`python -m proxy` is `podkey`."""
+
+from proxy.cli.main import run
+
+run()

@@ -1,0 +1,1 @@
+"""F5: the `podkey` command, one module per subcommand."""

@@ -1,0 +1,106 @@
+"""`podkey`: finds the subcommand and hands over. Modules are imported when their command is run, so that
+`podkey --help` answers at once."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn, Protocol
+
+from proxy import __version__
+
+# One meaning per exit status, the same for every command.
+OK: Final = 0
+PROBLEMS: Final = 1
+REFUSED: Final = 2
+USAGE: Final = 64  # EX_USAGE of sysexits.h: 1 and 2 are taken
+
+COMMANDS: Final = {
+    "check": "read policy files and report every problem",
+    "explain": "say what podkey would do with one request, and why",
+    "reasons": "say what a reason code means and who should act",
+    "schema": "print the JSON Schema or the CRD of a kind of document",
+    "services": "list the service catalogue, or show one entry",
+    "version": "print the version",
+}
+
+EXIT_STATUSES: Final = """\
+exit status:
+  0   fine: no problems, or a verdict that lets the request go
+  1   problems in documents or input
+  2   the verdict is a refusal
+  64  the command line was not understood"""
+
+EXAMPLES: Final = """\
+examples:
+  podkey check examples/
+  podkey explain GET https://api.openai.com/v1/models --policies examples/03-inference --service-account chat
+  podkey services s3
+
+"""
+
+
+class Command(Protocol):
+    """What a module in this package offers."""
+
+    def describe(self, parser: argparse.ArgumentParser) -> None: ...
+    def execute(self, arguments: argparse.Namespace) -> int: ...
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with an exit status of its own for usage and a hint where to look."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n  see: {self.prog} --help\n")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return its exit status."""
+    if argv and argv[0] in COMMANDS:
+        name, *rest = argv
+        command: Command = import_module(f"proxy.cli.{name}")
+        parser = Parser(
+            prog=f"podkey {name}",
+            description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.describe(parser)
+        return command.execute(parser.parse_args(rest))
+    return _top(argv)
+
+
+def _top(argv: Sequence[str]) -> int:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
+    parser = Parser(
+        prog="podkey",
+        usage="podkey COMMAND [ARGUMENT ...]",
+        description="Credentials for GPU pods that never hold a secret: check and explain policies.",
+        epilog=f"commands:\n{lines}\n\n{EXAMPLES}{EXIT_STATUSES}\n\n`podkey COMMAND --help` says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"podkey {__version__}")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
+    name = parser.parse_args(argv[:1]).command
+    if name is None:
+        parser.print_help()
+        return OK
+    from proxy.documents.problems import did_you_mean  # noqa: PLC0415 - only for a mistyped command
+
+    return parser.error(f"there is no command `{name}`; {did_you_mean(name, COMMANDS)}")
+
+
+def run() -> NoReturn:
+    """The entry point of the `podkey` script."""
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away (`podkey services | head`). Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = OK
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)

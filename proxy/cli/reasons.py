@@ -1,0 +1,43 @@
+"""`podkey reasons`: the page of a reason code, at the place where it was met."""
+
+import argparse
+import json
+
+from proxy.cli.main import OK, PROBLEMS
+from proxy.cli.terminal import Ink
+from proxy.core.reasons import REASONS, Reason
+from proxy.documents.problems import did_you_mean
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("code", nargs="?", help="a reason code, such as path_not_granted; all without it")
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="default: text")
+    parser.epilog = "examples:\n  podkey reasons\n  podkey reasons path_not_granted\n"
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    pages = {reason.value: page for reason, page in REASONS.items()}
+    if arguments.code is not None and arguments.code not in pages:
+        print(f"there is no reason code `{arguments.code}`; {did_you_mean(arguments.code, pages)}")
+        return PROBLEMS
+    chosen = [Reason(arguments.code)] if arguments.code else list(Reason)
+    if arguments.output == "json":
+        rows = [
+            {
+                "code": reason.value,
+                "meaning": REASONS[reason].meaning,
+                "actor": REASONS[reason].actor.value,
+                "change": REASONS[reason].change,
+            }
+            for reason in chosen
+        ]
+        print(json.dumps(rows, indent=2))
+        return OK
+    ink = Ink.for_stdout()
+    for reason in chosen:
+        page = REASONS[reason]
+        print(ink.strong(reason.value))
+        print(f"  {page.meaning}")
+        print(f"  who acts: {page.actor.value}")
+        print(f"  what to change: {page.change}")
+    return OK

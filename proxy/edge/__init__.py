@@ -1,0 +1,1 @@
+"""F4: the only I/O. Thin and total; it decides nothing."""

@@ -1,0 +1,75 @@
+"""What a grant lacks, in words: what was asked, and what is granted. For `explain` and for refusals."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from proxy.core.policy import Grant
+from proxy.core.reasons import Reason
+from proxy.core.request import RequestFacts
+from proxy.judge.grants import BoundGrant
+from proxy.judge.reading import Reading
+
+
+def lack(reason: Reason, bound: BoundGrant, reading: Reading, request: RequestFacts, now: datetime) -> str:
+    """One clause for one reason that `BoundGrant.miss` gave."""
+    grant = bound.grant
+    match reason:
+        case Reason.PORT_NOT_GRANTED:
+            return f"port {request.port} is not {_one_of(map(str, grant.ports))}"
+        case Reason.METHOD_NOT_GRANTED:
+            return f"{request.method} is not {_one_of(grant.methods)}"
+        case Reason.PATH_NOT_GRANTED:
+            return f"{request.path.text} does not match {_one_of(path.text for path in grant.paths)}"
+        case Reason.PIN_UNREADABLE:
+            return f"the request does not show its {_unread(grant, reading)}"
+        case Reason.PIN_NOT_GRANTED:
+            return _foreign(bound, reading)
+        case Reason.UNKNOWN_ACTION:
+            return "no operation of the service has this method, path and query"
+        case Reason.ACTION_NOT_GRANTED:
+            granted = [access.value for access in grant.access] + [*grant.actions]
+            name = reading.operation.name if reading.operation else "it"
+            return f"{name} is not covered by {_one_of(granted)}"
+        case Reason.QUERY_NOT_GRANTED:
+            wanted = (f"{key}={'|'.join(values) or '…'}" for key, values in grant.query)
+            return f"the query must have {' and '.join(wanted)}"
+        case Reason.AMBIGUOUS_QUERY:
+            return "a parameter that the grant depends on can be read in two ways"
+        case Reason.MINTING_API:
+            return "the answer holds a credential, and `allowMinting` does not name the API"
+        case Reason.GPU_REQUIRED:
+            return "the pod asks for no accelerator"
+        case Reason.GPU_FORBIDDEN:
+            return "the pod asks for an accelerator"
+        case Reason.IMAGE_NOT_ALLOWED:
+            return "an image of the pod is not allowed, or its images are not known"
+        case Reason.UNKNOWN_CREDENTIAL:
+            return f"there is no usable CredentialSource {grant.credential}"
+        case Reason.NOT_YET_VALID:
+            return f"the policy is valid from {bound.validity.not_before:%Y-%m-%d %H:%M} UTC"
+        case Reason.EXPIRED:
+            return f"the policy expired at {bound.validity.not_after:%Y-%m-%d %H:%M} UTC"
+        case Reason.OUTSIDE_WINDOW:
+            return f"{now:%a %Y-%m-%d %H:%M} {now.tzname() or 'UTC'} lies in none of the weekly windows"
+        case _:  # the other reasons are no grant's
+            return str(reason.value)
+
+
+def _one_of(values: Iterable[str]) -> str:
+    names = list(values)
+    return names[0] if len(names) == 1 else "one of " + ", ".join(names)
+
+
+def _unread(grant: Grant, reading: Reading) -> str:
+    return next((name for name, _ in grant.pins if name not in reading.pins), "keys")
+
+
+def _foreign(bound: BoundGrant, reading: Reading) -> str:
+    name = bound.foreign_pin(reading)
+    if name is not None:
+        globs = dict(bound.grant.pins)[name]
+        return f"{name} {reading.pins[name]} is not {_one_of(glob.text for glob in globs)}"
+    prefixes = _one_of(bound.grant.prefixes)
+    if reading.key is not None:
+        return f"key {reading.key} is not below {prefixes}"
+    return f"the listing of keys that begin with `{reading.listed or ''}` is not within {prefixes}"
