@@ -43,7 +43,6 @@ class Reason(Enum):
     QUERY_AUTH_PRESENT = "query_auth_present"
 
     # Refuse: no grant covers it; the code names the first thing that the nearest grant lacks
-    NO_GRANT = "no_grant"
     PORT_NOT_GRANTED = "port_not_granted"
     METHOD_NOT_GRANTED = "method_not_granted"
     PATH_NOT_GRANTED = "path_not_granted"
@@ -121,11 +120,6 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "account.",
         Actor.ML_ENGINEER,
         "Call the service with its plain URL; podkey signs the request.",
-    ),
-    Reason.NO_GRANT: ReasonPage(
-        "A policy of this pod governs the host, but none of its grants comes near the request.",
-        Actor.PLATFORM,
-        "Add a grant for what was asked; `podkey explain` shows what each grant lacks.",
     ),
     Reason.PORT_NOT_GRANTED: ReasonPage(
         "The host is granted, but not on this port (443 unless the grant says otherwise).",

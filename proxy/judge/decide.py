@@ -1,23 +1,31 @@
 """The decision about one request. Pure and total: it raises for no request, and denies the unknown."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.policy import OnForeignCredential
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, RequestFacts
-from proxy.core.services import MintingApi
 from proxy.core.verdict import PassThrough, Refuse, RuleRef, Verdict
 from proxy.judge.grants import DISTANCE, BoundGrant
 from proxy.judge.index import HostRules, PolicyIndex
-from proxy.judge.reading import Reading
 
 # A refusal names the grant that came nearest; an application that provokes refusals must not make us ask
-# thousands of grants each time.
-MAX_ASKED_FOR_NEAREST: Final = 64
+# thousands of grants each time. `podkey explain` asks them all.
+MAX_ASKED_FOR_NEAREST: Final = 8
+
+
+class Nearest(NamedTuple):
+    """The grant that came nearest to covering a request, and the first thing it lacks."""
+
+    distance: int
+    reason: Reason
+    rule: RuleRef | None
+
+
+# Nothing came near: not even the first thing that is asked.
+FAR: Final = Nearest(-1, Reason.PORT_NOT_GRANTED, None)
 
 
 def decide(
@@ -38,15 +46,18 @@ def decide(
     #     not make an enforced request ambiguous.
     minting = rules.minting.find(request)
     covering: list[BoundGrant] = []
+    nearest = FAR
     for group in rules.groups:
         reading = group.read(request)
-        covering += [
-            grant
-            for grant in group.candidates(request, reading)
-            if grant.miss(request, reading, minting, now) is None
-        ]
+        # Where no grant is worth asking, the first few are, to name one that came near.
+        for grant in group.candidates(request, reading) or group.grants[:MAX_ASKED_FOR_NEAREST]:
+            reason = grant.miss(request, reading, minting, now)
+            if reason is None:
+                covering.append(grant)
+            elif DISTANCE[reason] > nearest.distance:
+                nearest = Nearest(DISTANCE[reason], reason, grant.rule)
     if not covering:
-        return _refused(rules, *_nearest(rules, request, minting, now))
+        return _refused(rules, nearest.reason, nearest.rule)
     if len(covering) > 1:
         enforcing = [grant for grant in covering if not grant.observes]
         covering = sorted(enforcing or covering, key=lambda grant: grant.rule)
@@ -78,29 +89,3 @@ def unreadable(request: RequestFacts, rules: HostRules) -> Reason | None:
 def _refused(rules: HostRules, reason: Reason, rule: RuleRef | None) -> Verdict:
     refusal = Refuse(reason, rule)
     return PassThrough(Reason.WOULD_REFUSE, refusal) if rules.observed else refusal
-
-
-def _nearest(
-    rules: HostRules, request: RequestFacts, minting: MintingApi | None, now: datetime
-) -> tuple[Reason, RuleRef | None]:
-    """The reason of the grant that came nearest to covering the request."""
-    nearest: tuple[int, Reason, RuleRef | None] = (-1, Reason.NO_GRANT, None)
-    for grant, reading in _likely(rules, request):
-        reason = grant.miss(request, reading, minting, now)
-        if reason is not None and DISTANCE[reason] > nearest[0]:
-            nearest = (DISTANCE[reason], reason, grant.rule)
-    return nearest[1], nearest[2]
-
-
-def _likely(rules: HostRules, request: RequestFacts) -> Iterator[tuple[BoundGrant, Reading]]:
-    """The candidates first, then the other grants, up to the limit."""
-    left = MAX_ASKED_FOR_NEAREST
-    for group in rules.groups:
-        reading = group.read(request)
-        candidates = group.candidates(request, reading)
-        others = (grant for grant in group.grants if grant not in candidates)
-        for grant in chain(candidates, others):
-            if not left:
-                return
-            left -= 1
-            yield grant, reading

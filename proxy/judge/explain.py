@@ -14,7 +14,7 @@ from proxy.core.request import RequestFacts
 from proxy.core.verdict import RuleRef, Verdict
 from proxy.judge.decide import decide, unreadable
 from proxy.judge.grants import BoundGrant
-from proxy.judge.index import HostRules, PolicyIndex, selects
+from proxy.judge.index import BLOB, HostRules, PolicyIndex, selects
 from proxy.judge.lacks import lack
 from proxy.judge.reading import Reading
 
@@ -98,6 +98,8 @@ def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
         found = asked.get(RuleRef(policy.namespace, policy.name, index))
         if found is None:
             lacks = f"does not name the host {request.host}"
+            if rules.outside is BLOB:
+                lacks = f"{request.host} serves signed URLs, and never gets a credential"
             grants.append(GrantConsidered(index, target, covers=False, reason=None, lacks=lacks))
             continue
         bound, reading = found

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
+from itertools import takewhile
 from typing import Final
 
 from proxy.core.credentials import AttachScheme, Bearer, CredentialRef
 from proxy.core.globs import Glob
 from proxy.core.identity import WorkloadIdentity
+from proxy.core.paths import PathPattern
 from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules, Mode
 from proxy.core.prefixes import KeyPrefixes
 from proxy.core.reasons import Reason
@@ -16,8 +18,7 @@ from proxy.core.services import MintingApi, Service
 from proxy.core.verdict import Attach, RuleRef
 from proxy.judge.reading import Reading
 
-# How far a request came before a grant turned it away: the farther, the nearer the grant was. A host that
-# matched and nothing else is as far away as can be.
+# How far a request came before a grant turned it away: the farther, the nearer the grant was.
 DISTANCE: Final[dict[Reason, int]] = {
     reason: step
     for step, reasons in enumerate(
@@ -83,7 +84,7 @@ class BoundGrant:
         self.effect = (credential, owner)
         self._ports = frozenset(grant.ports)
         self._methods = frozenset(grant.methods) or None
-        self._path_fits = _any_of([path.expression for path in grant.paths])
+        self._path_fits: Callable[[str], object] | None = None
         self._pins = tuple((name, _any_glob(globs)) for name, globs in grant.pins)
         self._named = frozenset(grant.actions)
         self._actions = _actions(grant, service)
@@ -94,23 +95,26 @@ class BoundGrant:
         self.validity = policy.validity
 
     def miss(
-        self, request: RequestFacts, reading: Reading, minting: MintingApi | None, now: datetime
+        self, request: RequestFacts, reading: Reading, minting: tuple[MintingApi, ...], now: datetime
     ) -> Reason | None:
         """The first thing that keeps the grant from covering the request; None when it covers it."""
         if request.port not in self._ports:
             return Reason.PORT_NOT_GRANTED
         if self._methods is not None and request.method not in self._methods:
             return Reason.METHOD_NOT_GRANTED
-        if self._path_fits is not None and self._path_fits(request.path.text) is None:
-            return Reason.PATH_NOT_GRANTED
+        if self.grant.paths:
+            fits = self._path_fits or self._ready_paths()
+            if not fits(request.path.text):
+                return Reason.PATH_NOT_GRANTED
         operation = reading.operation
         for name, fits in self._pins:
             value = reading.pins.get(name)
             if value is None:
-                # To name an operation that shows no tenant (ListAllMyBuckets) is to grant it.
-                if operation is None or operation.name not in self._named:
+                # To name an operation that shows no tenant (ListAllMyBuckets) is to grant it. One that
+                # shows a bucket is no such operation, also where the host does not show its region.
+                if operation is None or operation.captures or operation.name not in self._named:
                     return Reason.PIN_UNREADABLE
-            elif fits(value) is None:
+            elif not fits(value):
                 return Reason.PIN_NOT_GRANTED
         if self._actions is not None:
             if operation is None:
@@ -127,11 +131,16 @@ class BoundGrant:
                     return Reason.PIN_NOT_GRANTED
         if self._query and (lack := self._query_lack(request)):
             return lack
-        if minting is not None and minting.name not in self._minting:
+        if minting and any(api.name not in self._minting for api in minting):
             return Reason.MINTING_API
         if self._unfit is not None:
             return self._unfit
         return self.validity.fault(now) if self.validity.is_bounded else None
+
+    def _ready_paths(self) -> Callable[[str], object]:
+        # Compiling an expression costs as much as fifty decisions: it is done for grants that are asked.
+        self._path_fits = any_path(self.grant.paths)
+        return self._path_fits
 
     def _query_lack(self, request: RequestFacts) -> Reason | None:
         if request.query.has_semicolon:
@@ -149,13 +158,14 @@ class BoundGrant:
     def foreign_pin(self, reading: Reading) -> str | None:
         """The first pin whose value the grant does not name."""
         shown = ((name, reading.pins.get(name), fits) for name, fits in self._pins)
-        return next((name for name, value, fits in shown if value and fits(value) is None), None)
+        return next((name for name, value, fits in shown if value and not fits(value)), None)
 
     @property
-    def first_segments(self) -> frozenset[str] | None:
-        """The first path segments that it can cover, where they are plain."""
-        firsts = frozenset(path.segments[0] for path in self.grant.paths)
-        return None if not firsts or any("*" in first for first in firsts) else firsts
+    def plain_beginnings(self) -> tuple[tuple[str, ...], ...]:
+        """The segments before the first star of each path that it covers; empty where it covers all."""
+        return tuple(
+            tuple(takewhile(lambda segment: "*" not in segment, path.segments)) for path in self.grant.paths
+        )
 
     def plain_values(self, pin: str) -> frozenset[str] | None:
         """The values of a pin that it can cover, where they are plain."""
@@ -164,14 +174,15 @@ class BoundGrant:
         return frozenset(glob.text for glob in globs) if plain else None
 
 
-def _any_of(expressions: list[str]) -> Callable[[str], object] | None:
-    if not expressions:
-        return None
-    return re.compile("|".join(f"(?:{e})" for e in expressions), re.DOTALL).fullmatch
+def any_path(patterns: tuple[PathPattern, ...]) -> Callable[[str], object]:
+    """A function that is true for the texts that one of the patterns matches."""
+    return re.compile("|".join(f"(?:{pattern.expression})" for pattern in patterns)).fullmatch
 
 
 def _any_glob(globs: tuple[Glob, ...]) -> Callable[[str], object]:
-    return re.compile("|".join(f"(?:{g.expression})" for g in globs), re.DOTALL).fullmatch
+    if all(glob.is_literal for glob in globs):
+        return frozenset(glob.text for glob in globs).__contains__
+    return re.compile("|".join(f"(?:{glob.expression})" for glob in globs)).fullmatch
 
 
 def _actions(grant: Grant, service: Service | None) -> frozenset[str] | None:
@@ -195,9 +206,9 @@ def unfit(policy: AccessPolicy, identity: WorkloadIdentity) -> Reason | None:
 
 def _images_allowed(rules: ImageRules, identity: WorkloadIdentity) -> bool:
     """Every image must be allowed, and there must be one: what is not known is not allowed."""
-    fits = _any_of([pattern.expression for pattern in rules.repositories])
+    fits = any_path(rules.repositories) if rules.repositories else None
     return bool(identity.images) and all(
-        (fits is None or fits("/" + image.repository) is not None)
+        (fits is None or fits("/" + image.repository))
         and (not rules.digests or image.digest in rules.digests)
         for image in identity.images
     )

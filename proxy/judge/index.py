@@ -16,6 +16,7 @@ from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue, HostReading, Service, attach_scheme
 from proxy.core.verdict import PassThrough
+from proxy.judge.choice import choice
 from proxy.judge.grants import BoundGrant
 from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceReader
 
@@ -23,8 +24,6 @@ from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceReader
 MAX_REMEMBERED_IDENTITIES: Final = 64
 # An application that makes up host names must not make us keep them.
 MAX_REMEMBERED_HOSTS: Final = 4096
-# Below this many grants it is quicker to ask them all than to look up which to ask.
-FEW_GRANTS: Final = 8
 
 UNGOVERNED: Final = PassThrough(Reason.UNGOVERNED_HOST)
 BLOB: Final = PassThrough(Reason.BLOB_HOST)
@@ -33,43 +32,13 @@ BLOB: Final = PassThrough(Reason.BLOB_HOST)
 class GrantGroup:
     """The grants for one host that read it the same way: those of one service, or those of no service."""
 
+    __slots__ = ("candidates", "grants", "read")
+
     def __init__(self, grants: list[BoundGrant], reader: ServiceReader | None) -> None:
         self.grants = tuple(sorted(grants, key=lambda grant: grant.rule))
         self.read = reader.read if reader is not None else _read_nothing
-        self._pin = ""
-        self._keyed: dict[str, tuple[BoundGrant, ...]] = {}
-        self._open: tuple[BoundGrant, ...] = self.grants
-        if len(grants) > FEW_GRANTS:
-            self._sort_by_plain_value()
-
-    def _sort_by_plain_value(self) -> None:
-        """Key the grants by the pin that most of them name plainly, or else by the first path segment."""
-        counts: dict[str, int] = defaultdict(int)
-        for grant in self.grants:
-            for pin, _ in grant.grant.pins:
-                counts[pin] += grant.plain_values(pin) is not None
-        self._pin = max(sorted(counts), key=lambda pin: counts[pin], default="")
-        keyed: dict[str, list[BoundGrant]] = defaultdict(list)
-        unkeyed: list[BoundGrant] = []
-        for grant in self.grants:
-            values = grant.plain_values(self._pin) if self._pin else grant.first_segments
-            if values is None:
-                unkeyed.append(grant)
-            else:
-                for value in values:
-                    keyed[value].append(grant)
-        self._keyed = {value: (*grants, *unkeyed) for value, grants in keyed.items()}
-        self._open = tuple(unkeyed)
-
-    def candidates(self, request: RequestFacts, reading: Reading) -> tuple[BoundGrant, ...]:
-        """All grants that may cover the request, and few others."""
-        if not self._keyed:
-            return self._open
-        if self._pin:
-            key = reading.pins.get(self._pin, "")
-        else:
-            key = request.path.text[1:].partition("/")[0]
-        return self._keyed.get(key, self._open)
+        # All grants that may cover a request, and few others.
+        self.candidates = choice(self.grants)
 
 
 def _read_nothing(_request: RequestFacts) -> Reading:
@@ -92,8 +61,8 @@ class HostRules:
         self.groups = groups
         self.minting = MintingGuard(services)
         self.opaque_paths = any(service.opaque_paths for service in services)
-        # One enforcing policy is enough to make the host enforced.
-        self.observed = all(grant.observes for group in groups for grant in group.grants)
+        # One enforcing policy is enough to make the host enforced; that nobody observes is no observing.
+        self.observed = {grant.observes for group in groups for grant in group.grants} == {True}
 
 
 class PodPolicies:

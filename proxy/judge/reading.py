@@ -125,15 +125,16 @@ class MintingGuard:
         self._on_path = re.compile("|".join(on_path)).fullmatch if on_path else None
         self._in_query = frozenset(name for rule in self._rules for name in rule.query)
 
-    def find(self, request: RequestFacts) -> MintingApi | None:
+    def find(self, request: RequestFacts) -> tuple[MintingApi, ...]:
+        """All that the request may be: a path can look like two of them, and a grant must allow both."""
         # Most requests have a path and a query that no rule knows: they leave before the rules are tried.
         unknown = self._in_query.isdisjoint(request.query.folded_names)
         if self._on_path is None and unknown:
-            return None
+            return ()
         path = folded(request.path.text)
         if self._on_path is not None and unknown and not self._on_path(path):
-            return None
-        return next((rule.api for rule in self._rules if rule.covers(request, path)), None)
+            return ()
+        return tuple(rule.api for rule in self._rules if rule.covers(request, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,10 @@ class _MintingRule:
         return cls(api, expression, re.compile(expression).fullmatch, keys)
 
     def covers(self, request: RequestFacts, path: str) -> bool:
-        # A HEAD is answered like a GET, less the body; whoever may not have one may not have the other.
-        method = "GET" if request.method == "HEAD" else request.method
+        # Some servers do not tell `post` from `POST`. A HEAD is answered like a GET, less the body; whoever
+        # may not have one may not have the other.
+        method = request.method.upper()
+        method = "GET" if method == "HEAD" else method
         if self.api.methods and method not in self.api.methods:
             return False
         return self.query <= request.query.folded_names and self.fits(path) is not None
