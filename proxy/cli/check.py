@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from proxy.cli.main import OK, PROBLEMS
-from proxy.cli.terminal import Ink, plural
+from proxy.cli.exit_status import OK, PROBLEMS
+from proxy.cli.terminal import Ink, plural, problem_lines
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.reader import Documents, read_documents
 from proxy.edge.policy_files import STDIN, read_policy_files
@@ -24,8 +25,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  podkey check examples/\n"
-        "  podkey check policies/ --output json\n"
-        "  kubectl get accesspolicy train -o yaml | podkey check -\n"
+        "  podkey check examples/02-training-job examples/03-inference/policy.yaml --output json\n"
+        "  podkey check - < examples/03-inference/policy.yaml\n"
     )
 
 
@@ -64,11 +65,9 @@ def _as_json(files: dict[str, bytes], documents: Documents, problems: Sequence[P
 def _print_text(
     files: dict[str, bytes], documents: Documents, counted: int, problems: Sequence[Problem]
 ) -> None:
-    ink = Ink.for_stdout()
-    for problem in problems:
-        place, _, message = str(problem).partition(": ")
-        print(f"{ink.strong(place)}: {message} {ink.faint(f'[{problem.code.value}]')}")
-        print(f"    fix: {problem.fix}")
+    ink = Ink.on(sys.stdout)
+    for line in problem_lines(problems, ink):
+        print(line)
     read = f"{plural(counted, 'document')} in {plural(len(files), 'file')}"
     if problems:
         print(ink.bad(f"{plural(len(problems), 'problem')}; read {read}"))

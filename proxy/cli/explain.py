@@ -2,32 +2,59 @@
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
-from proxy.cli.main import OK, PROBLEMS, REFUSED
-from proxy.cli.terminal import Ink
+from proxy.cli.exit_status import OK, PROBLEMS, REFUSED, MisusedError
+from proxy.cli.terminal import Ink, printable, problem_lines
 from proxy.core.credentials import scheme_name
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.reasons import REASONS
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue
 from proxy.core.verdict import Attach, PassThrough, Refuse, Verdict
-from proxy.documents.explain_input import read_explain_input
+from proxy.documents.explain_input import ExplainInput, read_explain_input
 from proxy.documents.host_names import display_name
 from proxy.documents.problems import Problem
 from proxy.documents.reader import read_documents
-from proxy.edge.policy_files import read_policy_files
+from proxy.edge.policy_files import STDIN, read_input_file, read_policy_files
 from proxy.judge.explain import Explanation, PolicyConsidered, explain
 from proxy.judge.index import PolicyIndex
 from proxy.services.loader import built_in_catalogue
 
-COMMAND_LINE: Final = "the command line"
+# The flags are read as the document that `--input` would hold; its places, as the person typed them.
+FLAGS: Final = {
+    "identity.namespace": "--namespace",
+    "identity.serviceAccount": "--service-account",
+    "identity.labels": "--label",
+    "identity.images": "--image",
+    "request.method": "METHOD",
+    "request.url": "URL",
+    "request.headers": "--header",
+    "at": "--at",
+}
+
+
+# What `--input` stands for.
+GIVEN: Final = (
+    "method",
+    "url",
+    "namespace",
+    "service_account",
+    "label",
+    "image",
+    "gpu",
+    "header",
+    "client_credential",
+    "at",
+)
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "podkey explain (METHOD URL | --input FILE) --policies PATH [OPTION ...]"
     parser.add_argument("method", nargs="?", metavar="METHOD", help="the HTTP method")
     parser.add_argument("url", nargs="?", metavar="URL", help="the URL as the application would call it")
     parser.add_argument(
@@ -63,8 +90,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  podkey explain GET https://api.openai.com/v1/models --policies examples/03-inference"
         " -n inference --service-account chat\n"
-        "  podkey explain PUT https://s3.eu-central-1.amazonaws.com/acme-checkpoints/run-7/step-100.pt"
-        " --policies examples/02-training-job -n training --service-account trainer --gpu\n"
+        "  podkey explain PUT https://s3.eu-central-1.amazonaws.com/acme-checkpoints/resnet/step-100.pt"
+        " --policies examples/02-training-job -n training --service-account trainer --gpu"
+        " --label app=train-resnet --image registry.acme.example/ml/resnet:v4\n"
         "  podkey explain --policies examples/04-finetune-huggingface"
         " --input examples/04-finetune-huggingface/request.json\n"
         "\nThe status is 0 when the request goes out (attach, pass_through) and 2 when it is refused.\n"
@@ -72,22 +100,18 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    _check_use(arguments)
     files, problems = read_policy_files(arguments.policies)
     built_in = built_in_catalogue()
     result = read_documents(files, built_in)
-    problems = [*problems, *result.problems]
-    name, data = COMMAND_LINE, b""
-    if arguments.input is None:
-        data = json.dumps(_from_flags(arguments)).encode()
-    else:
-        inputs, faults = read_policy_files([arguments.input])
-        problems.extend(faults)
-        name, data = next(iter(inputs.items()), (name, data))
-    asked = read_explain_input(data, name)
+    asked = _from_flags(arguments) if arguments.input is None else _from_file(arguments.input)
     if isinstance(asked, list):
-        problems.extend(asked)
+        problems = [*problems, *asked]
+    problems = [*problems, *result.problems]
     if problems or isinstance(asked, list):
-        _print_problems(problems)
+        # Not on standard output: who waits for an answer there, as JSON or not, finds none.
+        for line in problem_lines(problems, Ink.on(sys.stderr)):
+            print(line, file=sys.stderr)
         return PROBLEMS
     documents = result.documents
     catalogue = Catalogue.of((*built_in.values(), *documents.services))
@@ -96,41 +120,73 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(json.dumps(_as_json(explanation), indent=2))
     else:
-        print("\n".join(_lines(explanation, asked.identity, asked.request, Ink.for_stdout())))
+        print("\n".join(_lines(explanation, asked.identity, asked.request, Ink.on(sys.stdout))))
     return REFUSED if isinstance(explanation.verdict, Refuse) else OK
 
 
-def _from_flags(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The flags as the document that `--input` would hold: they are checked in one place."""
+def _check_use(arguments: argparse.Namespace) -> None:
+    if arguments.input is None:
+        if arguments.url is None:
+            raise MisusedError("give METHOD and URL, or --input FILE")
+        return
+    if any(getattr(arguments, name) is not None for name in GIVEN):
+        raise MisusedError("--input holds the pod and the request; leave out METHOD, URL and the other flags")
+    if STDIN in {arguments.input} & {*arguments.policies}:
+        raise MisusedError("--policies and --input cannot both be standard input")
+
+
+def _from_file(path: str) -> ExplainInput | list[Problem]:
+    found = read_input_file(path)
+    if isinstance(found, Problem):
+        return [found]
+    name, data = found
+    return read_explain_input(data, name)
+
+
+def _from_flags(arguments: argparse.Namespace) -> ExplainInput | list[Problem]:
     identity = {
         "namespace": arguments.namespace,
         "serviceAccount": arguments.service_account,
-        "labels": dict(_pair(text, "=") for text in arguments.label or ()),
+        "labels": _pairs("--label", "KEY=VALUE", arguments.label or ()),
         "images": arguments.image or [],
         "gpu": arguments.gpu,
     }
     request = {
         "method": arguments.method,
         "url": arguments.url,
-        "headers": dict(_pair(text, ":") for text in arguments.header or ()),
+        "headers": _pairs("--header", "NAME:VALUE", arguments.header or ()),
         "clientCredential": arguments.client_credential,
     }
-    asked = {"identity": _given(identity), "request": _given(request), "at": arguments.at}
-    return _given(asked)
+    document = {"identity": _given(identity), "request": _given(request), "at": arguments.at}
+    # Characters stay themselves: JSON writes an emoji as two escapes, which YAML does not read.
+    text = json.dumps(_given(document), ensure_ascii=False)
+    if not text.isprintable():
+        raise MisusedError("an argument holds a control character, or bytes that are no text in this locale")
+    asked = read_explain_input(text.encode(), "")
+    if isinstance(asked, list):
+        return [replace(problem, file=_flag(problem), line=0, path="") for problem in asked]
+    return asked
 
 
-def _pair(text: str, separator: str) -> tuple[str, str]:
-    key, _, value = text.partition(separator)
-    return key.strip(), value.strip()
+def _flag(problem: Problem) -> str:
+    flags = (flag for path, flag in FLAGS.items() if problem.path.startswith(path))
+    return next(flags, "the command line")  # too long as a whole, say
+
+
+def _pairs(flag: str, form: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    separator = ":" if ":" in form else "="
+    for text in texts:
+        key, found, value = text.partition(separator)
+        if not found:
+            raise MisusedError(f"{flag} {text}: write {form}")
+        if pairs.setdefault(key.strip(), value.strip()) != value.strip():
+            raise MisusedError(f"{flag} {key.strip()} has two values")
+    return pairs
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _print_problems(problems: list[Problem]) -> None:
-    for problem in problems:
-        print(f"{problem}\n    fix: {problem.fix}")
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -158,7 +214,7 @@ def _lines(
     host = display_name(request.host)
     yield f"request  {request.method} {host}{port}; credential sent: {request.client_credential.value}"
     for note in explanation.notes:
-        yield f"         {ink.faint(note)}"
+        yield f"         {ink.faint(printable(note))}"
     for policy in explanation.policies:
         yield ""
         yield from _policy_lines(policy, ink)
@@ -174,12 +230,13 @@ def _policy_lines(policy: PolicyConsidered, ink: Ink) -> Iterator[str]:
     yield f"  {ink.good('+')} about this pod, by {policy.why}"
     for grant in policy.grants:
         name = f"grants[{grant.index}] {grant.target}"
+        lacks = printable(grant.lacks)
         if grant.covers:
             yield f"  {ink.good('+')} {name}: covers the request"
         elif grant.reason is None:
-            yield f"  {ink.faint('-')} {name}: {grant.lacks}"
+            yield f"  {ink.faint('-')} {name}: {lacks}"
         else:
-            yield f"  {ink.bad('-')} {name}: {grant.lacks} [{grant.reason.value}]"
+            yield f"  {ink.bad('-')} {name}: {lacks} [{grant.reason.value}]"
 
 
 def _verdict_lines(verdict: Verdict, ink: Ink) -> Iterator[str]:
@@ -191,8 +248,8 @@ def _verdict_lines(verdict: Verdict, ink: Ink) -> Iterator[str]:
             yield f"         credential {verdict.credential}, as {scheme_name(verdict.scheme)}"
         case PassThrough(would=None):
             yield f"         {REASONS[verdict.reason].meaning}"
-        case PassThrough(would=would):
-            yield f"         enforced, it would be: {_kind(would)} [{would.reason.value}]" if would else ""
+        case PassThrough(would=Attach() | Refuse() as would):
+            yield f"         enforced, it would be: {_kind(would)} [{would.reason.value}]"
         case Refuse():
             yield f"         {REASONS[verdict.reason].meaning}"
             if verdict.rule is not None:
@@ -209,18 +266,23 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
-    shown: dict[str, Any] = {"verdict": _kind(verdict), "reason": verdict.reason.value}
+    """The same keys for every verdict, null where one does not apply."""
+    rule = credential = attach = would = None
     match verdict:
         case Attach():
-            shown |= {
-                "rule": str(verdict.rule),
-                "credential": str(verdict.credential),
-                "attach": scheme_name(verdict.scheme),
-            }
-        case PassThrough(would=would):
-            shown["would"] = _verdict_json(would) if would else None
+            rule, credential = str(verdict.rule), str(verdict.credential)
+            attach = scheme_name(verdict.scheme)
+        case PassThrough():
+            would = _verdict_json(verdict.would) if verdict.would else None
         case Refuse():
-            shown["rule"] = str(verdict.rule) if verdict.rule else None
+            rule = str(verdict.rule) if verdict.rule else None
         case _:
             assert_never(verdict)
-    return shown
+    return {
+        "verdict": _kind(verdict),
+        "reason": verdict.reason.value,
+        "rule": rule,
+        "credential": credential,
+        "attach": attach,
+        "would": would,
+    }

@@ -6,15 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn, Protocol
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from proxy import __version__
+from proxy.cli.exit_status import INTERRUPTED, OK, UNWRITABLE, USAGE, MisusedError
 
-# One meaning per exit status, the same for every command.
-OK: Final = 0
-PROBLEMS: Final = 1
-REFUSED: Final = 2
-USAGE: Final = 64  # EX_USAGE of sysexits.h: 1 and 2 are taken
+if TYPE_CHECKING:
+    from collections.abc import Buffer
 
 COMMANDS: Final = {
     "check": "read policy files and report every problem",
@@ -30,12 +29,13 @@ exit status:
   0   fine: no problems, or a verdict that lets the request go
   1   problems in documents or input
   2   the verdict is a refusal
-  64  the command line was not understood"""
+  64  the command line was not understood
+  74  the output could not be written"""
 
 EXAMPLES: Final = """\
 examples:
   podkey check examples/
-  podkey explain GET https://api.openai.com/v1/models --policies examples/03-inference --service-account chat
+  podkey explain --policies examples/03-inference --input examples/03-inference/request.json
   podkey services s3
 
 """
@@ -58,6 +58,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit status."""
+    if argv and argv[0] == "help":
+        argv = [*argv[1:2], "--help"]
     if argv and argv[0] in COMMANDS:
         name, *rest = argv
         command: Command = import_module(f"proxy.cli.{name}")
@@ -65,9 +67,13 @@ def main(argv: Sequence[str]) -> int:
             prog=f"podkey {name}",
             description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,  # a flag that is added later must not break a script
         )
         command.describe(parser)
-        return command.execute(parser.parse_args(rest))
+        try:
+            return command.execute(parser.parse_args(rest))
+        except MisusedError as misused:
+            parser.error(str(misused))
     return _top(argv)
 
 
@@ -92,15 +98,40 @@ def _top(argv: Sequence[str]) -> int:
     return parser.error(f"there is no command `{name}`; {did_you_mean(name, COMMANDS)}")
 
 
+class _Stdout(FileIO):
+    """Its reader may go away (`podkey check . | head`), and the exit status stays the true one."""
+
+    def write(self, data: "Buffer", /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
 def run() -> NoReturn:
     """The entry point of the `podkey` script."""
     try:
-        status = main(sys.argv[1:])
+        sys.stdout = TextIOWrapper(
+            BufferedWriter(_Stdout(1, "wb", closefd=False)),
+            encoding=sys.stdout.encoding,
+            errors="backslashreplace",  # a terminal need not know every character
+            line_buffering=sys.stdout.isatty(),
+        )
+        status = _status(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader went away (`podkey services | head`). Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = OK
-    except KeyboardInterrupt:
-        status = 130
+    except OSError as error:
+        # Files are read in the edge, which reports them; what is left is our own output. Python would try
+        # to flush it once more at exit, and complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"podkey: cannot write the output: {error.strerror}", file=sys.stderr)
+        status = UNWRITABLE
     sys.exit(status)
+
+
+def _status(argv: Sequence[str]) -> int:
+    try:
+        return main(argv)
+    except SystemExit as end:  # argparse: --help, --version, usage
+        return end.code if isinstance(end.code, int) else OK
+    except KeyboardInterrupt:
+        return INTERRUPTED

@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import sys
 
-from proxy.cli.main import OK, PROBLEMS
+from proxy.cli.exit_status import OK, MisusedError
 from proxy.cli.terminal import Ink
 from proxy.core.reasons import REASONS, Reason
 from proxy.documents.problems import did_you_mean
@@ -18,8 +19,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     pages = {reason.value: page for reason, page in REASONS.items()}
     if arguments.code is not None and arguments.code not in pages:
-        print(f"there is no reason code `{arguments.code}`; {did_you_mean(arguments.code, pages)}")
-        return PROBLEMS
+        hint = did_you_mean(arguments.code, pages)
+        raise MisusedError(f"there is no reason code `{arguments.code}`; {hint}")
     chosen = [Reason(arguments.code)] if arguments.code else list(Reason)
     if arguments.output == "json":
         rows = [
@@ -33,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
         ]
         print(json.dumps(rows, indent=2))
         return OK
-    ink = Ink.for_stdout()
+    ink = Ink.on(sys.stdout)
     for reason in chosen:
         page = REASONS[reason]
         print(ink.strong(reason.value))

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 
-from proxy.cli.main import OK, PROBLEMS
-from proxy.cli.terminal import Ink
+from proxy.cli.exit_status import OK, PROBLEMS, MisusedError
+from proxy.cli.terminal import Ink, printable, problem_lines
 from proxy.core.credentials import scheme_name
 from proxy.core.policy import Access
 from proxy.core.services import Catalogue, Service
@@ -34,24 +35,26 @@ def execute(arguments: argparse.Namespace) -> int:
     result = read_documents(files, catalogue)
     problems = [*problems, *result.problems]
     if problems:
-        for problem in problems:
-            print(f"{problem}\n    fix: {problem.fix}")
+        for line in problem_lines(problems, Ink.on(sys.stderr)):
+            print(line, file=sys.stderr)
         return PROBLEMS
     catalogue = Catalogue.of((*catalogue.values(), *result.documents.services))
     if arguments.name is not None and arguments.name not in catalogue:
-        print(f"there is no service `{arguments.name}`; {did_you_mean(arguments.name, catalogue)}")
-        return PROBLEMS
+        hint = did_you_mean(arguments.name, catalogue)
+        raise MisusedError(f"there is no service `{arguments.name}`; {hint}")
     chosen = [catalogue[arguments.name]] if arguments.name else [catalogue[n] for n in sorted(catalogue)]
-    ink = Ink.for_stdout()
+    ink = Ink.on(sys.stdout)
     if arguments.output == "json":
         print(json.dumps([as_json(service) for service in chosen], indent=2))
     elif arguments.name:
-        print(ink.strong(f"{chosen[0].name}: {chosen[0].title}"))
-        print("\n".join(lines(chosen[0])))
+        print(ink.strong(printable(f"{chosen[0].name}: {chosen[0].title}")))
+        for line in lines(chosen[0]):
+            print(printable(line))
     else:
         width = max(len(service.name) for service in chosen)
         for service in chosen:
-            print(f"{ink.strong(f'{service.name:<{width}}')}  {service.title}: {service.summary}")
+            title = printable(f"{service.title}: {service.summary}")
+            print(f"{ink.strong(f'{service.name:<{width}}')}  {title}")
     return OK
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from proxy import __version__
-from proxy.cli.main import OK
+from proxy.cli.exit_status import OK
 from proxy.core.contract import API_VERSION
 
 

@@ -78,9 +78,11 @@ def common_segments(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...
 
 
 def _meet_characters(left: str, right: str) -> str | None:
-    if left == "*":
-        return right
-    return left if right in {left, "*"} else None
+    if left == right:
+        return left
+    if "*" not in {left, right} or "/" in {left, right}:  # no star stands for the slash in `org/name`
+        return None
+    return right if left == "*" else left
 
 
 def _meet_segments(left: str, right: str) -> str | None:

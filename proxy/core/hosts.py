@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, NewType
 
+from proxy.core.globs import ANY_SEGMENTS, common_segments
+
 Hostname = NewType("Hostname", str)
 
 MAX_HOSTNAME_LENGTH: Final = 253  # RFC 1035 §2.3.4, less the length bytes
@@ -47,6 +49,10 @@ class HostPattern:
         """What follows the star; the whole name where there is none."""
         return self.text.removeprefix("*.")
 
+    @property
+    def label_globs(self) -> tuple[str, ...]:
+        return tuple(self.text.split("."))
+
     def matches(self, host: Hostname) -> bool:
         if not self.is_wildcard:
             return host == self.text
@@ -65,6 +71,10 @@ class HostPattern:
 # `{name}` or `{name+}`, in the templates of hosts and of paths.
 CAPTURE: Final = re.compile(r"\{([a-z_]+)(\+?)\}")
 
+# Captures whose name says what they look like, wherever they stand: an expression, and a sample. Without
+# it `s3-fips.{region}.amazonaws.com` would take the bucket host `s3-fips.s3.amazonaws.com` for a region's.
+SHAPED_CAPTURES: Final = {"aws_region": (r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}", "us-east-1")}
+
 
 @dataclass(frozen=True, slots=True)
 class HostTemplate:
@@ -78,18 +88,38 @@ class HostTemplate:
 
     @property
     def tail(self) -> str:
-        """The labels after the last capture: what the owner of the name must own."""
-        return CAPTURE.split(self.text)[-1].lstrip(".-")
+        """The whole labels after the last capture: what the owner of the name must own.
+
+        `{x}-example.com` leaves `com`: whoever registers `x-example.com` would be covered.
+        """
+        *captures, rest = CAPTURE.split(self.text)
+        return rest.partition(".")[2] if captures else rest
 
     def compiled(self) -> re.Pattern[str]:
         literal, *rest = CAPTURE.split(self.text)
         expression = re.escape(literal)
         for name, plus, text in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
-            labels = rf"{_LABEL}(?:\.{_LABEL})*" if plus else _LABEL
+            shape, _ = SHAPED_CAPTURES.get(name, (_LABEL, ""))
+            labels = rf"{shape}(?:\.{shape})*" if plus else shape
             expression += f"(?P<{name}>{labels})" + re.escape(text)
         return re.compile(expression)
 
     def filled(self, values: dict[str, str]) -> Hostname:
-        """The name with each capture replaced; a capture without a value becomes its own name."""
-        name = CAPTURE.sub(lambda capture: values.get(capture[1], capture[1]), self.text)
-        return Hostname(name)
+        """The name with each capture replaced; a capture without a value becomes a sample of it."""
+
+        def value(capture: re.Match[str]) -> str:
+            _, sample = SHAPED_CAPTURES.get(capture[1], ("", capture[1]))
+            return values.get(capture[1], sample)
+
+        return Hostname(CAPTURE.sub(value, self.text))
+
+    @property
+    def label_globs(self) -> tuple[str, ...]:
+        """Its labels as globs, to ask whether two patterns can meet; wider than the template itself."""
+        text = CAPTURE.sub(lambda capture: "**" if capture[2] else "*", self.text)
+        return tuple(ANY_SEGMENTS if ANY_SEGMENTS in label else label for label in text.split("."))
+
+
+def hosts_meet(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    """Whether some name has labels that both match; in doubt, yes."""
+    return common_segments(left, right) is not None

@@ -22,11 +22,11 @@ class ImageReference:
 
     @classmethod
     def parse(cls, text: str) -> "ImageReference | None":
-        name, _, digest = text.partition("@")
+        name, at, digest = text.partition("@")
         # A colon after the last slash starts a tag; one before it belongs to the registry's port.
         path, slash, last = name.rpartition("/")
         repository = path + slash + last.partition(":")[0]
-        if not _REPOSITORY(repository) or (digest and not is_digest(digest)):
+        if not _REPOSITORY(repository) or (at and not is_digest(digest)):
             return None
         return cls(repository, digest or None)
 

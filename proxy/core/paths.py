@@ -27,9 +27,11 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 # them, or before another `%25`, is the same trick one decoding later.
 _TWO_READINGS = re.compile(r"%(?:25)*(?:2F|5C)|%25(?:25)*(?:2E|[01][0-9A-F]|7F)", re.IGNORECASE)
 _CONTROL = re.compile(r"%(?:[01][0-9A-F]|7F)")
-# Tomcat and its kin drop a path parameter before they resolve dots: `/a/..;x/b` is `/b` to them.
-_EMPTY_OR_PARAMETER = re.compile(r";[^/]*|/(?=/|\Z)|/(?=;[^/]*(?:/|\Z))")
-_DOTS_WITH_PARAMETER = re.compile(r"/\.{1,2};")
+# Tomcat and its kin drop a path parameter before they resolve dots: `/a/..;x/b` is `/b` to them. Others trim
+# what an escape adds (`..%20`, `..%3B`), or cut there.
+_DOTS_AND_MORE = re.compile(r"/\.{1,2}[;%]")
+# What a lax server does not see: path parameters, empty segments, dots and spaces at a segment's end.
+_LAX = re.compile(r"//|;|[./ ](?:/|\Z)").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,14 @@ class RequestPath:
         text = _ESCAPE.sub(_decode_unreserved, raw_path)
         if _CONTROL.search(text):
             return cls("", Reason.MALFORMED_PATH)
-        if _TWO_READINGS.search(text) or _DOTS_WITH_PARAMETER.search(text):
+        if _TWO_READINGS.search(text) or _DOTS_AND_MORE.search(text) or not _is_utf8(text):
             return cls("", Reason.AMBIGUOUS_PATH)
         segments = text.split("/")
         if "." not in segments and ".." not in segments:
             return cls(text)
-        if "" in segments[1:-1]:  # does `/a//../b` leave `/a/b`, or does `//` count as one: `/b`?
+        if any(
+            not segment or segment[0] == ";" for segment in segments[1:-1]
+        ):  # does `/a//../b` leave `/a/b`, or does `//` count as one: `/b`?
             return cls("", Reason.AMBIGUOUS_PATH)
         return _without_dot_segments(segments)
 
@@ -83,25 +87,29 @@ def _without_dot_segments(segments: list[str]) -> RequestPath:
     return RequestPath("/" + "/".join(kept), had_dot_segments=True)
 
 
-def decoded(text: str) -> str | None:
-    """A piece of a normalised path or query as people write it, or None where it is no UTF-8."""
+def _is_utf8(text: str) -> bool:
+    """Whether the escapes are UTF-8; an overlong form (`%C0%AE`) is a dot to old servers."""
     if "%" not in text:
-        return text
+        return True
     try:
-        return unquote_to_bytes(text).decode()
+        unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
-        return None
+        return False
+    return True
 
 
 def folded(path: str) -> str:
-    """The widest reading of a path: decoded, lower case, without empty segments and path parameters.
+    """The widest reading of a path: decoded twice, lower case, without what a lax server does not see.
 
     Rules that deny are matched against this, so that `/API//Token;v=1/` does not slip past `/api/token`.
     """
-    plain = unquote(path).lower() if "%" in path else path.lower()
-    if "//" in plain or ";" in plain or plain.endswith("/"):
-        return _EMPTY_OR_PARAMETER.sub("", plain) or "/"
-    return plain
+    plain = path.lower()
+    if "%" in plain:
+        plain = re.split("[?#]", unquote(unquote(plain)).lower())[0]
+    if not _LAX(plain):
+        return plain
+    segments = (segment.partition(";")[0].rstrip(". ") for segment in plain.split("/"))
+    return "/" + "/".join(segment for segment in segments if segment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,7 @@ class KeyPrefixes:
         return listed.startswith(self.beginnings)
 
     def meet(self, other: "KeyPrefixes") -> bool:
-        """Whether some key is covered by both."""
-        return (
-            any(map(self.cover_key, (*other.exact, *other.beginnings)))
-            or any(map(other.cover_key, self.exact))
-            or any(map(other.cover_listing, self.beginnings))
+        """Whether some key is covered by both. Where an exact key is, so is one below it."""
+        return any(map(self.cover_listing, other.beginnings)) or any(
+            map(other.cover_listing, self.beginnings)
         )

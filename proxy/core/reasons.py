@@ -39,7 +39,10 @@ class Reason(Enum):
     # Refuse: the request can be read in two ways, or in none
     MALFORMED_PATH = "malformed_path"
     AMBIGUOUS_PATH = "ambiguous_path"
+    MALFORMED_QUERY = "malformed_query"
     AMBIGUOUS_QUERY = "ambiguous_query"
+    METHOD_FORBIDDEN = "method_forbidden"
+    OVERRIDE_HEADER = "override_header"
     QUERY_AUTH_PRESENT = "query_auth_present"
 
     # Refuse: no grant covers it; the code names the first thing that the nearest grant lacks
@@ -102,17 +105,37 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "Percent-encode the path in the client; every common HTTP library does so by itself.",
     ),
     Reason.AMBIGUOUS_PATH: ReasonPage(
-        "Two correct servers could read the path differently (an encoded slash, a backslash, dot segments "
-        "beside empty segments or on a service whose keys may contain dots, a path parameter on a dot "
-        "segment), so what we match could differ from what is served.",
+        "Two correct servers could read the path differently, so what we match could differ from what is "
+        "served: an encoded slash, a backslash, dots followed by an escape or a path parameter, dot segments "
+        "beside empty ones, escapes that are not UTF-8. On a service whose paths are keys, dot segments and "
+        "a plus sign count too.",
         Actor.ML_ENGINEER,
         "Send the path in its plain form, without dot segments and encoded slashes.",
     ),
+    Reason.MALFORMED_QUERY: ReasonPage(
+        "The query is no valid query: it holds characters that RFC 3986 does not allow (square brackets are "
+        "tolerated), a broken percent-escape or an encoded NUL, or is too long.",
+        Actor.ML_ENGINEER,
+        "Percent-encode the query in the client; every common HTTP library does so by itself.",
+    ),
     Reason.AMBIGUOUS_QUERY: ReasonPage(
-        "A query parameter that the grant depends on is given more than once, or the query holds a "
-        "semicolon, which some servers read as a separator.",
+        "A query parameter that the grant depends on is given more than once (also in another case, or as "
+        "`name[]`), or the query holds a semicolon, which some servers read as a separator.",
         Actor.ML_ENGINEER,
         "Send each parameter once and separate parameters with `&`.",
+    ),
+    Reason.METHOD_FORBIDDEN: ReasonPage(
+        "The method is none that a credential travels with: TRACE would show the credential to the "
+        "application, CONNECT would open a tunnel, and servers differ in what they make of others.",
+        Actor.ML_ENGINEER,
+        "Use a registered method in upper case, such as GET or POST.",
+    ),
+    Reason.OVERRIDE_HEADER: ReasonPage(
+        "The request carries a header that some servers take for the method or the path "
+        "(`X-HTTP-Method-Override`, `X-Original-URL` and their kin), so what is served could differ from "
+        "what is granted.",
+        Actor.ML_ENGINEER,
+        "Send the method and the path that are meant, without the header.",
     ),
     Reason.QUERY_AUTH_PRESENT: ReasonPage(
         "The query already carries a signature (a presigned URL). podkey never adds a credential to a "

@@ -9,6 +9,19 @@ from proxy.core.hosts import Hostname
 from proxy.core.paths import RequestPath
 from proxy.core.queries import EMPTY_QUERY, Query
 
+# The methods that a credential may travel with: registered ones (RFC 9110 §9, RFC 5789, WebDAV) less
+# CONNECT, which opens a tunnel, and TRACE, which shows the credential to the application. Anything else is
+# refused; servers differ in what they make of `post`.
+METHODS: Final = frozenset({
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "SEARCH", "REPORT",
+    "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "LINK", "UNLINK", "PURGE", "LIST",
+})  # fmt: skip
+
+# Headers that some servers take for the method or the path, whatever the request line says.
+OVERRIDE_HEADERS: Final = frozenset({
+    "x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url",
+})  # fmt: skip
+
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
@@ -23,7 +36,8 @@ class ClientCredential(Enum):
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
     """`host` is the verified name. `headers` have lower-case names and hold at least those that
-    `PolicyIndex.wanted_headers` lists."""
+    `PolicyIndex.wanted_headers` lists; one that is sent several times stands there once, its values joined
+    by commas (RFC 9110 §5.3)."""
 
     host: Hostname
     method: str

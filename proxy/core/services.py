@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from typing import Final
 
 from proxy.core.credentials import AttachScheme, CredentialSource
 from proxy.core.globs import Glob, glob_expression
@@ -77,12 +78,21 @@ class Operation:
     captures: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     access: Access | None = None
-    # A header whose presence makes the request this operation and no other (S3's copy source).
-    header: str | None = None
     # The query parameter that says which keys a listing shows; absent means all of them.
     prefix_from: str | None = None
     # It neither shows nor touches keys, so prefixes do not bound it.
     keyless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAction:
+    """Headers with which a request does more than its operation says: the grant must cover `action` too.
+
+    Without an action no grant covers a request that carries one of them.
+    """
+
+    headers: tuple[str, ...]
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,7 @@ class Service:
     minting: tuple[MintingApi, ...] = ()
     pins: tuple[Pin, ...] = ()
     operations: tuple[Operation, ...] = ()
+    header_actions: tuple[HeaderAction, ...] = ()
     # Parameters that never change what an operation does; any other one makes it unknown.
     parameters: tuple[str, ...] = ()
     opaque_paths: bool = False
@@ -133,6 +144,18 @@ class Service:
 
     def pin(self, name: str) -> Pin | None:
         return next((pin for pin in self.pins if pin.name == name), None)
+
+    @property
+    def action_names(self) -> frozenset[str]:
+        """All that a grant's `actions` may name."""
+        extra = {row.action for row in self.header_actions if row.action is not None}
+        return frozenset(extra | {operation.name for operation in self.operations})
+
+    @property
+    def wanted_headers(self) -> frozenset[str]:
+        """Headers, in lower case, that a decision about this service looks at."""
+        pins = {pin.header for pin in self.pins if pin.header is not None}
+        return frozenset(pins | {name for row in self.header_actions for name in row.headers})
 
     def operations_of(self, grant: Grant) -> tuple[Operation, ...]:
         """The operations that the grant's `access` and `actions` cover."""
@@ -156,6 +179,10 @@ class HostReading:
     captures: Mapping[str, str]
 
 
+# No path fits this template: every path begins with a slash.
+UNREADABLE_ENDPOINT: Final = Endpoint((), (PathTemplate("none"),))
+
+
 @dataclass(frozen=True)
 class Catalogue(Mapping[str, Service]):
     """All services by name, and which of them a host belongs to."""
@@ -176,17 +203,24 @@ class Catalogue(Mapping[str, Service]):
         return len(self.services)
 
     def readings(self, host: Hostname) -> tuple[HostReading, ...]:
-        """How each service that the host belongs to reads it; the first template of a service counts."""
+        """How each service that the host belongs to reads it."""
         found = []
         for service in self.services.values():
-            for endpoint, matcher in service.host_matchers:
-                if match := matcher.fullmatch(host):
-                    found.append(HostReading(service, endpoint, match.groupdict()))
-                    break
+            ways = [
+                HostReading(service, endpoint, match.groupdict())
+                for endpoint, matcher in service.host_matchers
+                if (match := matcher.fullmatch(host))
+            ]
+            if len(ways) > 1 and any(way != ways[0] for way in ways):
+                # Two readings: the host stays governed, and shows nothing that a grant could name.
+                ways = [HostReading(service, UNREADABLE_ENDPOINT, {})]
+            found += ways[:1]
         return tuple(found)
 
     def blob_owner(self, host: Hostname) -> Service | None:
-        """The service that serves blobs from this host, if one does."""
+        """The service that serves blobs from this host, if one does and none takes it for an API."""
+        if any(matcher.fullmatch(host) for s in self.services.values() for _, matcher in s.host_matchers):
+            return None
         owners = (s for s in self.services.values() if s.blob_matcher.fullmatch(host))
         return next(owners, None)
 

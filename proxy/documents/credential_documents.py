@@ -85,7 +85,7 @@ ATTACH_SCHEMES = (
             (
                 Field(
                     "username",
-                    values.QUERY_VALUE,
+                    values.BASIC_USERNAME,
                     "A fixed user name; the token is then the password.",
                 ),
             ),
@@ -98,7 +98,7 @@ ATTACH_SCHEMES = (
         Record(
             "header",
             (
-                Field("name", values.HEADER_NAME, "The header.", required=True),
+                Field("name", values.CREDENTIAL_HEADER, "The header.", required=True),
                 Field("prefix", values.HEADER_PREFIX, "What stands before the token."),
             ),
             Header,
@@ -109,7 +109,7 @@ ATTACH_SCHEMES = (
         "query",
         Record(
             "query",
-            (Field("name", values.QUERY_NAME, "The parameter.", required=True),),
+            (Field("name", values.CREDENTIAL_PARAMETER, "The parameter.", required=True),),
             QueryParameter,
         ),
         "A query parameter.",

@@ -22,6 +22,8 @@ class Url(NamedTuple):
 
 def _url(text: str) -> Url:
     fix = "write a whole URL, such as https://api.openai.com/v1/models"
+    if " " in text or not text.isprintable():  # urlsplit drops some of these without a word
+        raise Fault(f"`{text}` is not a URL: it holds a blank or a control character", fix)
     try:
         parts = urlsplit(text)
         port = parts.port

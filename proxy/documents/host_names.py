@@ -1,7 +1,9 @@
 """Host patterns as people write them. The doorman of `idna` and of the public suffix list."""
 
 import ipaddress
+import re
 from functools import cache
+from importlib.resources import files
 
 import idna
 from publicsuffixlist import PublicSuffixList
@@ -19,6 +21,15 @@ def _listed_suffixes() -> PublicSuffixList:
 def is_public_suffix(name: str) -> bool:
     """Whether strangers can register names directly below this one (`com`, `co.uk`, `github.io`)."""
     return bool(_listed_suffixes().is_public(name))
+
+
+def suffix_below(name: str) -> str | None:
+    """A public suffix that lies below this name: `cloudapp.azure.com` below `azure.com`."""
+    # The library answers for one name only; the list that it carries is read for the question the other
+    # way round. Only entries of policy folders ask it.
+    text = files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text()
+    found = re.search(rf"^(?:\*\.)?((?:[^\s/.]+\.)+{re.escape(name)})\s*$", text, re.MULTILINE)
+    return found[1] if found else None
 
 
 def is_unlisted_single_label(name: str) -> bool:

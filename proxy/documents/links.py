@@ -4,15 +4,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proxy.core.credentials import CredentialRef, CredentialSource, scheme_name
-from proxy.core.hosts import Hostname
+from proxy.core.hosts import Hostname, HostPattern, hosts_meet
 from proxy.core.policy import AccessPolicy, Grant
 from proxy.core.services import Catalogue, Operation, Service, attach_scheme
 from proxy.documents.credential_documents import require_parts
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
+from proxy.documents.salvage import Broken
 
 KEY_CAPTURE = "key"
 BUCKET_CAPTURE = "bucket"
+
+
+def services_on(host: HostPattern, catalogue: Catalogue) -> Iterator[Service]:
+    """The services of which the pattern covers a host."""
+    if not host.is_wildcard:
+        yield from (reading.service for reading in catalogue.readings(Hostname(host.text)))
+        return
+    for service in catalogue.values():
+        templates = (template for endpoint in service.endpoints for template in endpoint.hosts)
+        if any(hosts_meet(host.label_globs, template.label_globs) for template in templates):
+            yield service
 
 
 def _bounded(operation: Operation) -> bool:
@@ -23,19 +35,18 @@ def check_links(
     policies: Iterable[Placed[AccessPolicy]],
     sources: Sequence[Placed[CredentialSource]],
     catalogue: Catalogue,
-    unread: frozenset[CredentialRef] | None,
+    broken: Broken,
 ) -> list[Problem]:
-    """`unread` are sources with problems of their own; None when some may be anywhere in a broken file."""
     by_ref = {placed.value.ref: placed.value for placed in sources}
     problems: list[Problem] = []
     for policy in policies:
         for index, grant in enumerate(policy.value.grants):
-            check = _GrantCheck(policy, index, grant, catalogue)
+            check = _GrantCheck(policy, index, grant, catalogue, broken)
             problems.extend(check.all())
             ref = CredentialRef(policy.value.namespace, grant.credential)
             if ref in by_ref:
                 problems.extend(check.attach(by_ref[ref]))
-            elif unread is not None and ref not in unread:
+            elif not broken.has_source(ref):
                 problems.append(check.missing_source(by_ref))
     return problems
 
@@ -46,6 +57,7 @@ class _GrantCheck:
     index: int
     grant: Grant
     catalogue: Catalogue
+    broken: Broken
 
     def _problem(self, code: ProblemCode, message: str, fix: str, key: str = "") -> Problem:
         return self.policy.grant_problem(self.index, code, message, fix, key)
@@ -64,15 +76,15 @@ class _GrantCheck:
     def all(self) -> Iterator[Problem]:
         if self.grant.service is None:
             yield from self._blob_hosts()
-        elif self.grant.service not in self.catalogue:
-            message = f"there is no service `{self.grant.service}` in the catalogue"
-            fix = did_you_mean(self.grant.service, self.catalogue)
-            yield self._problem(ProblemCode.UNKNOWN_SERVICE, message, fix, "service")
-        else:
-            service = self.catalogue[self.grant.service]
+            yield from self._hosts_of_pinned_services()
+        elif (service := self.catalogue.get(self.grant.service)) is not None:
             yield from self._pins(service)
             yield from self._operations(service)
             yield from self._minting(service)
+        elif not self.broken.has_service(self.grant.service):
+            message = f"there is no service `{self.grant.service}` in the catalogue"
+            fix = did_you_mean(self.grant.service, self.catalogue)
+            yield self._problem(ProblemCode.UNKNOWN_SERVICE, message, fix, "service")
 
     def _blob_hosts(self) -> Iterator[Problem]:
         for index, host in enumerate(self.grant.hosts):
@@ -81,6 +93,16 @@ class _GrantCheck:
                 message = f"`{host.text}` serves signed URLs for {owner.title} and never gets a credential"
                 fix = f"remove it; grant `service: {owner.name}` for the API"
                 yield self._problem(ProblemCode.HOST_BLOB, message, fix, f"hosts[{index}]")
+
+    def _hosts_of_pinned_services(self) -> Iterator[Problem]:
+        """Hosts where the name does not say whose data it is: only the service's pins do."""
+        for index, host in enumerate(self.grant.hosts):
+            for service in services_on(host, self.catalogue):
+                if any(pin.required for pin in service.pins):
+                    message = f"`{host.text}` covers hosts of {service.title}, where any tenant can be named"
+                    fix = f"write `service: {service.name}` and name the tenants"
+                    code, key = ProblemCode.HOST_NEEDS_SERVICE, f"hosts[{index}]"
+                    yield self._problem(code, message, fix, key)
 
     def _pins(self, service: Service) -> Iterator[Problem]:
         known = {pin.name for pin in service.pins}
@@ -93,8 +115,13 @@ class _GrantCheck:
             if pin.required and pin.name not in named:
                 key = "buckets" if pin.name == BUCKET_CAPTURE else f"pins.{pin.name}"
                 message = f"`{key}` is missing: the host alone does not say whose data it is"
-                fix = f'name them; `{key}: ["*"]` grants all that the credential reaches'
+                fix = f"add `{key}: [...]`"
                 yield self._problem(ProblemCode.MISSING_KEY, message, fix)
+        stars = [g.text for g in dict(self.grant.pins).get(BUCKET_CAPTURE, ()) if not g.is_literal]
+        if stars and BUCKET_CAPTURE in known and self.grant.expected_bucket_owner is None:
+            message = f"`{stars[0]}` also covers buckets that strangers create under such a name"
+            fix = 'add `expectedBucketOwner: "<account id>"`, or name the buckets'
+            yield self._problem(ProblemCode.MISSING_KEY, message, fix, "buckets")
         bucket_only = {
             "prefixes": self.grant.prefixes,
             "expectedBucketOwner": self.grant.expected_bucket_owner,
@@ -113,12 +140,13 @@ class _GrantCheck:
                     fix = "narrow with `methods` and `paths`"
                     yield self._problem(ProblemCode.UNKNOWN_ACTION, message, fix, key)
             return
-        known = {operation.name for operation in service.operations}
-        for name in grant.actions:
-            if name not in known:
-                message = f"`{name}` is no operation of the service `{service.name}`"
-                yield self._problem(ProblemCode.UNKNOWN_ACTION, message, did_you_mean(name, known), "actions")
-                return
+        known = service.action_names
+        unknown = [name for name in grant.actions if name not in known]
+        for name in unknown:
+            message = f"`{name}` is no operation of the service `{service.name}`"
+            yield self._problem(ProblemCode.UNKNOWN_ACTION, message, did_you_mean(name, known), "actions")
+        if unknown:
+            return
         selected = service.operations_of(grant)
         if not selected:
             message = "neither `access` nor `actions` says what may be done"
@@ -143,6 +171,8 @@ class _GrantCheck:
 
     def attach(self, source: CredentialSource) -> Iterator[Problem]:
         service = self.catalogue.get(self.grant.service or "")
+        if service is None and self.grant.service is not None:
+            return  # how its credential is attached is not known
         scheme = attach_scheme(source, service)
         if scheme is None:
             message = f"the CredentialSource `{source.name}` does not say how it is attached"

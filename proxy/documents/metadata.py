@@ -1,5 +1,6 @@
 """What all documents share: `apiVersion`, `kind` and `metadata`."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -44,19 +45,39 @@ METADATA = Record(
 )
 
 
+class EntryMetadata(NamedTuple):
+    """A catalogue entry has no namespace: it says the same to all of them."""
+
+    name: str
+
+
+ENTRY_METADATA = Record(
+    "metadata",
+    (Field("name", NAME, "The name that grants use as `service`.", required=True),),
+    EntryMetadata,
+    ignored=_SERVER_METADATA,
+)
+
+
 def _constant(expected: str) -> Text:
     def parse(text: str) -> str:
         if text != expected:
             raise Fault(f"`{text}` is not `{expected}`", f"write `{expected}`", ProblemCode.UNKNOWN_KIND)
         return text
 
-    return Text(f"`{expected}`", parse, f"^{expected}$")
+    return Text(f"`{expected}`", parse, f"^{re.escape(expected)}$")
 
 
-def document(kind: str, spec: Shape, spec_doc: str, build: Callable[[Metadata, Any], Any]) -> Record:
+def document(
+    kind: str,
+    spec: Shape,
+    spec_doc: str,
+    build: Callable[[Any, Any], Any],
+    metadata: Record = METADATA,
+) -> Record:
     """The record of one kind; `build` gets the metadata and what the spec was read into."""
 
-    def built(api_version: str, kind: str, metadata: Metadata, spec: object) -> object:
+    def built(api_version: str, kind: str, metadata: object, spec: object) -> object:
         del api_version, kind  # they were checked, and say nothing more
         return build(metadata, spec)
 
@@ -65,7 +86,7 @@ def document(kind: str, spec: Shape, spec_doc: str, build: Callable[[Metadata, A
         (
             Field("apiVersion", _constant(API_VERSION), "The version of the format.", required=True),
             Field("kind", _constant(kind), "The kind of document.", required=True),
-            Field("metadata", METADATA, "Name and namespace.", required=True),
+            Field("metadata", metadata, "What the document is called.", required=True),
             Field("spec", spec, spec_doc, required=True),
         ),
         built,

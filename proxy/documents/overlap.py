@@ -24,7 +24,7 @@ from proxy.core.policy import (
     WorkloadSelector,
 )
 from proxy.core.prefixes import KeyPrefixes
-from proxy.core.services import Catalogue
+from proxy.core.services import Catalogue, Pin, Service
 from proxy.core.validity import common_moment
 from proxy.documents.host_names import display_name
 from proxy.documents.placed import Placed
@@ -32,6 +32,10 @@ from proxy.documents.problems import Problem, ProblemCode
 
 # One mistake in a shared grant overlaps with everything; the first pairs say it all.
 MAX_REPORTED: Final = 50
+# A pair costs some 20 µs and what its patterns cost, at about a microsecond a step. This bounds the whole
+# search to a few seconds; 10,000 sensible documents need a hundredth of it.
+MAX_WORK: Final = 3_000_000
+PAIR_WORK: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +60,34 @@ def check_overlaps(policies: Sequence[Placed[AccessPolicy]], catalogue: Catalogu
         items = [_Item(policy, index) for index in range(len(policy.value.grants))]
         groups[policy.value.namespace, policy.value.mode].extend(items)
     problems: list[Problem] = []
+    left = MAX_WORK
     for items in groups.values():
         for one, two in _pairs(items, catalogue):
+            left -= _work(one.grant, two.grant)
+            if left < 0:
+                return [*problems, _too_many(two)]
             request = _common_request(one, two, catalogue)
             if request is not None:
                 problems.append(_report(one, two, request))
                 if len(problems) == MAX_REPORTED:
                     return problems
     return problems
+
+
+def _work(a: Grant, b: Grant) -> int:
+    """What comparing two grants may cost: a pattern against a pattern costs the product of their lengths."""
+    lengths = [
+        sum(len(path.text) for path in grant.paths)
+        + sum(len(glob.text) for _, globs in grant.pins for glob in globs)
+        for grant in (a, b)
+    ]
+    return PAIR_WORK + lengths[0] * lengths[1]
+
+
+def _too_many(item: _Item) -> Problem:
+    message = "too many grants share a host with different credentials to compare them all"
+    fix = "tell them apart by service account, label, pin or first path segment, or use fewer credentials"
+    return item.policy.grant_problem(item.index, ProblemCode.TOO_MANY_TO_COMPARE, message, fix)
 
 
 def _report(one: _Item, two: _Item, request: str) -> Problem:
@@ -107,15 +131,16 @@ def _neighbours(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[
     for group in (*exact.values(), *wild.values(), *service.values()):
         if len({item.effect for item in group}) > 1:
             label = _telling_label(group)
-            yield from _split(group, (_account_keys, _label_keys(label), _pin_keys, _path_keys))
+            pin = _telling_pin(group)
+            yield from _split(group, (_account_keys, _label_keys(label), _pin_keys(pin), _path_keys))
     for name, group in exact.items():
         yield from product(group, wild.get(name.partition(".")[2], ()))
         for reading in catalogue.readings(Hostname(name)):
             yield from product(group, service.get(reading.service.name, ()))
     for name, group in service.items():
-        endpoints = catalogue[name].endpoints if name in catalogue else ()
-        for parent in {t.filled({}).partition(".")[2] for e in endpoints for t in e.hosts}:
-            yield from product(group, wild.get(parent, ()))
+        for suffix in wild if name in catalogue else ():
+            if _host_below(suffix, catalogue[name]) is not None:
+                yield from product(group, wild[suffix])
 
 
 # The plain values that an item has in one dimension; None where it is open there.
@@ -173,12 +198,18 @@ def _label_keys(label: str) -> _Dimension:
     return keys
 
 
-def _pin_keys(item: _Item) -> tuple[str, ...] | None:
-    """The values of the first pin, where all are literal: the bucket, in practice."""
-    if not item.grant.pins:
-        return None
-    name, globs = item.grant.pins[0]
-    return tuple(f"{name}={g.text}" for g in globs) if all(g.is_literal for g in globs) else None
+def _telling_pin(items: Sequence[_Item]) -> str:
+    """The pin that most of these grants name: the bucket, in practice."""
+    names = Counter(name for item in items for name, _ in item.grant.pins)
+    return names.most_common(1)[0][0] if names else ""
+
+
+def _pin_keys(pin: str) -> _Dimension:
+    def keys(item: _Item) -> tuple[str, ...] | None:
+        globs = dict(item.grant.pins).get(pin, ())
+        return tuple(g.text for g in globs) if globs and all(g.is_literal for g in globs) else None
+
+    return keys
 
 
 def _path_keys(item: _Item) -> tuple[str, ...] | None:
@@ -206,11 +237,11 @@ def _common_request(one: _Item, two: _Item, catalogue: Catalogue) -> str | None:
     method = methods[0]
     details = ""
     if a.service is not None and a.service == b.service:
-        pins = _common_pins(a, b)
+        service = catalogue[a.service]
+        pins = _common_pins(a, b, service)
         if pins is None or not _common_prefix(a, b):
             return None
         details = "".join(f" with {name} `{value}`" for name, value in pins.items())
-        service = catalogue[a.service]
         if service.operations:
             shared = [o for o in service.operations_of(a) if o in service.operations_of(b)]
             if a.methods or b.methods:
@@ -259,17 +290,35 @@ def _common_query(a: Grant, b: Grant) -> bool:
     return all(_both(values, other.get(key, ()), "any") for key, values in a.query)
 
 
-def _common_pins(a: Grant, b: Grant) -> dict[str, str] | None:
-    every = (Glob("*"),)
-    left, right = dict(a.pins), dict(b.pins)
-    found: dict[str, str] = {}
-    for name in sorted({*left, *right}):
-        pairs = (x.common(y) for x in left.get(name, every) for y in right.get(name, every))
-        value = next((v for v in pairs if v is not None), None)
-        if value is None:
+def _common_pins(a: Grant, b: Grant, service: Service) -> dict[str, str] | None:
+    """A value for each pin that one of them names; None where they name different tenants."""
+    named = [(service.pin(name), globs) for name, globs in (*a.pins, *b.pins)]
+    for (one, left), (two, right) in combinations(named, 2):
+        if not any(_same_tenant(one, x, two, y) for x in left for y in right):
             return None
-        found[name] = value
+    left_pins, right_pins = dict(a.pins), dict(b.pins)
+    found: dict[str, str] = {}
+    for name in sorted({*left_pins, *right_pins}):
+        left, right = (pins.get(name, ()) for pins in (left_pins, right_pins))
+        pairs = (x.common(y) for x in left or right for y in right or left)
+        found[name] = next(value for value in pairs if value is not None)
     return found
+
+
+def _same_tenant(one: Pin | None, x: Glob, two: Pin | None, y: Glob) -> bool:
+    """Whether two pins can hold at once: an `org` and a `repo` of another one cannot."""
+    if one == two:
+        return x.common(y) is not None
+    left, right = _captured(one, x), _captured(two, y)
+    return all(left[name].common(right[name]) is not None for name in left.keys() & right.keys())
+
+
+def _captured(pin: Pin | None, glob: Glob) -> dict[str, Glob]:
+    """What a value says of each capture: `acme/x` for `{org}/{name}`. Nothing where that cannot be told."""
+    parts = glob.text.split("/")
+    if pin is None or pin.template != "/".join(f"{{{name}}}" for name in pin.captures):
+        return {}
+    return dict(zip(pin.captures, map(Glob, parts), strict=True)) if len(parts) == len(pin.captures) else {}
 
 
 def _common_prefix(a: Grant, b: Grant) -> bool:
@@ -290,16 +339,22 @@ def _common_host(a: Grant, b: Grant, catalogue: Catalogue) -> Hostname | None:
     service = catalogue.get(name or "")
     if service is None:
         return None
-    candidates = (
-        Hostname(f"{template.filled({}).partition('.')[0]}.{pattern.suffix}")
-        if pattern.is_wildcard
-        else Hostname(pattern.text)
-        for pattern in patterns
-        for endpoint in service.endpoints
-        for template in endpoint.hosts
-    )
-    return next((host for host in candidates if _belongs(host, service.name, catalogue)), None)
+    for pattern in patterns:
+        if pattern.is_wildcard:
+            host = _host_below(pattern.suffix, service)
+        else:
+            host = Hostname(pattern.text)
+        if host is not None and _belongs(host, service):
+            return host
+    return None
 
 
-def _belongs(host: Hostname, service: str, catalogue: Catalogue) -> bool:
-    return any(reading.service.name == service for reading in catalogue.readings(host))
+def _host_below(suffix: str, service: Service) -> Hostname | None:
+    """A host of the service, one label below the suffix; None where it has none."""
+    labels = {template.filled({}).partition(".")[0]: None for e in service.endpoints for template in e.hosts}
+    hosts = (Hostname(f"{label}.{suffix}") for label in labels)
+    return next((host for host in hosts if _belongs(host, service)), None)
+
+
+def _belongs(host: Hostname, service: Service) -> bool:
+    return any(matcher.fullmatch(host) for _, matcher in service.host_matchers)

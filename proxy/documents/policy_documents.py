@@ -186,12 +186,15 @@ def _validity(
     return Validity(not_before, not_after, windows)
 
 
+# Each is looked at on every request, until one is open. A week has seven days.
+MAX_WINDOWS = 21
+
 VALIDITY = Record(
     "a validity",
     (
         Field("notBefore", values.TIMESTAMP, "The first moment of validity."),
         Field("notAfter", values.TIMESTAMP, "The end of validity."),
-        Field("windows", ListOf(WINDOW), "Weekly windows; inside any of them is enough."),
+        Field("windows", ListOf(WINDOW, most=MAX_WINDOWS), "Weekly windows; inside any of them is enough."),
     ),
     _validity,
 )

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
+from heapq import nlargest
+from typing import Final
 
 
 class ProblemCode(Enum):
@@ -34,6 +36,10 @@ class ProblemCode(Enum):
     HOST_PUBLIC_SUFFIX = "host_public_suffix"
     HOST_MALFORMED = "host_malformed"
     HOST_BLOB = "host_blob"
+    HOST_TAKEN = "host_taken"
+    HOST_NEEDS_SERVICE = "host_needs_service"
+    TOO_MANY_TO_COMPARE = "too_many_to_compare"
+    TOO_MANY_PROBLEMS = "too_many_problems"
     UNKNOWN_TIME_ZONE = "unknown_time_zone"
     UNKNOWN_SERVICE = "unknown_service"
     UNKNOWN_PIN = "unknown_pin"
@@ -76,11 +82,30 @@ class Fault(Exception):  # noqa: N818 - a fault in a value, not an error of the 
         self.at = at  # a field below the value, when the fault is there
 
 
+# A comparison costs some 20 µs; a document with a thousand mistakes in front of a thousand names must not
+# cost half a minute.
+MAX_COMPARED: Final = 48
+MAX_LISTED: Final = 24
+
+
+def _alike(word: str, names: Iterable[str]) -> list[str]:
+    """The names that begin most like the word: the only ones worth a comparison when there are many."""
+    folded = word.lower()
+
+    def shared(name: str) -> int:
+        differs = (i for i, (a, b) in enumerate(zip(name.lower(), folded, strict=False)) if a != b)
+        return next(differs, min(len(name), len(folded)))
+
+    return sorted(nlargest(MAX_COMPARED, names, key=shared))
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A fix for a mistyped word: the nearest known one, else all of them."""
-    names = sorted(known)
+    word, names = word[:64], sorted(known)
+    if len(names) > MAX_COMPARED:
+        names = _alike(word, names)
     lowered = {name.lower(): name for name in names}
     close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
     if close:
         return f"did you mean `{lowered[close[0]]}`?"
-    return "use one of: " + ", ".join(names) if names else "remove it"
+    return "use one of: " + ", ".join(names[:MAX_LISTED]) if names else "remove it"

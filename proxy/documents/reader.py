@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
-from proxy.core.credentials import CredentialRef, CredentialSource
+from proxy.core.credentials import CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue, Service
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
@@ -14,9 +14,10 @@ from proxy.documents.overlap import check_overlaps
 from proxy.documents.placed import Placed
 from proxy.documents.policy_documents import POLICY_DOCUMENT
 from proxy.documents.problems import Problem, ProblemCode, did_you_mean
-from proxy.documents.salvage import salvaged_policy, salvaged_source
-from proxy.documents.service_documents import SERVICE_DOCUMENT, foreign_territory
+from proxy.documents.salvage import Broken, salvaged_policy
+from proxy.documents.service_documents import SERVICE_DOCUMENT
 from proxy.documents.shapes import INVALID, Place, Reading, Record
+from proxy.documents.territory import trespasses
 from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, read_nodes
 
 DOCUMENTS: Final[Mapping[str, Record]] = {
@@ -52,13 +53,13 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
     problems: list[Problem] = []
     placed: list[Placed[Any]] = []
     salvaged: list[Placed[AccessPolicy]] = []
-    # Sources that have problems are not missing; in a broken file any source may be.
-    unread: frozenset[CredentialRef] | None = frozenset()
+    broken = Broken()
     counted = 0
-    for name, data in files.items():
+    # In the order of their names, so that what is reported does not depend on how they were gathered.
+    for name, data in sorted(files.items()):
         nodes, faults = read_nodes(data, name)
         problems.extend(faults)
-        unread = None if faults else unread
+        broken.lost |= bool(faults)
         reading = Reading(name)
         for node in nodes:
             counted += 1
@@ -67,17 +68,17 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
                 placed.append(Placed.of(value, name, node))
             elif (policy := salvaged_policy(node, name)) is not None:
                 salvaged.append(policy)
-            elif unread is not None:
-                source = salvaged_source(node)
-                unread = None if source is None else unread | {source}
+            else:
+                broken.add(node)
         problems.extend(reading.problems)
     services = [p for p in placed if isinstance(p.value, Service)]
     policies = sorted((p for p in placed if isinstance(p.value, AccessPolicy)), key=_order)
     sources = sorted((p for p in placed if isinstance(p.value, CredentialSource)), key=_order)
-    problems.extend(_check_services(services, catalogue, built_in=built_in))
+    if not built_in:
+        problems.extend(_check_services(services, catalogue))
     whole = Catalogue.of((*catalogue.values(), *(p.value for p in services)))
     problems.extend(_check_names([*policies, *sources]))
-    problems.extend(check_links([*policies, *salvaged], sources, whole, unread))
+    problems.extend(check_links([*policies, *salvaged], sources, whole, broken))
     problems.extend(check_overlaps(policies, whole))
     documents = Documents(
         tuple(p.value for p in policies),
@@ -122,24 +123,26 @@ def _read_one(node: Node, reading: Reading) -> Any:  # noqa: ANN401 - see Record
     return record.read(node, at, reading)
 
 
-def _check_services(
-    services: Iterable[Placed[Service]], catalogue: Catalogue, *, built_in: bool
-) -> list[Problem]:
+def _check_services(services: Iterable[Placed[Service]], catalogue: Catalogue) -> list[Problem]:
+    """A user's entries: each name once, and nobody else's hosts."""
     problems = []
     seen: dict[str, Placed[Service]] = {}
     for placed in services:
-        name = placed.value.name
-        if name in catalogue:
-            message = f"the service `{name}` is built in and cannot be replaced"
-            fix = f"choose another name, such as `my-{name}`"
-            problems.append(placed.problem(ProblemCode.DUPLICATE_DOCUMENT, message, fix, "metadata.name"))
-        elif name in seen:
-            problems.append(_twice(placed, seen[name], f"CatalogueEntry {name}"))
-        elif not built_in and (template := foreign_territory(placed.value)) is not None:
-            message = f"`{template.text}`: strangers can register names below `{template.tail}`"
-            fix = "name only hosts below a domain that the service owns"
-            problems.append(placed.problem(ProblemCode.HOST_PUBLIC_SUFFIX, message, fix, "spec.endpoints"))
-        seen.setdefault(name, placed)
+        entry = placed.value
+        if entry.name in catalogue:
+            message = f"the service `{entry.name}` is built in and cannot be replaced"
+            fix = f"choose another name, such as `my-{entry.name}`"
+            code, path = ProblemCode.DUPLICATE_DOCUMENT, "metadata.name"
+            problems.append(placed.problem(code, message, fix, path))
+            continue
+        if entry.name in seen:
+            problems.append(_twice(placed, seen[entry.name], f"CatalogueEntry {entry.name}"))
+            continue
+        others = (*catalogue.values(), *(other.value for other in seen.values()))
+        problems.extend(
+            placed.problem(code, message, fix, "spec") for code, message, fix in trespasses(entry, others)
+        )
+        seen[entry.name] = placed
     return problems
 
 

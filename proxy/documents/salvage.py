@@ -4,9 +4,10 @@ A policy with a fault in one grant still has its other grants; a source with a f
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.core.contract import ACCESS_POLICY, CREDENTIAL_SOURCE
+from proxy.core.contract import ACCESS_POLICY, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialRef
 from proxy.core.policy import AccessPolicy, Grant, WorkloadSelector
 from proxy.documents.metadata import METADATA, Metadata
@@ -47,7 +48,25 @@ def _sound_grants(node: Node) -> Iterator[tuple[int, Grant, int]]:
             yield number, read, line_of(grant)
 
 
-def salvaged_source(node: Node) -> CredentialRef | None:
-    """The name of a source, which other documents may use."""
-    name = salvaged_name(node, CREDENTIAL_SOURCE)
-    return CredentialRef(name.namespace, name.name) if name else None
+@dataclass(slots=True)
+class Broken:
+    """Sources and services with problems of their own: who names them is not told that they are missing."""
+
+    sources: set[CredentialRef] = field(default_factory=set)
+    services: set[str] = field(default_factory=set)
+    # A document without a readable name, or a file that is no YAML, may hold any of them.
+    lost: bool = False
+
+    def add(self, node: Node) -> None:
+        if (source := salvaged_name(node, CREDENTIAL_SOURCE)) is not None:
+            self.sources.add(CredentialRef(source.namespace, source.name))
+        elif (service := salvaged_name(node, CATALOGUE_ENTRY)) is not None:
+            self.services.add(service.name)
+        else:
+            self.lost = True
+
+    def has_source(self, ref: CredentialRef) -> bool:
+        return self.lost or ref in self.sources
+
+    def has_service(self, name: str) -> bool:
+        return self.lost or name in self.services

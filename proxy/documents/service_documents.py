@@ -1,10 +1,8 @@
 """The CatalogueEntry document: a service as data, built in or from a policy folder."""
 
-import re
 from typing import Any
 
 from proxy.core.contract import CATALOGUE_ENTRY
-from proxy.core.globs import Glob
 from proxy.core.hosts import CAPTURE, HostTemplate, parse_hostname
 from proxy.core.paths import PathPattern
 from proxy.core.policy import Access
@@ -12,6 +10,7 @@ from proxy.core.services import (
     CredentialSlots,
     Dialect,
     Endpoint,
+    HeaderAction,
     MintingApi,
     Operation,
     PathTemplate,
@@ -21,43 +20,16 @@ from proxy.core.services import (
 )
 from proxy.documents import values
 from proxy.documents.credential_documents import ATTACH
-from proxy.documents.host_names import is_public_suffix
-from proxy.documents.metadata import Metadata, document
-from proxy.documents.problems import Fault, ProblemCode, did_you_mean
+from proxy.documents.metadata import ENTRY_METADATA, EntryMetadata, document
+from proxy.documents.problems import Fault, did_you_mean
 from proxy.documents.shapes import Choice, Field, Flag, ListOf, Record, Text
-
-# `{hex:40}`: so many characters of an alphabet, drawn anew for each pod.
-_DRAWN = re.compile(r"\{(hex|alnum|upper):([1-9][0-9]?)\}")
-
-
-def _host_template(text: str) -> HostTemplate:
-    template = HostTemplate(text)
-    names = CAPTURE.findall(text)
-    if len({name for name, _ in names}) != len(names):
-        raise Fault(f"`{text}` captures the same name twice", "give each capture its own name")
-    if parse_hostname(template.filled({})) is None:
-        fix = "write a lower-case host in which `{name}` stands for a label and `{name+}` for several"
-        raise Fault(f"`{text}` is not a host template", fix, ProblemCode.HOST_MALFORMED)
-    return template
-
-
-HOST_TEMPLATE = Text("a host template", _host_template, examples=("{bucket+}.s3.{region}.amazonaws.com",))
-
-
-def _path_template(text: str) -> PathTemplate:
-    rest = CAPTURE.sub("x", text)
-    if not text.startswith("/") or not re.fullmatch(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*", rest):
-        fix = (
-            "write a path with `{name}` for a segment, or part of one, and `{name+}` at the end for the rest"
-        )
-        raise Fault(f"`{text}` is not a path template", fix)
-    pluses = [capture.end() for capture in CAPTURE.finditer(text) if capture[2]]
-    if any(end != len(text) for end in pluses):
-        raise Fault(f"`{text}`: `{{…+}}` takes the rest and must stand at the end", "move it to the end")
-    return PathTemplate(text)
-
-
-PATH_TEMPLATE = Text("a path template", _path_template, "^/", ("/{bucket}/{key+}",))
+from proxy.documents.templates import (
+    BLOB_HOST,
+    HOST_TEMPLATE,
+    PATH_TEMPLATE,
+    PLACEHOLDER_VALUE,
+    parse_host_template,
+)
 
 
 def _endpoint(
@@ -66,7 +38,7 @@ def _endpoint(
     paths: tuple[PathTemplate, ...] = (),
 ) -> Endpoint:
     if domains:
-        hosts = tuple(_host_template(f"{h.text}.{domain}") for h in hosts for domain in domains)
+        hosts = tuple(parse_host_template(f"{h.text}.{domain}") for h in hosts for domain in domains)
     for host in hosts:
         if parse_hostname(host.tail) is None or "." not in host.tail:
             fix = "let the captures end before the domain that the service owns"
@@ -94,20 +66,6 @@ ENDPOINT = Record(
 )
 
 
-def _blob_host(text: str) -> Glob:
-    if not re.fullmatch(r"[a-z0-9*][a-z0-9*.-]*\.[a-z0-9-]+\.[a-z]+", text):
-        raise Fault(f"`{text}` is not a host", "write a host such as `cdn.example.com`; `*` within a label")
-    return Glob(text)
-
-
-def _placeholder_value(text: str) -> str:
-    rest = _DRAWN.sub("", text)
-    if "{" in rest or "}" in rest:
-        fix = "write {hex:N}, {alnum:N} or {upper:N} with N from 1 to 99"
-        raise Fault(f"`{text}` holds an unknown placeholder", fix)
-    return text
-
-
 SLOTS = Record(
     "credential slots",
     (
@@ -123,7 +81,7 @@ PLACEHOLDER = Record(
         Field("name", values.ENVIRONMENT_NAME, "The environment variable.", required=True),
         Field(
             "value",
-            Text("a value", _placeholder_value),
+            PLACEHOLDER_VALUE,
             "Its value; `{hex:N}`, `{alnum:N}` and `{upper:N}` are drawn per pod.",
             required=True,
         ),
@@ -189,12 +147,11 @@ def _operation(
     captures: tuple[str, ...] = (),
     subresources: tuple[str, ...] = (),
     access: Access | None = None,
-    header: str | None = None,
     prefix_from: str | None = None,
     keyless: bool = False,
 ) -> Operation:
     parts = (tuple(sorted(captures)), tuple(sorted(subresources)))
-    return Operation(name, methods, *parts, access, header and header.lower(), prefix_from, keyless)
+    return Operation(name, methods, *parts, access, prefix_from, keyless)
 
 
 OPERATION = Record(
@@ -205,11 +162,25 @@ OPERATION = Record(
         Field("captures", ListOf(values.FIELD_NAME), "Exactly the captures that host and path give."),
         Field("subresources", ListOf(values.QUERY_NAME), "Exactly the sub-resources in the query."),
         Field("access", Choice(Access), "Its class; without one it is granted by name only."),
-        Field("header", values.HEADER_NAME, "A header that tells it from its neighbour."),
         Field("prefixFrom", values.QUERY_NAME, "The parameter that bounds which keys a listing shows."),
         Field("keyless", Flag(), "Whether it neither shows nor touches keys."),
     ),
     _operation,
+)
+
+
+HEADER_ACTION = Record(
+    "a header action",
+    (
+        Field("headers", ListOf(values.HEADER_NAME), "The headers.", required=True),
+        Field(
+            "action",
+            values.FIELD_NAME,
+            "What they do besides the operation, under the name that a grant must cover; without it, no "
+            "grant covers a request that carries one of them.",
+        ),
+    ),
+    lambda headers, action=None: HeaderAction(tuple(header.lower() for header in headers), action),
 )
 
 
@@ -229,7 +200,7 @@ class Entry:
         for index, row in enumerate(operations):
             self._known(row.captures, captured, f"operations[{index}]")
             for method in row.methods:
-                key = (method, row.captures, row.subresources, row.header)
+                key = (method, row.captures, row.subresources)
                 if rows.setdefault(key, row.name) != row.name:
                     message = f"{row.name} and {rows[key]} are told by the same method, captures and query"
                     raise Fault(message, "make them differ", at=f"operations[{index}]")
@@ -261,7 +232,7 @@ ENTRY_SPEC = Record(
         ),
         Field(
             "blobHosts",
-            ListOf(Text("a host", _blob_host)),
+            ListOf(BLOB_HOST),
             "Hosts that serve signed URLs and never get a credential.",
         ),
         Field("slots", SLOTS, "Where its clients put a credential; all of it is removed."),
@@ -269,6 +240,7 @@ ENTRY_SPEC = Record(
         Field("minting", ListOf(MINTING), "APIs whose answers hold a credential."),
         Field("pins", ListOf(PIN), "Tenants that a grant can name."),
         Field("operations", ListOf(OPERATION), "All its operations; any other request is refused."),
+        Field("headerActions", ListOf(HEADER_ACTION), "Headers that do more than the operation says."),
         Field(
             "parameters",
             ListOf(values.QUERY_NAME),
@@ -281,14 +253,10 @@ ENTRY_SPEC = Record(
 )
 
 
-def _service(metadata: Metadata, entry: Entry) -> Service:
+def _service(metadata: EntryMetadata, entry: Entry) -> Service:
     return Service(metadata.name, **entry.fields)
 
 
-SERVICE_DOCUMENT = document(CATALOGUE_ENTRY, ENTRY_SPEC, "What podkey knows of one service.", _service)
-
-
-def foreign_territory(service: Service) -> HostTemplate | None:
-    """A host template of a user's entry that would cover names which strangers can register."""
-    templates = (host for endpoint in service.endpoints for host in endpoint.hosts)
-    return next((t for t in templates if t.captures and is_public_suffix(t.tail)), None)
+SERVICE_DOCUMENT = document(
+    CATALOGUE_ENTRY, ENTRY_SPEC, "What podkey knows of one service.", _service, ENTRY_METADATA
+)

@@ -18,6 +18,7 @@ from proxy.documents.yaml_nodes import (
     SequenceNode,
     is_plain,
     line_of,
+    looks_like,
 )
 
 
@@ -33,29 +34,13 @@ JsonSchema = dict[str, Any]
 # Longer than any sensible value; a pattern of a megabyte is a mistake or an attack.
 MAX_TEXT_LENGTH: Final = 1024
 MAX_ITEMS: Final = 1024
-
-# What YAML 1.1 takes for something else than text when it stands without quotes. Kubernetes reads YAML 1.1,
-# so a document that means one thing here and another in a cluster is refused.
-_NULL = re.compile(r"~|null|Null|NULL|").fullmatch
-_BOOLEAN = re.compile(
-    r"y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF"
-).fullmatch
-_NUMBER = re.compile(
-    r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|[0-9][0-9_]*(?::[0-5]?[0-9])*(?:\.[0-9_]*)?"
-    r"(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN"
-).fullmatch
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?:[Tt \t].*)?").fullmatch
+# Nobody mends more at a time, and each costs time: hints compare words.
+MAX_PROBLEMS: Final = 500
+MAX_MESSAGE_LENGTH: Final = 400
 
 
-def looks_like(text: str) -> str | None:
-    """What YAML 1.1 makes of an unquoted text, when that is not text."""
-    if _NULL(text):
-        return "null"
-    if _BOOLEAN(text):
-        return "a boolean"
-    if _NUMBER(text):
-        return "a number"
-    return "a date" if _DATE(text) else None
+def shortened(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE_LENGTH else text[: MAX_MESSAGE_LENGTH - 1] + "…"
 
 
 @dataclass(slots=True)
@@ -66,6 +51,14 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
 
     def report(self, node: Node, at: "Place", code: ProblemCode, message: str, fix: str) -> Invalid:
+        """Add a problem. What the writer wrote is quoted at its beginning only; it may be a megabyte."""
+        if len(self.problems) == MAX_PROBLEMS:
+            text = f"there are more than {MAX_PROBLEMS} problems in the file"
+            code, fix = ProblemCode.TOO_MANY_PROBLEMS, "mend the ones above first"
+            self.problems.append(Problem(self.file, line_of(node), "", text, fix, code))
+        if len(self.problems) > MAX_PROBLEMS:
+            return INVALID
+        message, fix = shortened(message), shortened(fix)
         self.problems.append(Problem(self.file, line_of(node), str(at), message, fix, code))
         return INVALID
 
@@ -173,7 +166,9 @@ class Choice[E: Enum]:
 
     def read(self, node: Node, at: Place, reading: Reading) -> E | Invalid:
         words = {str(option.value): option for option in self.options}
-        if isinstance(node, ScalarNode) and node.value in words and not node.tag:
+        if _tagged(node, at, reading):
+            return INVALID
+        if isinstance(node, ScalarNode) and node.value in words:
             return words[node.value]
         found = node.value if isinstance(node, ScalarNode) else _kind_of(node)
         fix = did_you_mean(str(found), words)
@@ -194,12 +189,14 @@ class Number:
     most: int
 
     def read(self, node: Node, at: Place, reading: Reading) -> int | Invalid:
-        plain = isinstance(node, ScalarNode) and is_plain(node) and not node.tag
-        if not plain or not re.fullmatch(r"0|[1-9][0-9]{0,9}", node.value):
+        if _tagged(node, at, reading):
+            return INVALID
+        text = node.value if isinstance(node, ScalarNode) and node.plain else ""
+        if not re.fullmatch(r"0|[1-9][0-9]{0,9}", text):
             message = f"expected {self.what}, found {_kind_of(node)}"
             fix = f"write a whole number from {self.least} to {self.most}, without quotes"
             return reading.report(node, at, ProblemCode.WRONG_TYPE, message, fix)
-        number = int(node.value)
+        number = int(text)
         if not self.least <= number <= self.most:
             message = f"{number} is not {self.what}"
             fix = f"use a number from {self.least} to {self.most}"
@@ -217,7 +214,9 @@ class Flag:
     what: str = "true or false"
 
     def read(self, node: Node, at: Place, reading: Reading) -> bool | Invalid:
-        if isinstance(node, ScalarNode) and is_plain(node) and node.value in {"true", "false"}:
+        if _tagged(node, at, reading):
+            return INVALID
+        if is_plain(node) and node.value in {"true", "false"}:
             return bool(node.value == "true")
         message = f"expected {self.what}, found {_kind_of(node)}"
         return reading.report(node, at, ProblemCode.WRONG_TYPE, message, "write `true` or `false`")
@@ -235,10 +234,11 @@ class ListOf:
     empty_message: str = "the list is empty, which matches nothing"
     empty_fix: str = "add an item, or remove the key"
     may_be_empty: bool = False
+    most: int = MAX_ITEMS
 
     @property
     def what(self) -> str:
-        return f"list of {self.item.what}"
+        return f"list, each item {self.item.what}"
 
     def read(self, node: Node, at: Place, reading: Reading) -> tuple[Any, ...] | Invalid:
         if not isinstance(node, SequenceNode):
@@ -249,8 +249,8 @@ class ListOf:
             return INVALID
         if not node.value and not self.may_be_empty:
             return reading.report(node, at, self.empty_code, self.empty_message, self.empty_fix)
-        if len(node.value) > MAX_ITEMS:
-            message = f"the list has {len(node.value):,} items; the limit is {MAX_ITEMS:,}"
+        if len(node.value) > self.most:
+            message = f"the list has {len(node.value):,} items; the limit is {self.most:,}"
             return reading.report(node, at, ProblemCode.TOO_LONG, message, "split it")
         items = [self.item.read(n, Place(at, i), reading) for i, n in enumerate(node.value)]
         if INVALID in items:
@@ -265,7 +265,7 @@ class ListOf:
 
     def schema(self) -> JsonSchema:
         least = {} if self.may_be_empty else {"minItems": 1}
-        return {"type": "array", "items": self.item.schema(), "maxItems": MAX_ITEMS, **least}
+        return {"type": "array", "items": self.item.schema(), "maxItems": self.most, **least}
 
 
 def entries(node: MappingNode, at: Place, reading: Reading) -> tuple[dict[str, tuple[Node, Node]], bool]:
@@ -305,7 +305,7 @@ class MapOf:
 
     @property
     def what(self) -> str:
-        return f"mapping of {self.key.what} to {self.value.what}"
+        return f"mapping, each key {self.key.what} and each value {self.value.what}"
 
     def read(self, node: Node, at: Place, reading: Reading) -> tuple[Any, ...] | Invalid:
         if not isinstance(node, MappingNode):
@@ -364,9 +364,11 @@ class Record:
     # Keys that the API server or kubectl writes; they are allowed and not read.
     ignored: frozenset[str] = frozenset()
     _by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
+    _keywords: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {f.name: f for f in self.fields})
+        object.__setattr__(self, "_keywords", {f.name: f.keyword for f in self.fields})
 
     def read(self, node: Node, at: Place, reading: Reading) -> Any:  # noqa: ANN401
         if not isinstance(node, MappingNode):
@@ -380,7 +382,7 @@ class Record:
         for name, (key, value) in pairs.items():
             known = self._by_name.get(name)
             if known is not None:
-                values[known.keyword] = known.shape.read(value, Place(at, name), reading)
+                values[self._keywords[name]] = known.shape.read(value, Place(at, name), reading)
             elif name not in self.ignored:
                 message = f"unknown key `{name}` in {self.what}"
                 fix = did_you_mean(name, self._by_name)

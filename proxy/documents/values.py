@@ -86,6 +86,34 @@ ENVIRONMENT_NAME = _checked(
 HEADER_NAME = _checked(
     "a header name", _METHOD_OR_HEADER, 128, "use a header name such as `X-Api-Key`", "X-Api-Key"
 )
+# Headers that frame the message, belong to one connection or say where it goes (RFC 9110 §7.6.1), and those
+# that a signature covers: a credential there would change what is asked.
+_NO_CREDENTIAL = re.compile(
+    r"(?i)host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-connection"
+    r"|forwarded|via|x-forwarded-.*|x-http-method.*|x-method-override|x-original-url|x-rewrite-url|x-amz-.*|:.*"
+).fullmatch
+
+
+def _credential_header(text: str) -> str:
+    if not re.fullmatch(_METHOD_OR_HEADER, text) or len(text) > 128:
+        raise Fault(f"`{text}` is not a header name", "use a header name such as `X-Api-Key`")
+    if _NO_CREDENTIAL(text):
+        fix = "use the header in which the service reads its credential"
+        raise Fault(f"`{text}` cannot carry a credential: it changes what is asked, or where it goes", fix)
+    return text
+
+
+CREDENTIAL_HEADER = Text("a header name", _credential_header, examples=("X-Api-Key",))
+CREDENTIAL_PARAMETER = _checked(
+    "a parameter's name", r"[A-Za-z0-9._~-]+", 64, "use letters, digits, `.`, `_`, `~` and `-`", "key"
+)
+BASIC_USERNAME = Text(
+    "a user name",
+    _checked(
+        "a user name", r"[\x20-\x39\x3b-\x7e]*", 255, "use printable ASCII without a colon (RFC 7617 §2)"
+    ).parse,
+    may_be_empty=True,
+)
 BUCKET_OWNER = _checked(
     "an AWS account id",
     r"[0-9]{12}",
@@ -217,6 +245,10 @@ def _repository(text: str) -> PathPattern:
 REPOSITORY = Text("an image repository", _repository, examples=("registry.example.com/ml/*",))
 
 
+# Far enough from the ends of the calendar that no time zone reaches across them.
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
 def _timestamp(text: str) -> datetime:
     fix = "write a date and time with its offset, such as 2026-12-31T18:00:00Z"
     try:
@@ -225,7 +257,7 @@ def _timestamp(text: str) -> datetime:
         raise Fault(f"`{text}` is not an RFC 3339 time", fix) from None
     if when.tzinfo is None:
         raise Fault(f"`{text}` has no time zone", f"write `{text}Z` if it is UTC")
-    if not 2000 <= when.year < 9000:
+    if not _FIRST <= when < _LAST:
         raise Fault(f"`{text}` lies outside the years 2000 to 8999", fix)
     return when.astimezone(UTC)
 

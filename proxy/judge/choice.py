@@ -1,10 +1,11 @@
 """Which of many grants are worth asking about a request: by a pin they name plainly, then by path.
 
-A grant is left out only when it surely does not cover the request, so the choice changes no verdict.
+A grant is left out only when it surely does not cover the request, so the choice changes no verdict. A
+grant with several paths may be chosen twice; that changes no verdict either.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.core.request import RequestFacts
@@ -21,7 +22,7 @@ Choose = Callable[[RequestFacts, Reading], Grants]
 
 
 def choice(grants: Sequence[BoundGrant]) -> Choose:
-    """A function from a request to the grants that may cover it, in their order."""
+    """A function from a request to the grants that may cover it."""
     everything = tuple(grants)
     if len(everything) <= FEW_GRANTS:
         return lambda _request, _reading: everything
@@ -43,55 +44,49 @@ def _by_pin(grants: Grants, pin: str) -> Choose:
     for grant in grants:
         for value in grant.plain_values(pin) or ():
             keyed[value].append(grant)
-    unkeyed = [grant for grant in grants if grant.plain_values(pin) is None]
-    otherwise = _by_path(tuple(unkeyed))
-    choices = {value: _by_path(_in_order((*named, *unkeyed))) for value, named in keyed.items()}
+    unkeyed = _by_path(tuple(grant for grant in grants if grant.plain_values(pin) is None))
+    choices = {value: _by_path(tuple(named)) for value, named in keyed.items()}
 
     def choose(request: RequestFacts, reading: Reading) -> Grants:
-        return choices.get(reading.pins.get(pin, ""), otherwise)(request, reading)
+        named = choices.get(reading.pins.get(pin, ""))
+        others = unkeyed(request, reading)
+        return others if named is None else named(request, reading) + others
 
     return choose
 
 
 class _Node:
-    """A place in the tree of plain path segments; `grants` are those that this place does not exclude."""
+    """A place in the tree of plain path segments, and the grants whose plain segments end here."""
 
-    __slots__ = ("children", "grants", "here")
+    __slots__ = ("children", "grants")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
-        self.here: list[BoundGrant] = []
         self.grants: Grants = ()
-
-    def settle(self, above: Grants) -> None:
-        self.grants = _in_order((*above, *self.here))
-        for child in self.children.values():
-            child.settle(self.grants)
 
 
 def _by_path(grants: Grants) -> Choose:
     if len(grants) <= FEW_GRANTS:
         return lambda _request, _reading: grants
     root = _Node()
+    here: dict[_Node, list[BoundGrant]] = defaultdict(list)
     for grant in grants:
-        for segments in grant.plain_beginnings or ((),):
+        for segments in set(grant.plain_beginnings) or {()}:
             node = root
             for segment in segments[:MAX_TOLD_SEGMENTS]:
                 node = node.children.setdefault(segment, _Node())
-            node.here.append(grant)
-    root.settle(())
+            here[node].append(grant)
+    for node, ending in here.items():
+        node.grants = tuple(ending)
 
     def choose(request: RequestFacts, _reading: Reading) -> Grants:
-        node = root
+        node, found = root, root.grants
         for segment in request.path.text.split("/", MAX_TOLD_SEGMENTS + 1)[1:]:
             child = node.children.get(segment)
             if child is None:
                 break
             node = child
-        return node.grants
+            found += node.grants
+        return found
 
     return choose
-
-
-def _in_order(grants: Iterable[BoundGrant]) -> Grants:
-    return tuple(sorted(dict.fromkeys(grants), key=lambda grant: grant.rule))

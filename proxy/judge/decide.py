@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.policy import OnForeignCredential
 from proxy.core.reasons import Reason
-from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.request import METHODS, OVERRIDE_HEADERS, ClientCredential, RequestFacts
 from proxy.core.verdict import PassThrough, Refuse, RuleRef, Verdict
 from proxy.judge.grants import DISTANCE, BoundGrant
 from proxy.judge.index import HostRules, PolicyIndex
@@ -42,8 +42,8 @@ def decide(
     if fault is not None:
         return _refused(rules, fault, None)
 
-    # (3) Which grants cover it? Those of enforcing policies come first: a policy that only observes must
-    #     not make an enforced request ambiguous.
+    # (3) Which grants cover it? On a host that one policy enforces, only grants of enforcing policies
+    #     are asked: a policy on trial must neither widen nor disturb what is in force.
     minting = rules.minting.find(request)
     covering: list[BoundGrant] = []
     nearest = FAR
@@ -58,11 +58,10 @@ def decide(
                 nearest = Nearest(DISTANCE[reason], reason, grant.rule)
     if not covering:
         return _refused(rules, nearest.reason, nearest.rule)
-    if len(covering) > 1:
-        enforcing = [grant for grant in covering if not grant.observes]
-        covering = sorted(enforcing or covering, key=lambda grant: grant.rule)
 
-        # (4) Several are fine as long as they mean the same.
+    # (4) Several are fine as long as they mean the same.
+    if len(covering) > 1:
+        covering.sort(key=lambda grant: grant.rule)
         if any(grant.effect != covering[0].effect for grant in covering):
             return _refused(rules, Reason.AMBIGUOUS_GRANT, covering[0].rule)
 
@@ -79,11 +78,19 @@ def decide(
 
 def unreadable(request: RequestFacts, rules: HostRules) -> Reason | None:
     """Why a request to this host cannot be judged, whatever the grants say."""
-    if request.path.fault is not None:
-        return request.path.fault
-    if request.path.had_dot_segments and rules.opaque_paths:
+    if request.method not in METHODS:
+        return Reason.METHOD_FORBIDDEN
+    path, query = request.path, request.query
+    if path.fault is not None or query.fault is not None:
+        return path.fault or query.fault
+    # Where paths are keys, dots are data, and a plus sign is one to some servers and a space to S3.
+    if rules.opaque_paths and (path.had_dot_segments or "+" in path.text):
         return Reason.AMBIGUOUS_PATH
-    return Reason.QUERY_AUTH_PRESENT if request.query.carries_auth else None
+    if query.carries_auth:
+        return Reason.QUERY_AUTH_PRESENT
+    if request.headers and not OVERRIDE_HEADERS.isdisjoint(request.headers):
+        return Reason.OVERRIDE_HEADER
+    return None
 
 
 def _refused(rules: HostRules, reason: Reason, rule: RuleRef | None) -> Verdict:

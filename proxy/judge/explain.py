@@ -6,11 +6,13 @@ It asks the same compiled grants as `decide`, so the two cannot disagree; only t
 from dataclasses import dataclass
 from datetime import datetime
 
+from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.labels import LabelRequirement, Operator
-from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy
+from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
+from proxy.core.services import Catalogue
 from proxy.core.verdict import RuleRef, Verdict
 from proxy.judge.decide import decide, unreadable
 from proxy.judge.grants import BoundGrant
@@ -21,7 +23,7 @@ from proxy.judge.reading import Reading
 
 @dataclass(frozen=True, slots=True)
 class GrantConsidered:
-    """`lacks` is empty when the grant covers the request; `reason` is None when only the host differs."""
+    """`lacks` is empty when the grant covers the request; `reason` is None when it was not even asked."""
 
     index: int
     target: str
@@ -64,8 +66,8 @@ def explain(
         notes.append(f"the request is refused before any grant is asked: {fault.value}")
     elif request.path.text:
         notes.insert(0, f"path as it is matched and forwarded: {request.path.text}")
-    considered = tuple(_policy(policy, identity, request, now, rules, asked) for policy in policies.policies)
-    return Explanation(decide(policies, identity, request, now), considered, tuple(notes))
+    considered = (_policy(policies, one, identity, request, now, rules, asked) for one in policies.policies)
+    return Explanation(decide(policies, identity, request, now), tuple(considered), tuple(notes))
 
 
 def _reading_notes(reading: Reading) -> list[str]:
@@ -80,6 +82,7 @@ def _reading_notes(reading: Reading) -> list[str]:
 
 
 def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
+    policies: PolicyIndex,
     policy: AccessPolicy,
     identity: WorkloadIdentity,
     request: RequestFacts,
@@ -97,9 +100,7 @@ def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
         target = grant.service or ", ".join(host.text for host in grant.hosts)
         found = asked.get(RuleRef(policy.namespace, policy.name, index))
         if found is None:
-            lacks = f"does not name the host {request.host}"
-            if rules.outside is BLOB:
-                lacks = f"{request.host} serves signed URLs, and never gets a credential"
+            lacks = _why_not_asked(grant, request.host, rules, policies.catalogue)
             grants.append(GrantConsidered(index, target, covers=False, reason=None, lacks=lacks))
             continue
         bound, reading = found
@@ -109,6 +110,15 @@ def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
     return PolicyConsidered(
         policy.namespace, policy.name, mode, selects=True, why=_why_selected(policy), grants=tuple(grants)
     )
+
+
+def _why_not_asked(grant: Grant, host: Hostname, rules: HostRules, catalogue: Catalogue) -> str:
+    services = {reading.service.name for reading in catalogue.readings(host)}
+    if grant.service not in services and not any(pattern.matches(host) for pattern in grant.hosts):
+        return f"does not name the host {host}"
+    if rules.outside is BLOB:
+        return f"{host} serves signed URLs, and never gets a credential"
+    return "another policy enforces the host, and one that only observes changes nothing there"
 
 
 def _why_selected(policy: AccessPolicy) -> str:

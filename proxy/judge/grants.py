@@ -14,9 +14,9 @@ from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules, Mode
 from proxy.core.prefixes import KeyPrefixes
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
-from proxy.core.services import MintingApi, Service
+from proxy.core.services import Service
 from proxy.core.verdict import Attach, RuleRef
-from proxy.judge.reading import Reading
+from proxy.judge.reading import MintingName, Reading
 
 # How far a request came before a grant turned it away: the farther, the nearer the grant was.
 DISTANCE: Final[dict[Reason, int]] = {
@@ -69,7 +69,7 @@ class BoundGrant:
         index: int,
         scheme: AttachScheme | None,
         service: Service | None,
-        identity: WorkloadIdentity,
+        unfit: Reason | None,
     ) -> None:
         grant = policy.grants[index]
         self.grant = grant
@@ -81,7 +81,7 @@ class BoundGrant:
         # that stands in here is never used.
         self.attach = Attach(self.rule, credential, scheme or Bearer(), grant.on_foreign_credential, owner)
         # Two grants with the same effect do not contradict each other.
-        self.effect = (credential, owner)
+        self.effect = (credential, owner, scheme)
         self._ports = frozenset(grant.ports)
         self._methods = frozenset(grant.methods) or None
         self._path_fits: Callable[[str], object] | None = None
@@ -90,12 +90,12 @@ class BoundGrant:
         self._actions = _actions(grant, service)
         self._prefixes = KeyPrefixes.of(grant.prefixes) if grant.prefixes else None
         self._query = grant.query
-        self._minting = frozenset(grant.allow_minting)
-        self._unfit = unfit(policy, identity) if scheme else Reason.UNKNOWN_CREDENTIAL
+        self._minting = frozenset((grant.service, name) for name in grant.allow_minting)
+        self._unfit = unfit if scheme else Reason.UNKNOWN_CREDENTIAL
         self.validity = policy.validity
 
     def miss(
-        self, request: RequestFacts, reading: Reading, minting: tuple[MintingApi, ...], now: datetime
+        self, request: RequestFacts, reading: Reading, minting: tuple[MintingName, ...], now: datetime
     ) -> Reason | None:
         """The first thing that keeps the grant from covering the request; None when it covers it."""
         if request.port not in self._ports:
@@ -119,7 +119,7 @@ class BoundGrant:
         if self._actions is not None:
             if operation is None:
                 return Reason.UNKNOWN_ACTION
-            if operation.name not in self._actions:
+            if operation.name not in self._actions or not self._actions.issuperset(reading.also):
                 return Reason.ACTION_NOT_GRANTED
             if self._prefixes is not None and not operation.keyless:
                 if reading.key is not None:
@@ -131,7 +131,7 @@ class BoundGrant:
                     return Reason.PIN_NOT_GRANTED
         if self._query and (lack := self._query_lack(request)):
             return lack
-        if minting and any(api.name not in self._minting for api in minting):
+        if minting and not self._minting.issuperset(minting):
             return Reason.MINTING_API
         if self._unfit is not None:
             return self._unfit
@@ -149,7 +149,8 @@ class BoundGrant:
             values = request.query.values.get(key)
             if values is None:
                 return Reason.QUERY_NOT_GRANTED
-            if len(values) > 1:
+            alike = [name for name in request.query.values if _lax_name(name) == _lax_name(key)]
+            if len(values) > 1 or len(alike) > 1:
                 return Reason.AMBIGUOUS_QUERY
             if wanted and values[0] not in wanted:
                 return Reason.QUERY_NOT_GRANTED
@@ -174,6 +175,11 @@ class BoundGrant:
         return frozenset(glob.text for glob in globs) if plain else None
 
 
+def _lax_name(name: str) -> str:
+    """A parameter's name as a lax server reads it: ` Project[]` is `project` to some."""
+    return name.partition("[")[0].strip().lower()
+
+
 def any_path(patterns: tuple[PathPattern, ...]) -> Callable[[str], object]:
     """A function that is true for the texts that one of the patterns matches."""
     return re.compile("|".join(f"(?:{pattern.expression})" for pattern in patterns)).fullmatch
@@ -189,7 +195,7 @@ def _actions(grant: Grant, service: Service | None) -> frozenset[str] | None:
     """The names of the operations that the grant covers; None where the service has no operations."""
     if service is None or not service.operations:
         return None
-    return frozenset(operation.name for operation in service.operations_of(grant))
+    return frozenset((*grant.actions, *(operation.name for operation in service.operations_of(grant))))
 
 
 def unfit(policy: AccessPolicy, identity: WorkloadIdentity) -> Reason | None:

@@ -5,28 +5,36 @@ bounded and change no answer, so the index behaves as a value.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Final
 
 from proxy.core.credentials import AttachScheme, CredentialRef, CredentialSource
 from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy
+from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Mode
 from proxy.core.reasons import Reason
-from proxy.core.request import RequestFacts
+from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
 from proxy.core.services import Catalogue, HostReading, Service, attach_scheme
 from proxy.core.verdict import PassThrough
-from proxy.judge.choice import choice
-from proxy.judge.grants import BoundGrant
-from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceReader
+from proxy.judge.choice import Choose, choice
+from proxy.judge.grants import BoundGrant, unfit
+from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceKnowledge, ServiceReader
+
+Read = Callable[[RequestFacts], Reading]
+# Which grants belong together: those of a service, or those that name a host exactly and by wildcard.
+GrantSet = tuple[str, str, str]
 
 # A sidecar has one identity at a time; a new one comes with new labels. The injector asks for many.
 MAX_REMEMBERED_IDENTITIES: Final = 64
-# An application that makes up host names must not make us keep them.
-MAX_REMEMBERED_HOSTS: Final = 4096
+# A training pod talks to a dozen hosts. An application that makes up names must not make us keep them.
+MAX_REMEMBERED_HOSTS: Final = 256
 
 UNGOVERNED: Final = PassThrough(Reason.UNGOVERNED_HOST)
 BLOB: Final = PassThrough(Reason.BLOB_HOST)
+
+# A grant by its policy and its number there.
+Place = tuple[AccessPolicy, int]
 
 
 class GrantGroup:
@@ -34,11 +42,11 @@ class GrantGroup:
 
     __slots__ = ("candidates", "grants", "read")
 
-    def __init__(self, grants: list[BoundGrant], reader: ServiceReader | None) -> None:
-        self.grants = tuple(sorted(grants, key=lambda grant: grant.rule))
-        self.read = reader.read if reader is not None else _read_nothing
+    def __init__(self, grants: tuple[BoundGrant, ...], candidates: Choose, read: Read) -> None:
+        self.grants = grants
         # All grants that may cover a request, and few others.
-        self.candidates = choice(self.grants)
+        self.candidates = candidates
+        self.read = read
 
 
 def _read_nothing(_request: RequestFacts) -> Reading:
@@ -54,28 +62,45 @@ class HostRules:
         self,
         groups: tuple[GrantGroup, ...],
         services: tuple[Service, ...],
-        outside: PassThrough | None = None,
+        minting: MintingGuard,
+        *,
+        observed: bool,
     ) -> None:
         # The verdict for a host that is not governed, or never gets a credential.
-        self.outside = outside
+        self.outside: PassThrough | None = None
         self.groups = groups
-        self.minting = MintingGuard(services)
+        self.minting = minting
         self.opaque_paths = any(service.opaque_paths for service in services)
-        # One enforcing policy is enough to make the host enforced; that nobody observes is no observing.
-        self.observed = {grant.observes for group in groups for grant in group.grants} == {True}
+        # Whether every policy that governs the host only observes.
+        self.observed = observed
+
+    @classmethod
+    def ending(cls, verdict: PassThrough) -> "HostRules":
+        """For a host about which there is nothing to decide."""
+        rules = cls((), (), MintingGuard(()), observed=False)
+        rules.outside = verdict
+        return rules
+
+
+_UNGOVERNED_RULES: Final = HostRules.ending(UNGOVERNED)
+_BLOB_RULES: Final = HostRules.ending(BLOB)
 
 
 class PodPolicies:
-    """The policies that select one pod."""
+    """The policies that select one pod.
+
+    What costs with the number of grants is made once per service or set of host patterns and shared by all
+    hosts: an application can ask for any number of buckets, and each is a host of its own.
+    """
 
     def __init__(
         self, index: "PolicyIndex", identity: WorkloadIdentity, policies: Iterable[AccessPolicy]
     ) -> None:
         self._index = index
         self._identity = identity
-        self._exact: dict[str, list[tuple[AccessPolicy, int]]] = defaultdict(list)
-        self._below: dict[str, list[tuple[AccessPolicy, int]]] = defaultdict(list)
-        self._service: dict[str, list[tuple[AccessPolicy, int]]] = defaultdict(list)
+        self._exact: dict[str, list[Place]] = defaultdict(list)
+        self._below: dict[str, list[Place]] = defaultdict(list)
+        self._service: dict[str, list[Place]] = defaultdict(list)
         for policy in policies:
             for number, grant in enumerate(policy.grants):
                 place = (policy, number)
@@ -84,43 +109,90 @@ class PodPolicies:
                 for host in grant.hosts:
                     (self._below if host.is_wildcard else self._exact)[host.suffix].append(place)
         self._hosts: dict[Hostname, HostRules] = {}
+        self._shared = cache(self._share)
+        self._knowledge = cache(self._know)
+        self._guard = cache(self._guards)
 
     def rules_for(self, host: Hostname) -> HostRules:
         rules = self._hosts.get(host)
         if rules is None:
             if len(self._hosts) >= MAX_REMEMBERED_HOSTS:
-                self._hosts.clear()
+                del self._hosts[next(iter(self._hosts))]  # the one that was met first
             rules = self._hosts[host] = self._rules(host)
         return rules
 
     def _rules(self, host: Hostname) -> HostRules:
         catalogue = self._index.catalogue
         readings = catalogue.readings(host)
-        groups = [
-            self._group(self._service[reading.service.name], reading)
+        parent = host.partition(".")[2]
+        sets: list[tuple[HostReading | None, GrantSet]] = [
+            (reading, ("service", reading.service.name, ""))
             for reading in readings
             if reading.service.name in self._service
         ]
-        places = dict.fromkeys((*self._exact.get(host, ()), *self._below.get(host.partition(".")[2], ())))
-        if places:
-            groups.append(self._group(list(places), None))
-        if not groups:
-            return HostRules((), (), UNGOVERNED)
+        names = (host if host in self._exact else "", parent if parent in self._below else "")
+        # Tenants of a service that tells them apart are not granted by the name of a host.
+        needs_pins = any(pin.required for reading in readings for pin in reading.service.pins)
+        if any(names):
+            sets.append((None, ("pinned hosts" if needs_pins else "hosts", *names)))
+        if not sets:
+            return _UNGOVERNED_RULES
         if catalogue.blob_owner(host) is not None:
-            return HostRules((), (), BLOB)
-        return HostRules(tuple(groups), tuple(reading.service for reading in readings))
+            return _BLOB_RULES
+        observed = all(self._shared(grant_set, enforcing=True) is None for _, grant_set in sets)
+        groups = [
+            GrantGroup(*shared, self._reader(reading))
+            for reading, grant_set in sets
+            if (shared := self._shared(grant_set, enforcing=not observed)) is not None
+        ]
+        services = tuple(reading.service for reading in readings)
+        guard = self._guard(tuple(service.name for service in services))
+        return HostRules(tuple(groups), services, guard, observed=observed)
 
-    def _group(self, places: list[tuple[AccessPolicy, int]], reading: HostReading | None) -> GrantGroup:
-        service = reading.service if reading else None
+    def _places(self, grant_set: GrantSet) -> Iterable[Place]:
+        kind, first, second = grant_set
+        if kind == "service":
+            return self._service[first]
+        exact = self._exact[first] if first else ()
+        return dict.fromkeys((*exact, *(self._below[second] if second else ())))
+
+    def _share(self, grant_set: GrantSet, *, enforcing: bool) -> tuple[tuple[BoundGrant, ...], Choose] | None:
+        """The grants of a set whose policies enforce, or only observe, and how to choose among them."""
+        kind, name, _ = grant_set
+        service = self._index.catalogue[name] if kind == "service" else None
+        places = [
+            (policy, number)
+            for policy, number in self._places(grant_set)
+            if (policy.mode is Mode.ENFORCE) is enforcing
+        ]
+        if not places:
+            return None
+        unpinned = Reason.PIN_UNREADABLE if kind == "pinned hosts" else None
         grants = [
-            BoundGrant(policy, number, self._index.scheme(policy, number, service), service, self._identity)
+            BoundGrant(
+                policy,
+                number,
+                self._index.scheme(policy, number, service),
+                service,
+                unfit(policy, self._identity) or unpinned,
+            )
             for policy, number in places
         ]
-        reader = None
-        if reading is not None:
-            used = {name for grant in grants for name, _ in grant.grant.pins}
-            reader = ServiceReader(reading, [p for p in reading.service.pins if p.name in used])
-        return GrantGroup(grants, reader)
+        grants.sort(key=lambda grant: grant.rule)
+        return tuple(grants), choice(grants)
+
+    def _reader(self, reading: HostReading | None) -> Read:
+        if reading is None:
+            return _read_nothing
+        return ServiceReader(self._knowledge(reading.service.name), reading).read
+
+    def _know(self, service: str) -> ServiceKnowledge:
+        grants = (policy.grants[number] for policy, number in self._service[service])
+        used = {name for grant in grants for name, _ in grant.pins}
+        return ServiceKnowledge(self._index.catalogue[service], used)
+
+    def _guards(self, services: tuple[str, ...]) -> MintingGuard:
+        return MintingGuard(self._index.catalogue[name] for name in services)
 
 
 class PolicyIndex:
@@ -141,15 +213,7 @@ class PolicyIndex:
                 self._by_account[policy.namespace, account].append(policy)
         self._pods: dict[WorkloadIdentity, PodPolicies] = {}
         # Header names, in lower case, that `RequestFacts.headers` must hold for the decision.
-        self.wanted_headers = frozenset(
-            header
-            for service in catalogue.values()
-            for header in (
-                *(pin.header for pin in service.pins),
-                *(operation.header for operation in service.operations),
-            )
-            if header is not None
-        )
+        self.wanted_headers = OVERRIDE_HEADERS.union(*(s.wanted_headers for s in catalogue.values()))
 
     def for_pod(self, identity: WorkloadIdentity) -> PodPolicies:
         pod = self._pods.get(identity)

@@ -20,6 +20,8 @@ def lack(reason: Reason, bound: BoundGrant, reading: Reading, request: RequestFa
             return f"{request.method} is not {_one_of(grant.methods)}"
         case Reason.PATH_NOT_GRANTED:
             return f"{request.path.text} does not match {_one_of(path.text for path in grant.paths)}"
+        case Reason.PIN_UNREADABLE if grant.service is None:
+            return "the host alone does not say whose data it is; a grant must name its service"
         case Reason.PIN_UNREADABLE:
             return f"the request does not show its {_unread(grant, reading)}"
         case Reason.PIN_NOT_GRANTED:

@@ -1,14 +1,23 @@
 """A request as one service reads it: its pins, its operation, the keys it touches, what it would mint."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from proxy.core.hosts import CAPTURE
-from proxy.core.paths import PathPattern, decoded, folded
+from proxy.core.paths import PathPattern, folded
 from proxy.core.request import RequestFacts
-from proxy.core.services import HostReading, MintingApi, Operation, Pin, Service
+from proxy.core.services import Endpoint, HostReading, MintingApi, Operation, Pin, Service
+
+# The capture that prefixes are about.
+KEY: Final = "key"
+
+# A minting API by service and name: two services may use the same name for different things.
+MintingName = tuple[str, str]
+# A path template made ready, and the captures that tell operations apart where it fits.
+Template = tuple[Callable[[str], re.Match[str] | None], tuple[str, ...]]
 
 
 class Reading(NamedTuple):
@@ -22,25 +31,23 @@ class Reading(NamedTuple):
     # The key that the request names, and the beginning of all keys that it lists.
     key: str | None = None
     listed: str | None = None
+    # What its headers do besides: the grant must cover these, too.
+    also: tuple[str, ...] = ()
 
 
 NOTHING = Reading({})
 
 
 class ServiceReader:
-    """Reads requests to one host. Made once per host, because the host's captures do not change."""
+    """Reads requests to one host. What it needs of the service is made once, in `ServiceKnowledge`."""
 
-    def __init__(self, host: HostReading, pins: Iterable[Pin]) -> None:
-        service = host.service
-        self._table = OperationTable(service) if service.operations else None
-        telling = self._table.captures if self._table else frozenset()
+    def __init__(self, knowledge: "ServiceKnowledge", host: HostReading) -> None:
+        self._table = knowledge.table
+        self._pins = knowledge.pins
         self._fixed = dict(host.captures)
-        self._fixed_shown = tuple(sorted(telling & self._fixed.keys()))
-        self._templates = tuple(
-            (t.compiled().fullmatch, tuple(sorted(telling & (t.captures | self._fixed.keys()))))
-            for t in host.endpoint.paths
-        )
-        self._pins = tuple((pin.name, _pin_reader(pin)) for pin in pins)
+        self._templates = knowledge.templates(host.endpoint, frozenset(self._fixed))
+        # A path that no template fits (`//bucket/key`) is of no operation, not of one without captures.
+        self._fixed_shown = None if self._templates else self._table.telling(self._fixed)
 
     def read(self, request: RequestFacts) -> Reading:
         text = request.path.text
@@ -50,9 +57,7 @@ class ServiceReader:
             if match is not None:
                 captures, shown = match.groupdict(), names
                 if "%" in text:
-                    captures = {name: decoded(value) or "" for name, value in captures.items()}
-                    if "" in captures.values():  # no UTF-8: what it names cannot be compared
-                        return NOTHING
+                    captures = {name: unquote(value) for name, value in captures.items()}
                 captures.update(self._fixed)
                 break
         pins: dict[str, str] = {}
@@ -60,20 +65,44 @@ class ServiceReader:
             value = read(captures, request)
             if value:
                 pins[name] = value
-        if self._table is None:
+        if not self._table.rows:
             return Reading(pins)
         operation = self._table.find(request, shown)
+        if operation is None:
+            return Reading(pins, None, captures.get(KEY))
+        also = self._table.also(request) if request.headers else ()
+        if also is None:
+            return Reading(pins, None, captures.get(KEY))
         listed = None
-        if operation is not None and operation.prefix_from is not None:
+        if operation.prefix_from is not None:
             values = request.query.values.get(operation.prefix_from, [""])
             listed = values[0] if len(values) == 1 else None
-        return Reading(pins, operation, captures.get("key"), listed)
+        return Reading(pins, operation, captures.get(KEY), listed, also)
+
+
+class ServiceKnowledge:
+    """What reading needs of a service, for the pins that are used: made once, shared by all its hosts."""
+
+    def __init__(self, service: Service, used_pins: Collection[str]) -> None:
+        self.table = OperationTable(service)
+        self.pins = tuple((pin.name, _pin_reader(pin)) for pin in service.pins if pin.name in used_pins)
+        self._templates: dict[tuple[Endpoint, frozenset[str]], tuple[Template, ...]] = {}
+
+    def templates(self, endpoint: Endpoint, fixed: frozenset[str]) -> tuple[Template, ...]:
+        """Each path template with the captures that tell operations apart where it fits."""
+        known = self._templates.get((endpoint, fixed))
+        if known is None:
+            known = tuple(
+                (t.compiled().fullmatch, self.table.telling(t.captures | fixed)) for t in endpoint.paths
+            )
+            self._templates[endpoint, fixed] = known
+        return known
 
 
 def _pin_reader(pin: Pin) -> Callable[[dict[str, str], RequestFacts], str | None]:
     header, template, names = pin.header, pin.template or "", pin.captures
     if header is not None:
-        return lambda _captures, request: request.headers.get(header)
+        return lambda _captures, request: _single(request.headers.get(header))
     if template == "{" + names[0] + "}":
         only = names[0]
         return lambda captures, _request: captures.get(only)
@@ -86,23 +115,32 @@ def _pin_reader(pin: Pin) -> Callable[[dict[str, str], RequestFacts], str | None
     return joined
 
 
+def _single(value: str | None) -> str | None:
+    """A header's value; a header that was sent twice shows nothing that can be relied on."""
+    return None if value is None or "," in value else value.strip()
+
+
 class OperationTable:
-    """A service's operations by method, captures, sub-resources and telling header."""
+    """A service's operations by method, captures and sub-resources, and what headers add to them."""
 
     def __init__(self, service: Service) -> None:
         rows = service.operations
-        self.captures = frozenset(name for row in rows for name in row.captures)
-        self.headers = tuple(sorted({row.header for row in rows if row.header is not None}))
-        self._rows = {
-            (method, row.captures, row.subresources, row.header): row
-            for row in rows
-            for method in row.methods
-        }
+        self.rows = {(method, row.captures, row.subresources): row for row in rows for method in row.methods}
+        self._captures = frozenset(name for row in rows for name in row.captures)
         self._subresources = frozenset(name for row in rows for name in row.subresources)
         self._known = self._subresources | frozenset(service.parameters)
+        self._header_actions = {
+            header: row.action for row in service.header_actions for header in row.headers
+        }
 
-    def find(self, request: RequestFacts, captures: tuple[str, ...]) -> Operation | None:
+    def telling(self, captures: Collection[str]) -> tuple[str, ...]:
+        """Those captures that tell operations apart."""
+        return tuple(sorted(self._captures.intersection(captures)))
+
+    def find(self, request: RequestFacts, captures: tuple[str, ...] | None) -> Operation | None:
         """The operation, or None where it is unknown: every parameter must be known, too."""
+        if captures is None:
+            return None
         subresources: tuple[str, ...] = ()
         query = request.query.values
         if query:
@@ -110,22 +148,27 @@ class OperationTable:
                 return None
             if not self._subresources.isdisjoint(query):
                 subresources = tuple(sorted(query.keys() & self._subresources))
-        header = None
-        if request.headers:
-            header = next((name for name in self.headers if name in request.headers), None)
-        return self._rows.get((request.method, captures, subresources, header))
+        return self.rows.get((request.method, captures, subresources))
+
+    def also(self, request: RequestFacts) -> tuple[str, ...] | None:
+        """The actions that headers add; None where a header does what no grant can cover."""
+        found = self._header_actions.keys() & request.headers.keys()
+        actions = {self._header_actions[header] for header in found}
+        return None if None in actions else tuple(sorted(a for a in actions if a is not None))
 
 
 class MintingGuard:
     """Finds requests whose answer would hold a credential; reads paths in their widest sense."""
 
     def __init__(self, services: Iterable[Service]) -> None:
-        self._rules = tuple(_MintingRule.of(api) for service in services for api in service.minting)
+        self._rules = tuple(
+            _MintingRule.of(service.name, api) for service in services for api in service.minting
+        )
         on_path = [f"(?:{rule.expression})" for rule in self._rules if not rule.query]
         self._on_path = re.compile("|".join(on_path)).fullmatch if on_path else None
         self._in_query = frozenset(name for rule in self._rules for name in rule.query)
 
-    def find(self, request: RequestFacts) -> tuple[MintingApi, ...]:
+    def find(self, request: RequestFacts) -> tuple[MintingName, ...]:
         """All that the request may be: a path can look like two of them, and a grant must allow both."""
         # Most requests have a path and a query that no rule knows: they leave before the rules are tried.
         unknown = self._in_query.isdisjoint(request.query.folded_names)
@@ -134,28 +177,27 @@ class MintingGuard:
         path = folded(request.path.text)
         if self._on_path is not None and unknown and not self._on_path(path):
             return ()
-        return tuple(rule.api for rule in self._rules if rule.covers(request, path))
+        return tuple(rule.name for rule in self._rules if rule.covers(request, path))
 
 
 @dataclass(frozen=True, slots=True)
 class _MintingRule:
+    name: MintingName
     api: MintingApi
     expression: str
     fits: Callable[[str], object]
     query: frozenset[str]
 
     @classmethod
-    def of(cls, api: MintingApi) -> "_MintingRule":
+    def of(cls, service: str, api: MintingApi) -> "_MintingRule":
         patterns = (PathPattern(folded(path.text)) for path in api.paths)
         expression = "|".join(f"(?:{pattern.expression})" for pattern in patterns)
         keys = frozenset(key.lower() for key in api.query)
-        return cls(api, expression, re.compile(expression).fullmatch, keys)
+        return cls((service, api.name), api, expression, re.compile(expression).fullmatch, keys)
 
     def covers(self, request: RequestFacts, path: str) -> bool:
-        # Some servers do not tell `post` from `POST`. A HEAD is answered like a GET, less the body; whoever
-        # may not have one may not have the other.
-        method = request.method.upper()
-        method = "GET" if method == "HEAD" else method
+        # A HEAD is answered like a GET, less the body; whoever may not have one may not have the other.
+        method = "GET" if request.method == "HEAD" else request.method
         if self.api.methods and method not in self.api.methods:
             return False
         return self.query <= request.query.folded_names and self.fits(path) is not None

@@ -1,0 +1,39 @@
+"""What a refusal says can be looked up: `docs/reasons.md` has a section for each code, and no other."""
+
+from pathlib import Path
+
+from proxy.core.reasons import REASONS, Reason
+from tests.architecture_rules import reason_violations
+
+PAGE = Path(__file__).parents[2].joinpath("docs", "reasons.md").read_text()
+CODES = [reason.value for reason in Reason]
+
+
+def test_every_reason_has_its_section_and_every_section_its_reason() -> None:
+    assert reason_violations(PAGE, CODES) == []
+
+
+def test_every_section_says_what_the_table_says() -> None:
+    stale = [
+        reason.value
+        for reason, page in REASONS.items()
+        if f"## {reason.value}\n\n{page.meaning}\n\n- **Who acts:** {page.actor.value}\n"
+        f"- **What to change:** {page.change}\n" not in PAGE
+    ]
+
+    assert stale == []
+
+
+# --- the rule notices ----------------------------------------------------------------------------
+
+
+def test_notices_a_reason_that_is_not_documented() -> None:
+    assert reason_violations("## granted\n", ["granted", "moon_is_full"]) == [
+        "`moon_is_full` has no section in docs/reasons.md"
+    ]
+
+
+def test_notices_a_section_about_nothing() -> None:
+    assert reason_violations("## granted\n\n## moon_is_full\n", ["granted"]) == [
+        "docs/reasons.md tells of `moon_is_full`, which no verdict has"
+    ]

@@ -1,0 +1,452 @@
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.core.reasons import REASONS, Reason
+from tests.command_line import (
+    CHAT,
+    COMPLETIONS,
+    EXAMPLES,
+    INFERENCE,
+    NOBODY,
+    ROOT,
+    TRAINING,
+    arguments_of,
+    example_lines,
+    podkey,
+)
+
+VERDICT_KEYS = ["verdict", "reason", "rule", "credential", "attach", "would"]
+REQUEST = f"{INFERENCE}/request.json"
+
+
+@pytest.fixture
+def observing(tmp_path: Path) -> str:
+    """The inference example before its team has moved over."""
+    text = (EXAMPLES / "03-inference/policy.yaml").read_text()
+    file = tmp_path / "policy.yaml"
+    text = text.replace("onForeignCredential: refuse", "onForeignCredential: replace")
+    file.write_text(text.replace("spec:\n  workloads:", "spec:\n  mode: observe\n  workloads:", 1))
+    return str(file)
+
+
+def answer(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+# --- what comes out ------------------------------------------------------------------------------
+
+
+def test_an_attach_names_the_grant_the_credential_and_its_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert podkey("explain", "POST", COMPLETIONS, *CHAT) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out == (
+        "pod      inference/chat (no labels; no accelerator)\n"
+        "request  POST api.openai.com; credential sent: placeholder\n"
+        "         path as it is matched and forwarded: /v1/chat/completions\n"
+        "\n"
+        "policy inference/chat (enforce)\n"
+        "  + about this pod, by its service account\n"
+        "  + grants[0] openai: covers the request\n"
+        "  - grants[1] vectors.acme.example: does not name the host api.openai.com\n"
+        "\n"
+        "verdict  attach [granted]\n"
+        "         by inference/chat grants[0]\n"
+        "         credential inference/openai, as bearer\n"
+    )
+
+
+def test_a_refusal_says_what_the_nearest_grant_lacks_and_what_to_change(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = REASONS[Reason.METHOD_NOT_GRANTED]
+
+    assert (
+        podkey("explain", "DELETE", "https://vectors.acme.example:6333/collections/products/points/1", *CHAT)
+        == 2
+    )
+
+    out = capsys.readouterr().out
+    assert "request  DELETE vectors.acme.example:6333; credential sent: placeholder\n" in out
+    assert "  - grants[0] openai: does not name the host vectors.acme.example\n" in out
+    assert "  - grants[1] vectors.acme.example: DELETE is not one of GET, POST [method_not_granted]\n" in out
+    assert out.endswith(
+        "verdict  refuse [method_not_granted]\n"
+        f"         {page.meaning}\n"
+        "         nearest grant: inference/chat grants[1]\n"
+        f"         what to change: {page.change}\n"
+    )
+
+
+def test_a_request_that_cannot_be_read_has_no_nearest_grant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert podkey("explain", "POST", f"{COMPLETIONS}%2F..", *CHAT) == 2
+
+    out = capsys.readouterr().out
+    assert "the request is refused before any grant is asked: ambiguous_path" in out
+    assert "nearest grant" not in out
+
+
+def test_an_ungoverned_host_passes_and_the_policy_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert podkey("explain", "POST", COMPLETIONS, "--policies", INFERENCE) == 0
+
+    out = capsys.readouterr().out
+    assert "policy inference/chat (enforce)\n  - not about this pod: the pod is in namespace default\n" in out
+    assert out.endswith(
+        f"verdict  pass_through [ungoverned_host]\n         {REASONS[Reason.UNGOVERNED_HOST].meaning}\n"
+    )
+
+
+def test_an_observing_policy_says_what_it_would_do(
+    observing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = ("--policies", observing, "-n", "inference", "--service-account", "chat")
+
+    assert podkey("explain", "GET", "https://api.openai.com/v1/models", *pod) == 0
+    assert capsys.readouterr().out.endswith(
+        "verdict  pass_through [would_refuse]\n         enforced, it would be: refuse [method_not_granted]\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "verdict"),
+    [
+        (
+            ("POST", COMPLETIONS, *CHAT),
+            0,
+            {
+                "verdict": "attach",
+                "reason": "granted",
+                "rule": "inference/chat grants[0]",
+                "credential": "inference/openai",
+                "attach": "bearer",
+                "would": None,
+            },
+        ),
+        (
+            ("GET", COMPLETIONS, *CHAT),
+            2,
+            {
+                "verdict": "refuse",
+                "reason": "method_not_granted",
+                "rule": "inference/chat grants[0]",
+                "credential": None,
+                "attach": None,
+                "would": None,
+            },
+        ),
+        (
+            ("POST", f"{COMPLETIONS}%2F..", *CHAT),
+            2,
+            {
+                "verdict": "refuse",
+                "reason": "ambiguous_path",
+                "rule": None,
+                "credential": None,
+                "attach": None,
+                "would": None,
+            },
+        ),
+        (
+            ("GET", "https://example.com/", *CHAT),
+            0,
+            {
+                "verdict": "pass_through",
+                "reason": "ungoverned_host",
+                "rule": None,
+                "credential": None,
+                "attach": None,
+                "would": None,
+            },
+        ),
+    ],
+)
+def test_json_has_the_same_keys_for_every_verdict(
+    argv: tuple[str, ...], status: int, verdict: dict[str, str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert podkey("explain", *argv, "--output", "json") == status
+
+    shown = answer(capsys)
+    assert list(shown) == ["verdict", "notes", "policies"]
+    assert list(shown["verdict"]) == VERDICT_KEYS
+    assert shown["verdict"] == verdict
+
+
+def test_json_shows_every_policy_and_grant_that_was_considered(capsys: pytest.CaptureFixture[str]) -> None:
+    podkey("explain", "GET", COMPLETIONS, *CHAT, "--policies", TRAINING, "--output", "json")
+
+    chat, train = answer(capsys)["policies"]
+    assert list(chat) == ["namespace", "name", "mode", "selects", "why", "grants"]
+    assert chat["grants"] == [
+        {
+            "index": 0,
+            "target": "openai",
+            "covers": False,
+            "reason": "method_not_granted",
+            "lacks": "GET is not POST",
+        },
+        {
+            "index": 1,
+            "target": "vectors.acme.example",
+            "covers": False,
+            "reason": None,
+            "lacks": "does not name the host api.openai.com",
+        },
+    ]
+    assert (train["selects"], train["grants"]) == (False, [])
+
+
+def test_json_of_an_observed_request_holds_the_verdict_it_would_be(
+    observing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = ("--policies", observing, "-n", "inference", "--service-account", "chat", "--output", "json")
+    podkey("explain", "POST", COMPLETIONS, *pod, "--client-credential", "foreign")
+
+    verdict = answer(capsys)["verdict"]
+    assert (verdict["verdict"], verdict["reason"]) == ("pass_through", "would_attach")
+    assert list(verdict["would"]) == VERDICT_KEYS
+    assert (verdict["would"]["verdict"], verdict["would"]["credential"]) == ("attach", "inference/openai")
+
+
+def test_what_a_request_holds_cannot_repaint_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://s3.eu-central-1.amazonaws.com/acme-datasets?list-type=2&prefix=%1B%5B2J%E2%80%AE"
+    pod = ("-n", "training", "--service-account", "trainer", "--label", "app=train-resnet", "--gpu")
+    image = ("--image", "registry.acme.example/ml/resnet:v4")
+
+    assert podkey("explain", "GET", url, "--policies", TRAINING, *pod, *image) == 2
+
+    out = capsys.readouterr().out
+    assert "\\x1b[2J\\u202e" in out
+    assert out.replace("\n", "").isprintable()
+
+
+# --- what goes in --------------------------------------------------------------------------------
+
+
+def test_a_file_says_the_same_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert podkey("explain", "POST", COMPLETIONS, *CHAT) == 0
+    by_flags = capsys.readouterr().out
+
+    assert podkey("explain", "--policies", INFERENCE, "--input", REQUEST) == 0
+    assert capsys.readouterr().out == by_flags
+
+
+def test_the_file_may_be_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(REQUEST).read_bytes())))
+
+    assert podkey("explain", "--policies", INFERENCE, "--input", "-") == 0
+    assert "verdict  attach [granted]" in capsys.readouterr().out
+
+
+def test_flags_describe_the_whole_pod(capsys: pytest.CaptureFixture[str]) -> None:
+    pod = ("-n", "training", "--service-account", "trainer", "--label", "app=train-resnet", "--label", "run=")
+    images = ("--image", "registry.acme.example/ml/resnet:v4", "--image", "registry.acme.example/ml/agent")
+    url = "https://acme-datasets.s3.eu-central-1.amazonaws.com/imagenet/train-0001.tar"
+
+    status = podkey("explain", "GET", url, "--policies", TRAINING, *pod, *images, "--gpu")
+
+    assert status == 0
+    assert capsys.readouterr().out.startswith(
+        "pod      training/trainer (app=train-resnet, run=; asks for an accelerator)\n"
+    )
+
+
+def test_the_moment_may_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (EXAMPLES / "03-inference/policy.yaml").read_text()
+    validity = "spec:\n  validity: {notAfter: 2030-01-01T00:00:00Z}\n  workloads:"
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(text.replace("spec:\n  workloads:", validity, 1))
+    pod = ("--policies", str(policy), "-n", "inference", "--service-account", "chat")
+
+    assert podkey("explain", "POST", COMPLETIONS, *pod, "--at", "2029-12-31T23:59:59Z") == 0
+    assert podkey("explain", "POST", COMPLETIONS, *pod, "--at", "2030-01-01T00:00:01Z") == 2
+    assert "verdict  refuse [expired]" in capsys.readouterr().out
+
+
+def test_headers_and_what_the_application_sent_count(capsys: pytest.CaptureFixture[str]) -> None:
+    """The inference example refuses a credential that somebody put into the pod."""
+    status = podkey(
+        "explain", "POST", COMPLETIONS, *CHAT, "--client-credential", "foreign", "--header", "A: b:c"
+    )
+
+    assert status == 2
+    assert "verdict  refuse [foreign_credential]" in capsys.readouterr().out
+
+
+def test_a_host_in_another_script_is_shown_as_both(capsys: pytest.CaptureFixture[str]) -> None:
+    podkey("explain", "GET", "https://xn--bcher-kva.example/", *CHAT)
+
+    assert "request  GET b\u00fccher.example (xn--bcher-kva.example); " in capsys.readouterr().out
+
+
+def test_services_of_the_policy_folder_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "acme.yaml").write_text(
+        """\
+apiVersion: podkey.io/v1alpha1
+kind: CatalogueEntry
+metadata: {name: acme}
+spec:
+  title: Acme
+  summary: A service of ours.
+  endpoints:
+    - hosts: [api.acme.example]
+  attach: [{bearer: {}}]
+---
+apiVersion: podkey.io/v1alpha1
+kind: AccessPolicy
+metadata: {name: anybody}
+spec:
+  workloads: {serviceAccounts: ["*"]}
+  grants:
+    - {service: acme, credential: acme}
+---
+apiVersion: podkey.io/v1alpha1
+kind: CredentialSource
+metadata: {name: acme}
+spec:
+  mountedSecret: {secretName: acme, key: token}
+"""
+    )
+
+    assert podkey("explain", "GET", "https://api.acme.example/", "--policies", str(tmp_path)) == 0
+    assert "credential default/acme, as bearer" in capsys.readouterr().out
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (("--namespace", "A B"), "--namespace: `A B` is not a namespace [bad_value]"),
+        (("--service-account", "*"), "--service-account: `*` is not a Kubernetes object name [bad_value]"),
+        (("--label", "!x=1"), "--label: `!x` is not a label key [bad_value]"),
+        (("--image", "!"), "--image: `!` is not an image reference [bad_value]"),
+        (("--header", "a b: c"), "--header: `a b` is not a header name [bad_value]"),
+        (("--at", "noon"), "--at: `noon` is not "),
+        (("get", "https://example.com/"), "METHOD: `get` never matches [never_matches]"),
+        (("GET", "http://example.com/"), "URL: `http://example.com/` is not an https URL [bad_value]"),
+        (("GET", "https://192.0.2.1/"), "URL: `192.0.2.1` is not a host name [bad_value]"),
+        (("GET", "https://example.com/" + "a" * (1 << 20)), "the command line: the file has "),
+    ],
+)
+def test_a_flag_that_cannot_be_read_is_named_as_it_was_typed(
+    argv: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = () if argv[1].startswith("http") else ("GET", "https://example.com/")
+
+    assert podkey("explain", *request, *argv, "--policies", INFERENCE) == 1
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(expected)
+    assert "\n    fix: " in err
+
+
+def test_every_flag_that_cannot_be_read_is_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    podkey("explain", "get", "x", "-n", "A", "--policies", "nowhere")
+
+    heads = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if line[0] != " "]
+    assert heads == ["nowhere", "--namespace", "METHOD", "URL"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ((), "give METHOD and URL, or --input FILE"),
+        (("GET",), "give METHOD and URL, or --input FILE"),
+        (("GET", COMPLETIONS, "--input", REQUEST), "--input holds the pod and the request; leave out METHOD"),
+        (("--gpu", "--input", REQUEST), "--input holds the pod and the request; leave out METHOD"),
+        (("--at", "2030-01-01T00:00:00Z", "--input", REQUEST), "--input holds the pod and the request"),
+        (("--policies", "-", "--input", "-"), "--policies and --input cannot both be standard input"),
+        (("GET", COMPLETIONS, "--label", "app"), "--label app: write KEY=VALUE"),
+        (("GET", COMPLETIONS, "--label", "a=1", "--label", "a=2"), "--label a has two values"),
+        (("GET", COMPLETIONS, "--header", "Accept"), "--header Accept: write NAME:VALUE"),
+        (("GET", f"{COMPLETIONS}\x7f"), "an argument holds a control character, or bytes that are no text"),
+        (("GET", f"{COMPLETIONS}\udcff"), "an argument holds a control character, or bytes that are no text"),
+        (
+            ("GET", COMPLETIONS, "--client-credential", "x"),
+            "argument --client-credential: invalid choice: 'x'",
+        ),
+    ],
+)
+def test_flags_that_make_no_sense_are_a_usage_error(
+    argv: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert podkey("explain", "--policies", INFERENCE, *argv) == 64
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"podkey explain: {message}" in err
+
+
+def test_policies_are_required(capsys: pytest.CaptureFixture[str]) -> None:
+    assert podkey("explain", "GET", COMPLETIONS) == 64
+    assert "the following arguments are required: --policies" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_problems_of_policies_go_to_stderr_and_there_is_no_verdict(
+    output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nobody.yaml").write_text(NOBODY)
+
+    status = podkey("explain", "GET", COMPLETIONS, "--policies", str(tmp_path), "--output", output)
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, "")
+    assert f"{tmp_path}/nobody.yaml:5: spec.workloads.serviceAccounts: " in err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", "request.json:1: `request` is missing"),
+        ('{"request": {"method": "GET"}}', "request.json:1: request: `url` is missing"),
+        ("", "request.json: 0 documents"),
+        ('{"request": [}', "request.json:1: not valid YAML: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_has_its_problems_reported(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(text)
+
+    assert podkey("explain", "--policies", INFERENCE, "--input", str(file)) == 1
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"{tmp_path}/{expected}")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("nowhere.json", "No such file or directory"), (INFERENCE, "Is a directory")]
+)
+def test_an_input_that_is_no_file_is_a_problem(
+    path: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert podkey("explain", "--policies", INFERENCE, "--input", path) == 1
+    assert capsys.readouterr().err.startswith(f"{path}: cannot be read: {message} [unreadable_file]\n")
+
+
+def test_the_examples_of_the_help_are_about_governed_hosts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example that shows how nothing happens would teach nothing."""
+    monkeypatch.chdir(ROOT)
+    podkey("explain", "--help")
+    examples = [arguments_of(line) or [] for line in example_lines(capsys.readouterr().out)]
+
+    for words in examples:
+        podkey(*words)
+
+    out = capsys.readouterr().out
+    verdicts = [line.split()[1] for line in out.splitlines() if line.startswith("verdict ")]
+    assert verdicts == ["refuse", "attach", "attach"]

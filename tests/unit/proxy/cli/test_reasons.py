@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from proxy.core.reasons import REASONS, Reason
+from tests.command_line import podkey
+
+
+def test_tells_of_every_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert podkey("reasons") == 0
+
+    out = capsys.readouterr().out
+    heads = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert heads == [reason.value for reason in Reason]
+
+
+def test_tells_of_one_reason_what_it_means_who_acts_and_what_to_change(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = REASONS[Reason.PATH_NOT_GRANTED]
+
+    assert podkey("reasons", "path_not_granted") == 0
+    assert capsys.readouterr().out == (
+        f"path_not_granted\n  {page.meaning}\n  who acts: platform team\n  what to change: {page.change}\n"
+    )
+
+
+def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert podkey("reasons", "expired", "--output", "json") == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "code": "expired",
+            "meaning": REASONS[Reason.EXPIRED].meaning,
+            "actor": "platform team",
+            "change": REASONS[Reason.EXPIRED].change,
+        }
+    ]
+
+
+def test_json_of_all_has_a_row_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    podkey("reasons", "--output", "json")
+
+    assert [row["code"] for row in json.loads(capsys.readouterr().out)] == [r.value for r in Reason]
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_an_unknown_code_is_a_usage_error_with_a_suggestion(
+    output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert podkey("reasons", "path_not_grantd", "--output", output) == 64
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "there is no reason code `path_not_grantd`; did you mean `path_not_granted`?" in err

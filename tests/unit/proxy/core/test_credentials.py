@@ -1,0 +1,81 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from proxy.core.credentials import (
+    AttachScheme,
+    Basic,
+    Bearer,
+    CredentialRef,
+    CredentialSource,
+    Header,
+    MountedSecret,
+    Part,
+    QueryParameter,
+    SigV4,
+    needed_parts,
+    optional_parts,
+    scheme_name,
+)
+
+KEY_PAIR = frozenset({Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY})
+ONLY_TOKEN = frozenset({Part.TOKEN})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "needed"),
+    [
+        (Bearer(), "bearer", ONLY_TOKEN),
+        (Basic(), "basic", frozenset({Part.USERNAME, Part.PASSWORD})),
+        (Basic("api"), "basic", ONLY_TOKEN),
+        (Basic(""), "basic", ONLY_TOKEN),
+        (Header("X-Api-Key"), "header", ONLY_TOKEN),
+        (QueryParameter("key"), "query", ONLY_TOKEN),
+        (SigV4(), "sigv4", KEY_PAIR),
+    ],
+)
+def test_a_scheme_knows_its_key_and_the_parts_it_needs(
+    scheme: AttachScheme, name: str, needed: frozenset[Part]
+) -> None:
+    assert scheme_name(scheme) == name
+    assert needed_parts(scheme) == needed
+
+
+def test_only_sigv4_can_use_a_session_token() -> None:
+    assert optional_parts(SigV4()) == {Part.SESSION_TOKEN}
+    others: tuple[AttachScheme, ...] = (Bearer(), Basic(), Header("X-Api-Key"), QueryParameter("key"))
+    assert [optional_parts(scheme) for scheme in others] == [frozenset()] * 4
+
+
+def test_parts_are_spelled_as_documents_spell_them() -> None:
+    assert [part.value for part in Part] == [
+        "token",
+        "username",
+        "password",
+        "accessKeyId",
+        "secretAccessKey",
+        "sessionToken",
+    ]
+
+
+def test_a_mounted_secret_tells_which_parts_it_has() -> None:
+    secret = MountedSecret("aws", ((Part.ACCESS_KEY_ID, "id"), (Part.SECRET_ACCESS_KEY, "key")))
+    assert secret.parts == KEY_PAIR
+
+
+def test_a_source_is_named_by_namespace_and_name() -> None:
+    source = CredentialSource("ml-team", "openai", MountedSecret("openai", ((Part.TOKEN, "api-key"),)))
+    assert source.ref == CredentialRef("ml-team", "openai")
+    assert str(source.ref) == "ml-team/openai"
+    assert source.attach is None
+
+
+def test_references_sort_by_namespace_and_then_by_name() -> None:
+    refs = [CredentialRef("b", "a"), CredentialRef("a", "z"), CredentialRef("a", "b")]
+    assert [str(ref) for ref in sorted(refs)] == ["a/b", "a/z", "b/a"]
+
+
+def test_a_reference_cannot_be_changed_after_it_was_checked() -> None:
+    ref = CredentialRef("ml-team", "openai")
+    with pytest.raises(FrozenInstanceError):
+        ref.namespace = "other"  # type: ignore[misc]

@@ -1,0 +1,60 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from proxy.core.policy import (
+    Access,
+    AccessPolicy,
+    Gpu,
+    Grant,
+    ImageRules,
+    Mode,
+    OnForeignCredential,
+    WorkloadSelector,
+)
+from proxy.core.validity import Validity
+
+
+@pytest.mark.parametrize(
+    ("words", "spelled"),
+    [
+        (Mode, ["enforce", "observe"]),
+        (Gpu, ["required", "forbidden", "any"]),
+        (Access, ["read", "write", "list", "delete"]),
+        (OnForeignCredential, ["replace", "refuse"]),
+    ],
+)
+def test_words_are_spelled_as_documents_spell_them(
+    words: type[Mode | Gpu | Access | OnForeignCredential], spelled: list[str]
+) -> None:
+    assert [word.value for word in words] == spelled
+
+
+def test_a_policy_enforces_at_any_time_unless_it_says_otherwise() -> None:
+    policy = AccessPolicy("ml-team", "training", WorkloadSelector(), ())
+    assert policy.mode is Mode.ENFORCE
+    assert policy.validity == Validity()
+
+
+def test_a_grant_is_for_the_https_port_and_replaces_what_the_application_sent() -> None:
+    grant = Grant("openai", service="openai")
+    assert grant.ports == (443,)
+    assert grant.on_foreign_credential is OnForeignCredential.REPLACE
+    assert grant.allow_minting == ()
+
+
+def test_a_selector_that_says_nothing_names_no_service_account_and_no_label() -> None:
+    selector = WorkloadSelector()
+    assert (selector.service_accounts, selector.pod_selector) == ((), None)
+    assert (selector.gpu, selector.images) == (Gpu.ANY, None)
+    assert ImageRules() == ImageRules((), ())
+
+
+def test_a_grant_cannot_be_widened_after_it_was_checked() -> None:
+    grant = Grant("openai", service="openai", methods=("GET",))
+    with pytest.raises(FrozenInstanceError):
+        grant.methods = ()  # type: ignore[misc]
+
+
+def test_equal_grants_are_one_key() -> None:
+    assert {Grant("openai", service="openai"): 1} == {Grant("openai", service="openai"): 1}

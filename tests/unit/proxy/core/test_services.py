@@ -1,0 +1,214 @@
+import pytest
+
+from proxy.core.credentials import (
+    AttachScheme,
+    Bearer,
+    CredentialSource,
+    Header,
+    MountedSecret,
+    Part,
+    SigV4,
+)
+from proxy.core.globs import Glob
+from proxy.core.hosts import Hostname, HostTemplate
+from proxy.core.policy import Access, Grant
+from proxy.core.services import (
+    UNREADABLE_ENDPOINT,
+    Catalogue,
+    Dialect,
+    Endpoint,
+    HeaderAction,
+    Operation,
+    PathTemplate,
+    Pin,
+    Service,
+    attach_scheme,
+)
+
+VIRTUAL = Endpoint((HostTemplate("{bucket+}.s3.{region}.store.example"),), (PathTemplate("/{key+}"),))
+PLAIN = Endpoint((HostTemplate("s3.{region}.store.example"), HostTemplate("s3.store.example")))
+GET_OBJECT = Operation("GetObject", ("GET", "HEAD"), ("bucket", "key"), access=Access.READ)
+PUT_OBJECT = Operation("PutObject", ("PUT",), ("bucket", "key"), access=Access.WRITE)
+PUT_POLICY = Operation("PutBucketPolicy", ("PUT",), ("bucket",), ("policy",))
+
+STORE = Service(
+    "store",
+    "Store",
+    "Objects.",
+    (PLAIN, VIRTUAL),
+    (SigV4(), Bearer()),
+    blob_hosts=(Glob("cdn-*.store.example"), Glob("blobs.store.example")),
+    pins=(Pin("bucket", "The bucket.", "{bucket}"), Pin("org", "The owner.", header="x-org")),
+    operations=(GET_OBJECT, PUT_OBJECT, PUT_POLICY),
+)
+MODELS = Service(
+    "models",
+    "Models",
+    "Models.",
+    (Endpoint((HostTemplate("api.models.example"), HostTemplate("s3.store.example"))),),
+    (Bearer(),),
+)
+CATALOGUE = Catalogue.of([STORE, MODELS])
+
+
+@pytest.mark.parametrize(
+    ("host", "readings"),
+    [
+        ("s3.eu.store.example", [("store", PLAIN, {"region": "eu"})]),
+        ("a.b.s3.eu.store.example", [("store", VIRTUAL, {"bucket": "a.b", "region": "eu"})]),
+        ("s3.store.example", [("store", PLAIN, {}), ("models", MODELS.endpoints[0], {})]),
+        # Both templates of the store fit; the first endpoint counts.
+        ("api.models.example", [("models", MODELS.endpoints[0], {})]),
+        ("store.example", []),
+        ("s3.eu.store.example.evil.example", []),
+        ("cdn-1.store.example", []),
+    ],
+)
+def test_a_host_is_read_by_each_service_that_it_belongs_to(
+    host: str, readings: list[tuple[str, Endpoint, dict[str, str]]]
+) -> None:
+    found = CATALOGUE.readings(Hostname(host))
+    assert [(r.service.name, r.endpoint, dict(r.captures)) for r in found] == readings
+
+
+def test_a_host_that_two_templates_read_differently_shows_nothing() -> None:
+    wide = Endpoint((HostTemplate("{any}.store.example"),))
+    narrow = Endpoint((HostTemplate("s3.store.example"),), (PathTemplate("/{any}"),))
+    for endpoints in ((wide, narrow), (narrow, wide)):
+        service = Service("s", "S", "S.", endpoints, (Bearer(),))
+        (reading,) = Catalogue.of([service]).readings(Hostname("s3.store.example"))
+        assert (reading.endpoint, reading.captures) == (UNREADABLE_ENDPOINT, {})
+
+
+def test_two_templates_that_read_a_host_alike_are_one_reading() -> None:
+    endpoint = Endpoint((HostTemplate("{a}.store.example"), HostTemplate("{a}.store.example")))
+    service = Service("s", "S", "S.", (endpoint,), (Bearer(),))
+    (reading,) = Catalogue.of([service]).readings(Hostname("x.store.example"))
+    assert (reading.endpoint, reading.captures) == (endpoint, {"a": "x"})
+
+
+def test_no_path_fits_an_unreadable_endpoint() -> None:
+    (template,) = UNREADABLE_ENDPOINT.paths
+    assert all(template.compiled().fullmatch(path) is None for path in ("/", "//", "/none", "/a/b"))
+
+
+def test_an_api_host_is_no_blob_host_whatever_another_entry_says() -> None:
+    greedy = Service("g", "G", "G.", (), (Bearer(),), blob_hosts=(Glob("api.models.example"),))
+    assert Catalogue.of([MODELS, greedy]).blob_owner(Hostname("api.models.example")) is None
+    assert Catalogue.of([greedy]).blob_owner(Hostname("api.models.example")) is greedy
+
+
+def test_actions_and_headers_are_named_by_operations_pins_and_header_actions() -> None:
+    service = Service(
+        "s",
+        "S",
+        "S.",
+        (),
+        (Bearer(),),
+        pins=(Pin("p", "P.", header="x-pin"), Pin("q", "Q.", "{q}")),
+        operations=(GET_OBJECT,),
+        header_actions=(HeaderAction(("x-acl",), "PutAcl"), HeaderAction(("x-copy",))),
+    )
+    assert service.action_names == {GET_OBJECT.name, "PutAcl"}
+    assert service.wanted_headers == {"x-pin", "x-acl", "x-copy"}
+
+
+@pytest.mark.parametrize(
+    ("host", "owner"),
+    [
+        ("cdn-1.store.example", STORE),
+        ("cdn-.store.example", STORE),
+        ("blobs.store.example", STORE),
+        ("cdn-1.eu.store.example", None),  # a star stays within a label
+        ("cdn-1.store.example.evil.example", None),
+        ("xblobs.store.example", None),
+        ("s3.store.example", None),
+        ("api.models.example", None),
+    ],
+)
+def test_a_blob_host_belongs_to_the_service_that_lists_it(host: str, owner: Service | None) -> None:
+    assert CATALOGUE.blob_owner(Hostname(host)) is owner
+
+
+def test_a_service_without_blob_hosts_owns_none() -> None:
+    assert MODELS.blob_matcher.fullmatch("") is None
+    assert Catalogue.of([MODELS]).blob_owner(Hostname("cdn-1.store.example")) is None
+
+
+def test_a_catalogue_is_a_mapping_by_name() -> None:
+    assert dict(CATALOGUE) == {"store": STORE, "models": MODELS}
+    assert len(CATALOGUE) == 2
+    assert CATALOGUE["models"] is MODELS
+    assert "other" not in CATALOGUE
+
+
+@pytest.mark.parametrize(
+    ("grant", "covered"),
+    [
+        (Grant("c"), ()),  # what is not named is not covered
+        (Grant("c", access=(Access.READ,)), (GET_OBJECT,)),
+        (Grant("c", access=(Access.WRITE, Access.READ)), (GET_OBJECT, PUT_OBJECT)),
+        (Grant("c", access=tuple(Access)), (GET_OBJECT, PUT_OBJECT)),  # no class holds the policy
+        (Grant("c", actions=("PutBucketPolicy",)), (PUT_POLICY,)),
+        (Grant("c", access=(Access.READ,), actions=("PutObject", "Unknown")), (GET_OBJECT, PUT_OBJECT)),
+    ],
+)
+def test_a_grant_covers_operations_by_class_and_by_name(grant: Grant, covered: tuple[Operation, ...]) -> None:
+    assert STORE.operations_of(grant) == covered
+
+
+def test_pins_are_found_by_name_and_know_what_they_join() -> None:
+    assert STORE.pin("bucket") == Pin("bucket", "The bucket.", "{bucket}")
+    assert STORE.pin("project") is None
+    assert Pin("repo", "", "{org}/{name}").captures == ("org", "name")
+    assert Pin("org", "", header="x-org").captures == ()
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "captured"),
+    [
+        ("/{bucket}/{key+}", "/data/a/b//c", {"bucket": "data", "key": "a/b//c"}),
+        ("/{bucket}/{key+}", "/data//a", {"bucket": "data", "key": "/a"}),
+        ("/{bucket}/{key+}", "/data/", None),
+        ("/{bucket}/{key+}", "//key", None),
+        ("/{org}/{name}.git/{rest+}", "/o/n.x.git/info", {"org": "o", "name": "n.x", "rest": "info"}),
+        ("/{org}/{name}.git/{rest+}", "/o/nxgit/info", None),
+        ("/{key+}", "/a\nb", {"key": "a\nb"}),  # "all the rest" is all of it, line breaks too
+        ("/v1/models", "/v1/models", {}),
+        ("/v1/models", "/v1/models/", None),
+    ],
+)
+def test_a_path_template_captures_segments(template: str, path: str, captured: dict[str, str] | None) -> None:
+    match = PathTemplate(template).compiled().fullmatch(path)
+    assert (match.groupdict() if match else None) == captured
+
+
+def test_a_path_template_lists_its_captures() -> None:
+    assert PathTemplate("/{org}/{name}/{rest+}").captures == {"org", "name", "rest"}
+    assert PathTemplate("/v1/models").captures == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("attach", "service", "scheme"),
+    [
+        (None, STORE, SigV4()),  # the service's first word
+        (Header("X-Api-Key"), STORE, Header("X-Api-Key")),
+        (Header("X-Api-Key"), None, Header("X-Api-Key")),
+        (None, None, None),
+    ],
+)
+def test_the_source_says_how_a_credential_is_attached_and_else_the_service(
+    attach: AttachScheme | None, service: Service | None, scheme: AttachScheme | None
+) -> None:
+    source = CredentialSource("ml-team", "store", MountedSecret("store", ((Part.TOKEN, "t"),)), attach)
+    assert attach_scheme(source, service) == scheme
+
+
+def test_dialects_are_spelled_as_documents_spell_them() -> None:
+    assert [dialect.value for dialect in Dialect] == [
+        "s3-xml",
+        "openai-json",
+        "anthropic-json",
+        "huggingface-json",
+        "plain-json",
+    ]

@@ -1,0 +1,208 @@
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.credentials import (
+    AttachScheme,
+    Basic,
+    Bearer,
+    CredentialSource,
+    Header,
+    MountedSecret,
+    Part,
+    QueryParameter,
+    SigV4,
+)
+from proxy.core.globs import Glob
+from proxy.core.hosts import HostPattern
+from proxy.core.labels import LabelRequirement, LabelSelector, Operator
+from proxy.core.paths import PathPattern
+from proxy.core.policy import (
+    Access,
+    AccessPolicy,
+    Gpu,
+    Grant,
+    ImageRules,
+    Mode,
+    OnForeignCredential,
+    WorkloadSelector,
+)
+from proxy.core.services import Catalogue
+from proxy.core.validity import Day, Validity, WeeklyWindow
+from proxy.documents.credential_documents import SOURCE_DOCUMENT
+from proxy.documents.policy_documents import POLICY_DOCUMENT
+from proxy.documents.reader import Documents, read_documents
+from proxy.documents.render import render, render_one
+from tests.document_strategies import CREDENTIAL_SOURCES, POLICIES, read_shape
+
+TOKEN = MountedSecret("s", ((Part.TOKEN, "key"),))
+
+
+def test_says_nothing_about_what_is_as_it_would_be_anyway() -> None:
+    grant = Grant("one", hosts=(HostPattern("api.example.com"),))
+    assert render_one(AccessPolicy("ml", "p", WorkloadSelector(("trainer",)), (grant,))) == {
+        "apiVersion": "podkey.io/v1alpha1",
+        "kind": "AccessPolicy",
+        "metadata": {"name": "p", "namespace": "ml"},
+        "spec": {
+            "workloads": {"serviceAccounts": ["trainer"]},
+            "grants": [{"hosts": ["api.example.com"], "credential": "one"}],
+        },
+    }
+
+
+def test_says_all_that_differs() -> None:
+    digest = "sha256:" + "0" * 64
+    who = WorkloadSelector(
+        ("*",),
+        LabelSelector(
+            (("a", "no"),),
+            (LabelRequirement("b", Operator.IN, ("c",)), LabelRequirement("d", Operator.EXISTS)),
+        ),
+        Gpu.FORBIDDEN,
+        ImageRules((PathPattern("/nvcr.io/**"),), (digest,)),
+    )
+    grant = Grant(
+        "one",
+        "s3",
+        ports=(443, 8443),
+        methods=("GET",),
+        paths=(PathPattern("/a"),),
+        query=(("q", ()), ("r", ("1",))),
+        pins=(("bucket", (Glob("b"),)),),
+        prefixes=("x/",),
+        access=(Access.READ,),
+        actions=("s3:GetObjectAcl",),
+        expected_bucket_owner="111122223333",
+        allow_minting=("CreateSession",),
+        on_foreign_credential=OnForeignCredential.REFUSE,
+    )
+    window = WeeklyWindow((Day.MON, Day.SUN), 510, 1440, ZoneInfo("Europe/Berlin"))
+    valid = Validity(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, 0, 0, 0, 5, UTC), (window,))
+    assert render_one(AccessPolicy("ml", "p", who, (grant,), Mode.OBSERVE, valid))["spec"] == {
+        "workloads": {
+            "serviceAccounts": ["*"],
+            "podSelector": {
+                "matchLabels": {"a": "no"},
+                "matchExpressions": [
+                    {"key": "b", "operator": "In", "values": ["c"]},
+                    {"key": "d", "operator": "Exists"},
+                ],
+            },
+            "gpu": "forbidden",
+            "images": {"repositories": ["nvcr.io/**"], "digests": [digest]},
+        },
+        "mode": "observe",
+        "validity": {
+            "notBefore": "2026-01-01T00:00:00Z",
+            "notAfter": "2027-01-01T00:00:00.000005Z",
+            "windows": [
+                {"days": ["Mon", "Sun"], "from": "08:30", "to": "24:00", "timeZone": "Europe/Berlin"}
+            ],
+        },
+        "grants": [
+            {
+                "service": "s3",
+                "ports": [443, 8443],
+                "methods": ["GET"],
+                "paths": ["/a"],
+                "query": {"q": [], "r": ["1"]},
+                "pins": {"bucket": ["b"]},
+                "prefixes": ["x/"],
+                "access": ["read"],
+                "actions": ["s3:GetObjectAcl"],
+                "expectedBucketOwner": "111122223333",
+                "credential": "one",
+                "allowMinting": ["CreateSession"],
+                "onForeignCredential": "refuse",
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("scheme", "written"),
+    [
+        (None, {}),
+        (Bearer(), {"attach": {"bearer": {}}}),
+        (SigV4(), {"attach": {"sigv4": {}}}),
+        (Basic(), {"attach": {"basic": {}}}),
+        (Basic(""), {"attach": {"basic": {"username": ""}}}),
+        (Basic("api"), {"attach": {"basic": {"username": "api"}}}),
+        (Header("X"), {"attach": {"header": {"name": "X"}}}),
+        (Header("X", "Key "), {"attach": {"header": {"name": "X", "prefix": "Key "}}}),
+        (QueryParameter("key"), {"attach": {"query": {"name": "key"}}}),
+    ],
+)
+def test_writes_how_a_credential_is_attached(scheme: AttachScheme | None, written: dict[str, object]) -> None:
+    secret = {"mountedSecret": {"secretName": "s", "keys": {"token": "key"}}}
+    assert render_one(CredentialSource("ml", "one", TOKEN, scheme)) == {
+        "apiVersion": "podkey.io/v1alpha1",
+        "kind": "CredentialSource",
+        "metadata": {"name": "one", "namespace": "ml"},
+        "spec": secret | written,
+    }
+
+
+def test_writes_one_yaml_document_each() -> None:
+    sources = [CredentialSource("ml", name, TOKEN) for name in ("one", "no")]
+    assert list(yaml.safe_load_all(render(sources))) == [render_one(source) for source in sources]
+
+
+@given(policy=POLICIES)
+def test_property_a_policy_that_is_written_is_read_as_it_was(policy: AccessPolicy) -> None:
+    assert read_shape(POLICY_DOCUMENT, render([policy])) == (policy, [])
+
+
+@given(source=CREDENTIAL_SOURCES)
+def test_property_a_source_that_is_written_is_read_as_it_was(source: CredentialSource) -> None:
+    assert read_shape(SOURCE_DOCUMENT, render([source])) == (source, [])
+
+
+@st.composite
+def linked(draw: st.DrawFn) -> tuple[list[AccessPolicy], list[CredentialSource]]:
+    """Documents whose grants name hosts of their own and sources that there are."""
+    places = draw(st.lists(st.sampled_from(("ml", "nlp", "vision")), min_size=1, max_size=4))
+    policies, sources = [], []
+    for number, namespace in enumerate(places):
+        base = draw(POLICIES)
+        grants = tuple(
+            Grant(
+                f"c{number}-{index}",
+                hosts=(HostPattern(f"h{number}-{index}.example.com"),),
+                ports=grant.ports,
+                methods=grant.methods,
+                paths=grant.paths,
+                query=grant.query,
+                on_foreign_credential=grant.on_foreign_credential,
+            )
+            for index, grant in enumerate(base.grants)
+        )
+        policies.append(
+            AccessPolicy(namespace, f"p{number}", base.workloads, grants, base.mode, base.validity)
+        )
+        sources.extend(CredentialSource(namespace, grant.credential, TOKEN, Bearer()) for grant in grants)
+    return policies, sources
+
+
+@given(documents=linked())
+def test_property_a_whole_folder_that_is_written_is_read_as_it_was(
+    catalogue: Catalogue, documents: tuple[list[AccessPolicy], list[CredentialSource]]
+) -> None:
+    policies, sources = documents
+    text = render([*sources, *policies])
+    result = read_documents({"all.yaml": text.encode()}, catalogue)
+    assert result.problems == ()
+    assert result.counted == len(policies) + len(sources)
+
+    def name(document: AccessPolicy | CredentialSource) -> tuple[str, str]:
+        return document.namespace, document.name
+
+    assert result.documents == Documents(tuple(sorted(policies, key=name)), tuple(sorted(sources, key=name)))
+    assert render([*result.documents.sources, *result.documents.policies]) == render(
+        [*sorted(sources, key=name), *sorted(policies, key=name)]
+    )

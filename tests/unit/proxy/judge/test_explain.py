@@ -1,0 +1,342 @@
+"""The explanation: every policy and grant, why it did or did not match, and the verdict itself."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+
+from proxy.core.identity import WorkloadIdentity
+from proxy.core.labels import LabelSelector
+from proxy.core.policy import AccessPolicy, OnForeignCredential, WorkloadSelector
+from proxy.core.reasons import Reason
+from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.services import Catalogue
+from proxy.core.verdict import Attach, PassThrough, Refuse, RuleRef
+from proxy.judge.decide import decide
+from proxy.judge.explain import Explanation, GrantConsidered, PolicyConsidered, explain
+from proxy.judge.grants import DISTANCE
+from proxy.judge.index import BLOB, UNGOVERNED, PolicyIndex
+from tests import judge_world as world
+from tests.judge_world import CATALOGUE, NOON, POD, ask, index_of, policy, ref
+
+API = "https://api.example.com"
+HOST = "https://s3.eu-central-1.amazonaws.com"
+TWO = policy(
+    "{hosts: [api.example.com, '*.example.net'], methods: [GET], credential: a}",
+    "{hosts: ['*.example.com'], methods: [PUT], credential: a}",
+    "{service: openai, credential: plain}",
+)
+READ = policy("{service: s3, buckets: [data], access: [read, list], credential: aws}")
+BLOBS = policy("{hosts: ['*.hf.co'], credential: a}")
+
+
+def explained(text: str, catalogue: Catalogue, line: str, pod: WorkloadIdentity = POD) -> Explanation:
+    return explain(index_of(text, catalogue), pod, ask(line), NOON)
+
+
+# --- grants ------------------------------------------------------------------------------------------
+
+
+def test_tells_of_every_grant_what_it_lacks(catalogue: Catalogue) -> None:
+    explanation = explained(TWO, catalogue, f"GET {API}/v1")
+
+    grants = (
+        GrantConsidered(0, "api.example.com, *.example.net", covers=True, reason=None, lacks=""),
+        GrantConsidered(
+            1, "*.example.com", covers=False, reason=Reason.METHOD_NOT_GRANTED, lacks="GET is not PUT"
+        ),
+        GrantConsidered(
+            2, "openai", covers=False, reason=None, lacks="does not name the host api.example.com"
+        ),
+    )
+    assert explanation.policies == (
+        PolicyConsidered("ml", "p", "enforce", selects=True, why="its service account", grants=grants),
+    )
+    assert isinstance(explanation.verdict, Attach)
+    assert explanation.verdict.rule == ref("p", 0)
+
+
+def test_tells_that_a_host_is_not_governed(catalogue: Catalogue) -> None:
+    explanation = explained(TWO, catalogue, "GET https://nobody.example/x?sig=1")
+
+    (considered,) = explanation.policies
+    assert [grant.lacks for grant in considered.grants] == ["does not name the host nobody.example"] * 3
+    assert explanation.verdict == UNGOVERNED
+    assert explanation.notes == ("path as it is matched and forwarded: /x",)
+
+
+def test_does_not_say_that_a_grant_fails_to_name_a_blob_host(catalogue: Catalogue) -> None:
+    explanation = explained(BLOBS, catalogue, "GET https://cdn-lfs.hf.co/x")
+
+    (considered,) = explanation.policies
+    assert considered.grants == (
+        GrantConsidered(
+            0,
+            "*.hf.co",
+            covers=False,
+            reason=None,
+            lacks="cdn-lfs.hf.co serves signed URLs, and never gets a credential",
+        ),
+    )
+    assert explanation.verdict == BLOB
+
+
+def test_tells_that_a_policy_on_trial_changes_nothing_where_another_enforces(catalogue: Catalogue) -> None:
+    trial = "{hosts: [api.example.com], credential: b}", "{hosts: [other.example], credential: b}"
+    text = policy(ANY) + policy(*trial, name="trial", mode="observe")
+
+    explanation = explained(text, catalogue, f"PUT {API}/")
+
+    observing = explanation.policies[1]
+    assert [(grant.covers, grant.reason, grant.lacks) for grant in observing.grants] == [
+        (False, None, "another policy enforces the host, and one that only observes changes nothing there"),
+        (False, None, "does not name the host api.example.com"),
+    ]
+
+
+def test_policies_stand_in_the_order_of_their_names_with_their_modes(catalogue: Catalogue) -> None:
+    text = policy("{hosts: [b.example], credential: a}", name="z") + policy(
+        "{hosts: [b.example], credential: a}", name="a", mode="observe"
+    )
+
+    explanation = explained(text, catalogue, "GET https://b.example/")
+
+    assert [(one.namespace, one.name, one.mode) for one in explanation.policies] == [
+        ("ml", "a", "observe"),
+        ("ml", "z", "enforce"),
+    ]
+
+
+# --- who ---------------------------------------------------------------------------------------------
+
+ANY = "{hosts: [api.example.com], credential: a}"
+EXPRESSIONS = "{podSelector: {matchExpressions: [%s]}}"
+
+
+@pytest.mark.parametrize(
+    ("workloads", "why"),
+    [
+        ("{serviceAccounts: [trainer, server]}", "its service account"),
+        ('{serviceAccounts: ["*"]}', "every service account"),
+        ("{podSelector: {matchLabels: {team: vision}}}", "its labels"),
+        (
+            "{serviceAccounts: [trainer], podSelector: {matchLabels: {team: vision}}}",
+            "its service account and its labels",
+        ),
+    ],
+)
+def test_tells_why_a_policy_is_about_the_pod(catalogue: Catalogue, workloads: str, why: str) -> None:
+    (considered,) = explained(policy(ANY, workloads=workloads), catalogue, f"GET {API}/").policies
+
+    assert (considered.selects, considered.why) == (True, why)
+    assert len(considered.grants) == 1
+
+
+@pytest.mark.parametrize(
+    ("workloads", "why"),
+    [
+        ("{serviceAccounts: [server]}", "service account trainer is not one of server"),
+        ("{serviceAccounts: [server, web]}", "service account trainer is not one of server, web"),
+        (
+            "{podSelector: {matchLabels: {team: speech}}}",
+            "label team is vision, and must be speech",
+        ),
+        (
+            "{serviceAccounts: [trainer], podSelector: {matchLabels: {tier: gold}}}",
+            "label tier is not set, and must be gold",
+        ),
+        (
+            EXPRESSIONS % "{key: team, operator: In, values: [a, b]}",
+            "label team is vision, and must be one of a, b",
+        ),
+        (
+            EXPRESSIONS % "{key: team, operator: NotIn, values: [vision, x]}",
+            "label team is vision, and must not be vision, x",
+        ),
+        (EXPRESSIONS % "{key: tier, operator: Exists}", "label tier is not set, and must be set"),
+        (
+            EXPRESSIONS % "{key: team, operator: DoesNotExist}",
+            "label team is vision, and must not be set",
+        ),
+    ],
+)
+def test_tells_why_a_policy_is_not_about_the_pod(catalogue: Catalogue, workloads: str, why: str) -> None:
+    explanation = explained(policy(ANY, workloads=workloads), catalogue, f"GET {API}/")
+
+    assert explanation.policies == (PolicyConsidered("ml", "p", "enforce", selects=False, why=why),)
+
+
+def test_tells_of_another_namespace(catalogue: Catalogue) -> None:
+    explanation = explained(policy(ANY), catalogue, f"GET {API}/", replace(POD, namespace="web"))
+
+    assert explanation.policies[0].why == "the pod is in namespace web"
+
+
+@pytest.mark.parametrize("who", [WorkloadSelector(), WorkloadSelector((), LabelSelector())])
+def test_tells_that_an_empty_selector_selects_nobody(catalogue: Catalogue, who: WorkloadSelector) -> None:
+    """The reader reports such a policy; one that came another way is explained, too."""
+    one = replace(index_of(policy(ANY), catalogue).policies[0], workloads=who)
+
+    (considered,) = explain(PolicyIndex([one], (), catalogue), POD, ask(f"GET {API}/"), NOON).policies
+
+    assert (considered.selects, considered.why) == (False, "it selects nobody")
+
+
+# --- what the request was read as --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "notes"),
+    [
+        (TWO, f"GET {API}/a/../%76%31", ("path as it is matched and forwarded: /v1",)),
+        (
+            READ,
+            f"GET {HOST}/data/a%20b",
+            (
+                "path as it is matched and forwarded: /data/a%20b",
+                "bucket: data",
+                "operation: s3:GetObject",
+                "key: a b",
+            ),
+        ),
+        (
+            READ,
+            f"GET {HOST}/data",
+            (
+                "path as it is matched and forwarded: /data",
+                "bucket: data",
+                "operation: s3:ListBucket",
+                "lists keys that begin with: (anything)",
+            ),
+        ),
+        (
+            READ,
+            f"GET {HOST}/data?prefix=a/",
+            (
+                "path as it is matched and forwarded: /data",
+                "bucket: data",
+                "operation: s3:ListBucket",
+                "lists keys that begin with: a/",
+            ),
+        ),
+        (READ, f"PATCH {HOST}/", ("path as it is matched and forwarded: /",)),
+        (TWO, f"GET {API}/%zz", ("the request is refused before any grant is asked: malformed_path",)),
+        (
+            READ,
+            f"GET {HOST}/data/k?X-Amz-Signature=0",
+            (
+                "bucket: data",
+                "key: k",
+                "the request is refused before any grant is asked: query_auth_present",
+            ),
+        ),
+        (TWO, "GET https://nobody.example/%zz", ()),
+    ],
+)
+def test_notes_what_the_request_was_read_as(
+    catalogue: Catalogue, text: str, line: str, notes: tuple[str, ...]
+) -> None:
+    assert explained(text, catalogue, line).notes == notes
+
+
+def test_explains_a_verdict_that_observing_let_pass(catalogue: Catalogue) -> None:
+    text = policy("{hosts: [api.example.com], methods: [GET], credential: a}", mode="observe")
+
+    explanation = explained(text, catalogue, f"PUT {API}/")
+
+    refusal = Refuse(Reason.METHOD_NOT_GRANTED, ref("p"))
+    assert explanation.verdict == PassThrough(Reason.WOULD_REFUSE, refusal)
+
+
+# --- properties --------------------------------------------------------------------------------------
+
+
+def considered_grants(explanation: Explanation) -> dict[RuleRef, GrantConsidered]:
+    return {
+        RuleRef(one.namespace, one.name, grant.index): grant
+        for one in explanation.policies
+        for grant in one.grants
+    }
+
+
+@given(world.worlds(), world.identities, world.many_requests, world.moments)
+def test_property_the_explanation_and_the_decision_are_one(
+    found: tuple[AccessPolicy, ...],
+    pod: WorkloadIdentity,
+    requests: list[RequestFacts],
+    now: datetime,
+) -> None:
+    index = PolicyIndex(found, world.world_sources(), CATALOGUE)
+
+    for request in requests:
+        explanation = explain(index, pod, request, now)
+
+        assert explanation.verdict == decide(index, pod, request, now)
+        assert [(one.namespace, one.name) for one in explanation.policies] == [
+            (one.namespace, one.name) for one in index.policies
+        ]
+
+
+@given(world.worlds(), world.identities, world.many_requests, world.moments)
+def test_property_says_of_each_grant_what_asking_it_alone_says(
+    found: tuple[AccessPolicy, ...],
+    pod: WorkloadIdentity,
+    requests: list[RequestFacts],
+    now: datetime,
+) -> None:
+    index = PolicyIndex(found, world.world_sources(), CATALOGUE)
+
+    for request in requests:
+        considered = considered_grants(explain(index, pod, request, now))
+        counting, _ = world.in_force(world.ask_all(index, pod, request, now))
+        blob = CATALOGUE.blob_owner(request.host) is not None
+        alone = {} if blob else {one.bound.rule: one.miss for one in counting}
+
+        assert {rule: grant.reason for rule, grant in considered.items() if rule in alone} == alone
+        assert {rule for rule, grant in considered.items() if grant.covers} == {
+            rule for rule, miss in alone.items() if miss is None
+        }
+        assert all(grant.covers == (not grant.lacks) for grant in considered.values())
+
+
+@given(world.worlds(), world.identities, world.many_requests, world.moments)
+def test_property_the_verdict_follows_from_the_grants_that_cover(
+    found: tuple[AccessPolicy, ...],
+    pod: WorkloadIdentity,
+    requests: list[RequestFacts],
+    now: datetime,
+) -> None:
+    index = PolicyIndex(found, world.world_sources(), CATALOGUE)
+
+    for request in requests:
+        explanation = explain(index, pod, request, now)
+        considered = considered_grants(explanation)
+        covering = {rule for rule, grant in considered.items() if grant.covers}
+        verdict = explanation.verdict
+        inner = verdict.would if isinstance(verdict, PassThrough) else verdict
+        match inner:
+            case None:
+                assert verdict in {UNGOVERNED, BLOB}
+                assert not covering
+            case Attach(rule=rule):
+                assert rule in covering
+            case Refuse(reason=Reason.AMBIGUOUS_GRANT, rule=rule):
+                assert rule in covering
+                assert len(covering) > 1
+            case Refuse(reason=Reason.FOREIGN_CREDENTIAL, rule=rule):
+                assert rule in covering
+                assert request.client_credential is ClientCredential.FOREIGN
+                assert OnForeignCredential.REFUSE in {_on_foreign(found, rule) for rule in covering}
+            case Refuse(reason=reason, rule=None):
+                assert any(note.endswith(f": {reason.value}") for note in explanation.notes)
+                assert reason not in DISTANCE
+            case Refuse(reason=reason, rule=rule):
+                assert not covering
+                assert rule is not None
+                assert considered[rule].reason is reason
+
+
+def _on_foreign(found: tuple[AccessPolicy, ...], rule: RuleRef) -> OnForeignCredential:
+    (one,) = (one for one in found if (one.namespace, one.name) == (rule.namespace, rule.policy))
+    return one.grants[rule.grant].on_foreign_credential
