@@ -10,7 +10,8 @@ from proxy.cli.services import lines
 from proxy.core.reasons import REASONS, Reason
 from proxy.documents.json_schema import CLUSTER_KINDS, KINDS, custom_resource_definition, json_schema
 from proxy.documents.reader import DOCUMENTS
-from proxy.documents.shapes import Field, ListOf, MapOf, Record, Shape
+from proxy.documents.reading import Shape
+from proxy.documents.shapes import Field, ListOf, MapOf, Record
 from proxy.documents.yaml_nodes import write_documents
 from proxy.services.loader import built_in_catalogue
 

@@ -13,7 +13,7 @@ settings.register_profile(
     "default",
     derandomize=True,
     deadline=None,  # no test asserts a time
-    max_examples=60,
+    max_examples=30,
     suppress_health_check=[HealthCheck.too_slow],
     database=None,
 )

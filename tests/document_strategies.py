@@ -39,7 +39,7 @@ from proxy.core.services import Catalogue
 from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.documents.problems import Problem
 from proxy.documents.reader import ReadResult, read_documents
-from proxy.documents.shapes import Place, Reading, Shape
+from proxy.documents.reading import Place, Reading, Shape
 from proxy.documents.yaml_nodes import Node, read_nodes
 
 # --- texts whose lines a test can count ----------------------------------------------------------------
@@ -165,7 +165,13 @@ LABEL_KEYS = st.from_regex(
 )
 LABEL_VALUES = st.from_regex(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?)?", fullmatch=True)
 FIELD_NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_.:-]{0,10}", fullmatch=True)
-HEADER_NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,10}", fullmatch=True)
+HEADER_NAMES = st.from_regex(r"Authorization|X-[A-Za-z0-9]{1,10}", fullmatch=True)
+PARAMETERS = st.one_of(
+    st.sampled_from(("no", "y", "1e3", "0x10", "~")), st.from_regex(r"[A-Za-z0-9._~-]{1,10}", fullmatch=True)
+)
+USERNAMES = st.text(
+    st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters=":"), max_size=12
+)
 SECRET_KEYS = st.from_regex(r"[-._a-zA-Z0-9]{1,10}", fullmatch=True)
 METHODS = st.sampled_from(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "M-SEARCH"))
 HOSTS = st.one_of(
@@ -298,9 +304,9 @@ POLICIES = st.builds(
 SCHEMES: st.SearchStrategy[AttachScheme] = st.one_of(
     st.just(Bearer()),
     st.just(SigV4()),
-    st.builds(Basic, st.none() | TEXTS),
+    st.builds(Basic, st.none() | USERNAMES),
     st.builds(Header, HEADER_NAMES, st.sampled_from(("", "Token ", "Key", "no", ": "))),
-    st.builds(QueryParameter, TEXTS),
+    st.builds(QueryParameter, PARAMETERS),
 )
 
 

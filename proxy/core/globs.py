@@ -67,6 +67,8 @@ class Glob:
 
 def common_text(left: str, right: str) -> str | None:
     """A text that both globs match; never empty, because a value is never empty."""
+    if "*" not in left and "*" not in right:
+        return left if left == right else None
     found = _walk(left, right, star="*", meet=_meet_characters)
     return None if found is None else "".join(found) or "x"
 

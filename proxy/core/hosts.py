@@ -122,4 +122,9 @@ class HostTemplate:
 
 def hosts_meet(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
     """Whether some name has labels that both match; in doubt, yes."""
-    return common_segments(left, right) is not None
+    for a, b in zip(reversed(left), reversed(right), strict=False):
+        if "*" in a or "*" in b:
+            return common_segments(left, right) is not None
+        if a != b:
+            return False
+    return len(left) == len(right)

@@ -64,7 +64,8 @@ def common_labels(*selectors: LabelSelector) -> dict[str, str] | None:
     for key, needs in by_key.items():
         # The label left out, each value that a requirement names, and one that none of them names.
         named = sorted({value for need in needs for value in need.values})
-        other = next(v for n in range(len(named) + 1) if (v := f"x{n}") not in named)
+        taken = set(named)
+        other = next(v for n in range(len(named) + 1) if (v := f"x{n}") not in taken)
         candidates = [{}, *({key: value} for value in [*named, other])]
         found = next((c for c in candidates if all(need.matches(c) for need in needs)), None)
         if found is None:

@@ -10,7 +10,7 @@ from proxy.core.reasons import Reason
 # Presigned URLs with session tokens reach 4 KiB; what is longer belongs into a body.
 MAX_QUERY_LENGTH: Final = 16_384
 # A person's request has a dozen; each costs time before anything is decided.
-MAX_PARAMETERS: Final = 512
+MAX_PARAMETERS: Final = 256
 # RFC 3986 §3.4, and the square brackets that common clients leave as they are. A `#` would end the query
 # for a server that cuts there.
 _LEGAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})*").fullmatch
@@ -38,7 +38,12 @@ class Query:
     def parse(cls, raw: str) -> "Query":
         if not raw:
             return EMPTY_QUERY
-        if len(raw) > MAX_QUERY_LENGTH or not _LEGAL(raw) or "%00" in raw or raw.count("&") >= MAX_PARAMETERS:
+        if (
+            len(raw) > MAX_QUERY_LENGTH
+            or not _LEGAL(raw)
+            or "%00" in raw
+            or raw.count("&") + raw.count(";") >= MAX_PARAMETERS
+        ):
             return cls(raw, fault=Reason.MALFORMED_QUERY)
         values: dict[str, list[str]] = {}
         for pair in raw.split("&"):

@@ -20,6 +20,8 @@ METHODS: Final = frozenset({
 # Headers that some servers take for the method or the path, whatever the request line says.
 OVERRIDE_HEADERS: Final = frozenset({
     "x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url",
+    # To a CGI-like server an underscore is a hyphen.
+    "x_http_method", "x_http_method_override", "x_method_override", "x_original_url", "x_rewrite_url",
 })  # fmt: skip
 
 NO_HEADERS: Final[Mapping[str, str]] = {}

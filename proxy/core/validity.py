@@ -72,7 +72,7 @@ class Validity:
 
     def fault(self, now: datetime) -> Reason | None:
         """Why the policy is not valid now; None when it is. A naive time is taken as UTC."""
-        if now.tzinfo is None:
+        if now.utcoffset() is None:
             now = now.replace(tzinfo=UTC)
         if self.not_before is not None and now < self.not_before:
             return Reason.NOT_YET_VALID
@@ -84,10 +84,10 @@ class Validity:
 
 
 def common_moment(left: Validity, right: Validity) -> datetime | None:
-    """A moment at which both are valid, looked for in the week after the later beginning.
+    """A moment at which both are valid, looked for in the week after the later beginning and half a year on.
 
-    That finds every overlap but one that a change of clocks makes or unmakes in a later week; the
-    decision itself still refuses such a request as ambiguous.
+    That finds every overlap but one that lasts for less than a season of clocks; the decision itself still
+    refuses such a request as ambiguous.
     """
     begins = [v.not_before for v in (left, right) if v.not_before is not None]
     ends = [v.not_after for v in (left, right) if v.not_after is not None]
@@ -100,7 +100,8 @@ def common_moment(left: Validity, right: Validity) -> datetime | None:
         start = datetime(2024, 1, 1, tzinfo=UTC)
     moments = [start]
     for window in (*left.windows, *right.windows):
-        moments.extend(window.starts_in_week_from(start))
+        for week in (start, start + timedelta(days=182)):
+            moments.extend(window.starts_in_week_from(week))
     for moment in moments:
         if left.fault(moment) is None and right.fault(moment) is None:
             return moment

@@ -10,7 +10,8 @@ from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.request import ClientCredential, RequestFacts
 from proxy.documents import values
 from proxy.documents.problems import Fault, Problem
-from proxy.documents.shapes import Choice, Field, Flag, Invalid, ListOf, MapOf, Place, Reading, Record, Text
+from proxy.documents.reading import Invalid, Place, Reading
+from proxy.documents.shapes import Choice, Field, Flag, ListOf, MapOf, Record, Text
 from proxy.documents.yaml_nodes import read_nodes
 
 

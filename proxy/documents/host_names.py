@@ -23,13 +23,26 @@ def is_public_suffix(name: str) -> bool:
     return bool(_listed_suffixes().is_public(name))
 
 
-def suffix_below(name: str) -> str | None:
-    """A public suffix that lies below this name: `cloudapp.azure.com` below `azure.com`."""
+@cache
+def _listed_text() -> str:
     # The library answers for one name only; the list that it carries is read for the question the other
     # way round. Only entries of policy folders ask it.
-    text = files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text()
-    found = re.search(rf"^(?:\*\.)?((?:[^\s/.]+\.)+{re.escape(name)})\s*$", text, re.MULTILINE)
+    return files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text()
+
+
+def suffix_below(name: str) -> str | None:
+    """A public suffix that lies below this name: `blob.core.windows.net` below `windows.net`."""
+    below = rf"^(?:\*\.)?((?:[^\s/.]+\.)+{re.escape(name)})\s*$"
+    found = re.search(below, _listed_text(), re.MULTILINE) if name in _listed_text() else None
     return found[1] if found else None
+
+
+def registrable_domain(name: str) -> str | None:
+    """The part of a name that somebody registered: `example.co.uk` of `api.example.co.uk`."""
+    domain = _listed_suffixes().privatesuffix(name)
+    if domain is None and not is_public_suffix(name):  # a top level that the list does not know
+        return ".".join(name.split(".")[-2:])
+    return domain
 
 
 def is_unlisted_single_label(name: str) -> bool:

@@ -13,7 +13,7 @@ from proxy.core.contract import (
 from proxy.documents.credential_documents import SOURCE_SPEC
 from proxy.documents.policy_documents import POLICY_SPEC
 from proxy.documents.reader import DOCUMENTS
-from proxy.documents.shapes import JsonSchema
+from proxy.documents.reading import JsonSchema
 
 _PLURALS: Final = {ACCESS_POLICY: "accesspolicies", CREDENTIAL_SOURCE: "credentialsources"}
 _SHORT_NAMES: Final = {ACCESS_POLICY: ["apol"], CREDENTIAL_SOURCE: ["csrc"]}

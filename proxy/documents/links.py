@@ -10,6 +10,7 @@ from proxy.core.services import Catalogue, Operation, Service, attach_scheme
 from proxy.documents.credential_documents import require_parts
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
+from proxy.documents.reading import MAX_PROBLEMS
 from proxy.documents.salvage import Broken
 
 KEY_CAPTURE = "key"
@@ -48,6 +49,8 @@ def check_links(
                 problems.extend(check.attach(by_ref[ref]))
             elif not broken.has_source(ref):
                 problems.append(check.missing_source(by_ref))
+            if len(problems) > MAX_PROBLEMS:
+                return problems[:MAX_PROBLEMS]
     return problems
 
 

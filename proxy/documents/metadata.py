@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from proxy.core.contract import API_VERSION, DEFAULT_NAMESPACE
 from proxy.documents.problems import Fault, ProblemCode
-from proxy.documents.shapes import Field, Record, Shape, Text
+from proxy.documents.reading import Shape
+from proxy.documents.shapes import Field, Record, Text
 from proxy.documents.values import NAME, NAMESPACE
 
 # What people and the API server add to an object's metadata; none of it changes what a policy means.

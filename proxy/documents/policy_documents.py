@@ -346,7 +346,8 @@ POLICY_SPEC = Record(
             "mode",
             Choice(Mode),
             "`enforce` (default), or `observe`: nothing is refused and an application's own credential "
-            "still works, while the audit says what enforcing would do.",
+            "still works, while the verdict says what enforcing would do. Where another policy enforces a "
+            "host, one that observes changes nothing.",
         ),
         Field("validity", VALIDITY, "When the policy is valid; always where it is left out."),
     ),

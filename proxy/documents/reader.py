@@ -14,10 +14,11 @@ from proxy.documents.overlap import check_overlaps
 from proxy.documents.placed import Placed
 from proxy.documents.policy_documents import POLICY_DOCUMENT
 from proxy.documents.problems import Problem, ProblemCode, did_you_mean
+from proxy.documents.reading import INVALID, Place, Reading
 from proxy.documents.salvage import Broken, salvaged_policy
 from proxy.documents.service_documents import SERVICE_DOCUMENT
-from proxy.documents.shapes import INVALID, Place, Reading, Record
-from proxy.documents.territory import trespasses
+from proxy.documents.shapes import Record
+from proxy.documents.territory import Territory
 from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, read_nodes
 
 DOCUMENTS: Final[Mapping[str, Record]] = {
@@ -127,6 +128,7 @@ def _check_services(services: Iterable[Placed[Service]], catalogue: Catalogue) -
     """A user's entries: each name once, and nobody else's hosts."""
     problems = []
     seen: dict[str, Placed[Service]] = {}
+    territory = Territory(catalogue.values())
     for placed in services:
         entry = placed.value
         if entry.name in catalogue:
@@ -138,10 +140,10 @@ def _check_services(services: Iterable[Placed[Service]], catalogue: Catalogue) -
         if entry.name in seen:
             problems.append(_twice(placed, seen[entry.name], f"CatalogueEntry {entry.name}"))
             continue
-        others = (*catalogue.values(), *(other.value for other in seen.values()))
         problems.extend(
-            placed.problem(code, message, fix, "spec") for code, message, fix in trespasses(entry, others)
+            placed.problem(code, message, fix, "spec") for code, message, fix in territory.trespasses(entry)
         )
+        territory.add(entry)
         seen[entry.name] = placed
     return problems
 

@@ -13,7 +13,7 @@ from proxy.core.policy import AccessPolicy, Grant, WorkloadSelector
 from proxy.documents.metadata import METADATA, Metadata
 from proxy.documents.placed import Placed, child
 from proxy.documents.policy_documents import GRANT
-from proxy.documents.shapes import Place, Reading
+from proxy.documents.reading import Place, Reading
 from proxy.documents.yaml_nodes import Node, ScalarNode, SequenceNode, line_of
 
 

@@ -31,12 +31,17 @@ from proxy.documents.templates import (
     parse_host_template,
 )
 
+# S3, the largest, has some seventy; each is tried against a host that is met for the first time.
+MAX_HOSTS = 128
+
 
 def _endpoint(
     hosts: tuple[HostTemplate, ...],
     domains: tuple[str, ...] = (),
     paths: tuple[PathTemplate, ...] = (),
 ) -> Endpoint:
+    if len(hosts) * max(1, len(domains)) > MAX_HOSTS:
+        raise Fault(f"the endpoint has more than {MAX_HOSTS} hosts", "use captures", at="hosts")
     if domains:
         hosts = tuple(parse_host_template(f"{h.text}.{domain}") for h in hosts for domain in domains)
     for host in hosts:

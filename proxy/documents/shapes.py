@@ -8,9 +8,21 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any
 
-from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
+from proxy.documents.problems import Fault, ProblemCode, did_you_mean
+from proxy.documents.reading import (
+    INVALID,
+    MAX_ITEMS,
+    MAX_TEXT_LENGTH,
+    Invalid,
+    JsonSchema,
+    Place,
+    Reading,
+    Shape,
+    is_tagged,
+    kind_of,
+)
 from proxy.documents.yaml_nodes import (
     MappingNode,
     Node,
@@ -20,90 +32,6 @@ from proxy.documents.yaml_nodes import (
     line_of,
     looks_like,
 )
-
-
-class Invalid(Enum):
-    """Stands for a value whose problems have been reported."""
-
-    INVALID = "invalid"
-
-
-INVALID: Final = Invalid.INVALID
-JsonSchema = dict[str, Any]
-
-# Longer than any sensible value; a pattern of a megabyte is a mistake or an attack.
-MAX_TEXT_LENGTH: Final = 1024
-MAX_ITEMS: Final = 1024
-# Nobody mends more at a time, and each costs time: hints compare words.
-MAX_PROBLEMS: Final = 500
-MAX_MESSAGE_LENGTH: Final = 400
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE_LENGTH else text[: MAX_MESSAGE_LENGTH - 1] + "…"
-
-
-@dataclass(slots=True)
-class Reading:
-    """The problems of one file, gathered while its documents are read."""
-
-    file: str
-    problems: list[Problem] = field(default_factory=list)
-
-    def report(self, node: Node, at: "Place", code: ProblemCode, message: str, fix: str) -> Invalid:
-        """Add a problem. What the writer wrote is quoted at its beginning only; it may be a megabyte."""
-        if len(self.problems) == MAX_PROBLEMS:
-            text = f"there are more than {MAX_PROBLEMS} problems in the file"
-            code, fix = ProblemCode.TOO_MANY_PROBLEMS, "mend the ones above first"
-            self.problems.append(Problem(self.file, line_of(node), "", text, fix, code))
-        if len(self.problems) > MAX_PROBLEMS:
-            return INVALID
-        message, fix = shortened(message), shortened(fix)
-        self.problems.append(Problem(self.file, line_of(node), str(at), message, fix, code))
-        return INVALID
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A path in a document, joined only when a problem wants to show it."""
-
-    parent: "Place | None" = None
-    step: str | int = ""
-
-    def __str__(self) -> str:
-        steps: list[str] = []
-        place: Place | None = self
-        while place is not None and place.parent is not None:
-            steps.append(f"[{place.step}]" if isinstance(place.step, int) else f".{place.step}")
-            place = place.parent
-        return "".join(reversed(steps)).removeprefix(".")
-
-
-class Shape(Protocol):
-    def read(self, node: Node, at: Place, reading: Reading) -> Any: ...  # noqa: ANN401 - see Record
-    def schema(self) -> JsonSchema: ...
-    @property
-    def what(self) -> str:
-        """The type in a sentence: "text", "a list of ports"."""
-        ...
-
-
-def _kind_of(node: Node) -> str:
-    if isinstance(node, MappingNode):
-        return "a mapping"
-    if isinstance(node, SequenceNode):
-        return "a list"
-    if is_plain(node) and (guess := looks_like(node.value)):
-        return f"{guess} (`{node.value}`)" if node.value else "empty"
-    return f"text (`{node.value[:40]}`)"
-
-
-def _tagged(node: Node, at: Place, reading: Reading) -> bool:
-    if not node.tag or node.tag == "!":
-        return False
-    fix = "remove the tag; each field has the type that it has"
-    reading.report(node, at, ProblemCode.YAML_TAG, f"the YAML tag `{node.tag}` is not supported", fix)
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +47,10 @@ class Text:
 
     def read(self, node: Node, at: Place, reading: Reading) -> Any:  # noqa: ANN401
         if not isinstance(node, ScalarNode):
-            message = f"expected {self.what}, found {_kind_of(node)}"
+            message = f"expected {self.what}, found {kind_of(node)}"
             fix = f"write {self.what}" + (f", such as `{self.examples[0]}`" if self.examples else "")
             return reading.report(node, at, ProblemCode.WRONG_TYPE, message, fix)
-        if _tagged(node, at, reading):
+        if is_tagged(node, at, reading):
             return INVALID
         text: str = node.value
         guess = looks_like(text) if is_plain(node) else None
@@ -166,11 +94,11 @@ class Choice[E: Enum]:
 
     def read(self, node: Node, at: Place, reading: Reading) -> E | Invalid:
         words = {str(option.value): option for option in self.options}
-        if _tagged(node, at, reading):
+        if is_tagged(node, at, reading):
             return INVALID
         if isinstance(node, ScalarNode) and node.value in words:
             return words[node.value]
-        found = node.value if isinstance(node, ScalarNode) else _kind_of(node)
+        found = node.value if isinstance(node, ScalarNode) else kind_of(node)
         fix = did_you_mean(str(found), words)
         return reading.report(
             node, at, ProblemCode.BAD_VALUE, f"`{found}` is not one of: {', '.join(words)}", fix
@@ -189,11 +117,11 @@ class Number:
     most: int
 
     def read(self, node: Node, at: Place, reading: Reading) -> int | Invalid:
-        if _tagged(node, at, reading):
+        if is_tagged(node, at, reading):
             return INVALID
         text = node.value if isinstance(node, ScalarNode) and node.plain else ""
         if not re.fullmatch(r"0|[1-9][0-9]{0,9}", text):
-            message = f"expected {self.what}, found {_kind_of(node)}"
+            message = f"expected {self.what}, found {kind_of(node)}"
             fix = f"write a whole number from {self.least} to {self.most}, without quotes"
             return reading.report(node, at, ProblemCode.WRONG_TYPE, message, fix)
         number = int(text)
@@ -214,11 +142,11 @@ class Flag:
     what: str = "true or false"
 
     def read(self, node: Node, at: Place, reading: Reading) -> bool | Invalid:
-        if _tagged(node, at, reading):
+        if is_tagged(node, at, reading):
             return INVALID
         if is_plain(node) and node.value in {"true", "false"}:
             return bool(node.value == "true")
-        message = f"expected {self.what}, found {_kind_of(node)}"
+        message = f"expected {self.what}, found {kind_of(node)}"
         return reading.report(node, at, ProblemCode.WRONG_TYPE, message, "write `true` or `false`")
 
     def schema(self) -> JsonSchema:
@@ -242,10 +170,10 @@ class ListOf:
 
     def read(self, node: Node, at: Place, reading: Reading) -> tuple[Any, ...] | Invalid:
         if not isinstance(node, SequenceNode):
-            message = f"expected a {self.what}, found {_kind_of(node)}"
+            message = f"expected a {self.what}, found {kind_of(node)}"
             fix = "write a list: put the value in square brackets"
             return reading.report(node, at, ProblemCode.WRONG_TYPE, message, fix)
-        if _tagged(node, at, reading):
+        if is_tagged(node, at, reading):
             return INVALID
         if not node.value and not self.may_be_empty:
             return reading.report(node, at, self.empty_code, self.empty_message, self.empty_fix)
@@ -274,9 +202,7 @@ def entries(node: MappingNode, at: Place, reading: Reading) -> tuple[dict[str, t
     sound = True
     for key, value in node.value:
         if not isinstance(key, ScalarNode) or key.tag:
-            reading.report(
-                key, at, ProblemCode.WRONG_TYPE, f"a key is {_kind_of(key)}", "keys are plain text"
-            )
+            reading.report(key, at, ProblemCode.WRONG_TYPE, f"a key is {kind_of(key)}", "keys are plain text")
             sound = False
         elif key.value == "<<" and is_plain(key):
             fix = "write the keys out; a document says everything in its own place"
@@ -309,10 +235,10 @@ class MapOf:
 
     def read(self, node: Node, at: Place, reading: Reading) -> tuple[Any, ...] | Invalid:
         if not isinstance(node, MappingNode):
-            message = f"expected a {self.what}, found {_kind_of(node)}"
+            message = f"expected a {self.what}, found {kind_of(node)}"
             fix = "write `key: value` lines below it"
             return reading.report(node, at, ProblemCode.WRONG_TYPE, message, fix)
-        if _tagged(node, at, reading):
+        if is_tagged(node, at, reading):
             return INVALID
         if not node.value and not self.may_be_empty:
             message, fix = "the mapping is empty", "add a key, or remove it"
@@ -372,10 +298,10 @@ class Record:
 
     def read(self, node: Node, at: Place, reading: Reading) -> Any:  # noqa: ANN401
         if not isinstance(node, MappingNode):
-            message = f"expected {self.what} (a mapping), found {_kind_of(node)}"
+            message = f"expected {self.what} (a mapping), found {kind_of(node)}"
             fix = "write `key: value` lines; its keys are " + ", ".join(self._by_name)
             return reading.report(node, at, ProblemCode.WRONG_TYPE, message, fix)
-        if _tagged(node, at, reading):
+        if is_tagged(node, at, reading):
             return INVALID
         pairs, sound = entries(node, at, reading)
         values: dict[str, Any] = {}

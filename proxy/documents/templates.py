@@ -32,7 +32,7 @@ def parse_host_template(text: str) -> HostTemplate:
         raise Fault(f"`{text}` captures twice in one label", "capture a label, or one part of it")
     if any("+}" in label and not CAPTURE.fullmatch(label) for label in text.split(".")):
         raise Fault(f"`{text}`: a capture of several labels must be whole labels", _HOST_FIX)
-    if parse_hostname(template.filled({})) is None:
+    if parse_hostname(filled := template.filled({})) != filled:  # also where it is not in lower case
         raise Fault(f"`{text}` is not a host template", _HOST_FIX, ProblemCode.HOST_MALFORMED)
     return template
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, available_timezones
@@ -287,11 +288,16 @@ def _minute_of_day(text: str) -> int:
 TIME_OF_DAY = Text('a time of day, such as "08:30"', _minute_of_day, "^[0-2][0-9]:[0-5][0-9]$", ('"08:30"',))
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # walks the whole database
+
+
 def _zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError):  # not found, a path that climbs, a folder's name
-        fix = did_you_mean(text, available_timezones())
+        fix = did_you_mean(text, _zones())
         fix = fix if fix.startswith("did") else "write an IANA name such as `Europe/Berlin` or `UTC`"
         message = f"`{text}` is not an IANA time zone"
         raise Fault(message, fix, ProblemCode.UNKNOWN_TIME_ZONE) from None

@@ -134,7 +134,10 @@ def _documents(data: bytes, file: str) -> Iterator[Node | Problem]:
     try:
         while (event := parser.get_event()) is not None:
             if isinstance(event, DocumentStartEvent):
-                yield _Builder(parser, file, _line(event)).document()
+                document = _Builder(parser, file, _line(event)).document()
+                yield document
+                if isinstance(document, Problem):
+                    return  # the rest of the file is not looked at
     finally:
         parser.dispose()
 
@@ -167,7 +170,9 @@ class _Open:
 
 @dataclass(slots=True)
 class _Builder:
-    """One document from events. A document that is too much is read to its end and not kept."""
+    """One document from events. At the first fault the rest of the file is left: libyaml's scanner takes
+    time by the square of the depth, and 200,000 brackets are a minute.
+    """
 
     parser: CParser
     file: str
@@ -182,8 +187,6 @@ class _Builder:
 
     def document(self) -> Node | Problem:
         while not isinstance(event := self.parser.get_event(), DocumentEndEvent):
-            if self.problem is not None:
-                continue  # nothing of it is kept
             if isinstance(event, ScalarEvent):
                 line = _line(event)
                 node = ScalarNode(event.value, plain=not event.style, tag=event.tag or "", line=line)
@@ -197,6 +200,8 @@ class _Builder:
             else:  # the end of a collection: libyaml answers with nothing else inside a document
                 closed = self.stack.pop()
                 self._finished(closed.node, closed.anchor, closed.size, closed.height)
+            if self.problem is not None:
+                break
         return self.problem or self.root or ScalarNode("", plain=True, tag="", line=self.line)
 
     def _begin(self, node: SequenceNode | MappingNode, anchor: str | None) -> None:

@@ -176,8 +176,8 @@ class BoundGrant:
 
 
 def _lax_name(name: str) -> str:
-    """A parameter's name as a lax server reads it: ` Project[]` is `project` to some."""
-    return name.partition("[")[0].strip().lower()
+    """A parameter's name as a lax server reads it: ` Project.id[]` is `project_id` to some."""
+    return name.partition("[")[0].strip().lower().replace(".", "_").replace(" ", "_")
 
 
 def any_path(patterns: tuple[PathPattern, ...]) -> Callable[[str], object]:

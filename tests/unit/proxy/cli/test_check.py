@@ -119,7 +119,7 @@ def test_a_file_of_one_byte_too_many_is_a_problem(nobody: Path, capsys: pytest.C
 
     assert podkey("check", str(nobody)) == 1
     assert capsys.readouterr().out.startswith(
-        f"{nobody}: the file has 1,048,577 bytes; the limit is 1,048,576 [too_large]\n"
+        f"{nobody}: the file has more than 1,048,576 bytes, which is the limit [too_large]\n"
         "    fix: split the file\n"
     )
 

@@ -13,7 +13,7 @@ from proxy.core.credentials import (
 )
 from proxy.documents.credential_documents import ATTACH, SOURCE_DOCUMENT, require_parts
 from proxy.documents.problems import Fault, ProblemCode
-from proxy.documents.shapes import INVALID
+from proxy.documents.reading import INVALID
 from tests.document_strategies import ATTACH_LINE, KEYS, KIND_LINE, read_shape, source
 
 AWS_KEYS = ((Part.ACCESS_KEY_ID, "id"), (Part.SECRET_ACCESS_KEY, "secret"))

@@ -8,6 +8,7 @@ from proxy.documents.host_names import (
     is_public_suffix,
     is_unlisted_single_label,
     parse_host_pattern,
+    suffix_below,
 )
 from proxy.documents.problems import Fault
 
@@ -135,6 +136,20 @@ def test_international_names_are_shown_in_both_forms(host: str, shown: str) -> N
 )
 def test_knows_below_which_names_strangers_can_register(name: str, *, public: bool) -> None:
     assert is_public_suffix(name) is public
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("amazonaws.com", "amazonaws.com"), ("example.com", None), ("xample.com", None), ("azonaws.com", None)],
+)
+def test_knows_whether_a_public_suffix_lies_below_a_name(name: str, suffix: str | None) -> None:
+    found = suffix_below(name)
+    if suffix is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.endswith(f".{suffix}")
+        assert is_public_suffix(found)
 
 
 def test_knows_a_single_label() -> None:

@@ -43,8 +43,11 @@ def as_json(text: str) -> list[dict[str, Any]]:
     return json.loads(json.dumps(documents))  # type: ignore[no-any-return]
 
 
+VALIDATORS = {kind: Draft202012Validator(json_schema(kind)) for kind in KINDS}
+
+
 def valid(document: dict[str, Any]) -> bool:
-    return Draft202012Validator(json_schema(document["kind"])).is_valid(document)
+    return VALIDATORS[document["kind"]].is_valid(document)
 
 
 # --- JSON Schema ---------------------------------------------------------------------------------------
@@ -79,12 +82,12 @@ def test_there_are_examples_and_entries_to_hold_against_it() -> None:
 @pytest.mark.parametrize("path", [*EXAMPLES, *CATALOGUE], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_what_podkey_ships_is_valid(path: Path) -> None:
     for document in as_json(path.read_text()):
-        jsonschema.validate(document, json_schema(document["kind"]), cls=Draft202012Validator)
+        VALIDATORS[document["kind"]].validate(document)
 
 
 @given(document=st.one_of(POLICIES, CREDENTIAL_SOURCES))
 def test_property_what_is_written_is_valid(document: AccessPolicy | CredentialSource) -> None:
-    jsonschema.validate(render_one(document), json_schema(type(document).__name__), cls=Draft202012Validator)
+    VALIDATORS[type(document).__name__].validate(render_one(document))
 
 
 POLICY, SOURCE, ENTRY = policy(), source(), service_entry()

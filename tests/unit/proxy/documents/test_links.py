@@ -29,10 +29,14 @@ HUB = "service: huggingface, credential: plain"
         f"{{{HUB}, pins: {{org: [acme], repo: [acme/*]}}, allowMinting: [xet-read-token]}}",
         # A wildcard may cover blob hosts: they are refused when they are asked for.
         '{hosts: ["*.hf.co"], credential: one}',
+        # These services have no pin that must be named.
+        '{hosts: [api.openai.com, "*.wandb.ai"], credential: one}',
+        '{service: s3, buckets: ["b*"], access: [read], expectedBucketOwner: "111122223333", credential: a}',
     ],
 )
 def test_a_grant_whose_names_exist_and_fit_has_no_problems(catalogue: Catalogue, grant: str) -> None:
-    assert problems_of(catalogue, policy(grant)) == []
+    signs = source("a", keys=KEYS, attach="")
+    assert problems_of(catalogue, policy(grant), signs) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,14 @@ def test_a_grant_whose_names_exist_and_fit_has_no_problems(catalogue: Catalogue,
             "missing_key",
             "",
             "`buckets` is missing: the host alone does not say whose data it is",
-            'name them; `buckets: ["*"]` grants all that the credential reaches',
+            "add `buckets: [...]`",
+        ),
+        (
+            "{service: s3, buckets: [a, 'b*'], access: [read], credential: aws}",
+            "missing_key",
+            ".buckets",
+            "`b*` also covers buckets that strangers create under such a name",
+            'add `expectedBucketOwner: "<account id>"`, or name the buckets',
         ),
         # Operations
         (
@@ -139,6 +150,21 @@ def test_a_grant_whose_names_exist_and_fit_has_no_problems(catalogue: Catalogue,
             ".hosts[1]",
             "`cas-bridge.xethub.hf.co` serves signed URLs for Hugging Face Hub and never gets a credential",
             "remove it; grant `service: huggingface` for the API",
+        ),
+        # Hosts that do not say whose data it is
+        (
+            "{hosts: [api.example.com, b.s3.eu-central-1.amazonaws.com], credential: one}",
+            "host_needs_service",
+            ".hosts[1]",
+            "`b.s3.eu-central-1.amazonaws.com` covers hosts of Amazon S3, where any tenant can be named",
+            "write `service: s3` and name the tenants",
+        ),
+        (
+            '{hosts: ["*.amazonaws.com"], credential: one}',
+            "host_needs_service",
+            ".hosts[0]",
+            "`*.amazonaws.com` covers hosts of Amazon S3",
+            "write `service: s3` and name the tenants",
         ),
         # The credential
         (

@@ -1,7 +1,8 @@
 import pytest
 
 from proxy.documents.metadata import METADATA, Metadata, document
-from proxy.documents.shapes import INVALID, Text
+from proxy.documents.reading import INVALID
+from proxy.documents.shapes import Text
 from tests.document_strategies import read_shape
 
 THING = document("Thing", Text("a word"), "What it is.", lambda metadata, spec: (metadata, spec))

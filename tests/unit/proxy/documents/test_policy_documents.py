@@ -20,7 +20,7 @@ from proxy.core.policy import (
 from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.documents.policy_documents import GRANT, POLICY_DOCUMENT, SELECTOR, VALIDITY, WORKLOADS
 from proxy.documents.problems import ProblemCode
-from proxy.documents.shapes import INVALID, Shape
+from proxy.documents.reading import INVALID, Shape
 from tests.document_strategies import GRANT_LINE, SECOND_GRANT_LINE, WORKLOADS_LINE, policy, read_shape
 
 DIGEST = "sha256:" + "0" * 64

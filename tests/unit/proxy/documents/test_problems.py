@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
+from proxy.documents.problems import MAX_LISTED, Fault, Problem, ProblemCode, did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,26 @@ def test_a_mistyped_word_is_told_its_nearest_neighbour_else_all_words(
     word: str, known: list[str], fix: str
 ) -> None:
     assert did_you_mean(word, known) == fix
+
+
+def test_among_many_names_only_those_that_begin_alike_are_compared() -> None:
+    many = [f"z{number:04}" for number in range(5000)]
+    assert did_you_mean("matchlabels", [*many, "matchLabels"]) == "did you mean `matchLabels`?"
+    # The middle is mistyped, and what is before it tells the nearest of all.
+    assert did_you_mean("z49x9", many).startswith("did you mean `z49")
+    # Shorter and longer than every name.
+    assert did_you_mean("z499", many).startswith("did you mean `z499")
+    assert did_you_mean("z4999-and-more", many) == "did you mean `z4999`?"
+
+
+def test_a_long_list_of_names_is_told_by_its_beginning() -> None:
+    names = [f"name-{number:02}" for number in range(MAX_LISTED + 1)]
+    assert did_you_mean("?", names) == "use one of: " + ", ".join(names[:MAX_LISTED])
+
+
+def test_a_long_word_is_compared_by_its_beginning() -> None:
+    assert did_you_mean("x" * 1_000_000, ["hosts"]) == "use one of: hosts"
+    assert did_you_mean("y" * 64 + "z" * 1_000_000, ["y" * 64]) == f"did you mean `{'y' * 64}`?"
 
 
 def test_codes_are_spelled_as_their_names() -> None:

@@ -17,8 +17,8 @@ from proxy.core.services import (
     Placeholder,
     Service,
 )
+from proxy.documents.reading import INVALID
 from proxy.documents.service_documents import SERVICE_DOCUMENT
-from proxy.documents.shapes import INVALID
 from tests.document_strategies import read_shape, service_entry
 
 EVERYTHING = """\

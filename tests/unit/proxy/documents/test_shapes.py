@@ -4,23 +4,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from proxy.documents.problems import Fault, ProblemCode
-from proxy.documents.shapes import (
-    INVALID,
-    MAX_ITEMS,
-    MAX_TEXT_LENGTH,
-    Choice,
-    Field,
-    Flag,
-    ListOf,
-    MapOf,
-    Number,
-    Place,
-    Reading,
-    Record,
-    Shape,
-    Text,
-)
-from tests.document_strategies import FILE, node_of, read_shape
+from proxy.documents.reading import INVALID, MAX_ITEMS, MAX_TEXT_LENGTH, Shape
+from proxy.documents.shapes import Choice, Field, Flag, ListOf, MapOf, Number, Record, Text
+from tests.document_strategies import FILE, read_shape
 
 
 class Colour(Enum):
@@ -263,21 +249,6 @@ def test_a_field_is_handed_on_in_snake_case_or_by_its_own_keyword(
     name: str, attribute: str, keyword: str
 ) -> None:
     assert Field(name, TEXT, "", attribute).keyword == keyword
-
-
-def test_a_place_is_a_path_through_keys_and_items() -> None:
-    top = Place()
-    assert str(top) == ""
-    assert str(Place(Place(Place(top, "spec"), "grants"), 2)) == "spec.grants[2]"
-
-
-def test_a_reading_gathers_what_is_reported() -> None:
-    reading = Reading(FILE)
-    node = node_of("\n\nx")
-    assert reading.report(node, Place(Place(), "a"), ProblemCode.TOO_LONG, "long", "cut") is INVALID
-    assert [(p.line, p.path, p.code, p.message, p.fix) for p in reading.problems] == [
-        (3, "a", ProblemCode.TOO_LONG, "long", "cut")
-    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from proxy.core.globs import Glob
 from proxy.core.hosts import HostTemplate
 from proxy.core.services import Catalogue, Endpoint, Placeholder, Service
 from proxy.documents.problems import ProblemCode
-from proxy.documents.territory import trespasses
+from proxy.documents.territory import Territory
 
 
 def entry(*hosts: str, name: str = "acme", **more: Any) -> Service:
@@ -15,7 +15,7 @@ def entry(*hosts: str, name: str = "acme", **more: Any) -> Service:
 
 
 def found(service: Service, *others: Service) -> list[tuple[ProblemCode, str, str]]:
-    return list(trespasses(service, others))
+    return list(Territory(others).trespasses(service))
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,10 @@ def found(service: Service, *others: Service) -> list[tuple[ProblemCode, str, st
         ("{team}.github.io", "github.io"),
         ("{name}.co.uk", "co.uk"),
         ("{bucket+}.s3.amazonaws.com", "s3.amazonaws.com"),
-        # One label below `azure.com` is Microsoft's; two labels below it may be anybody's.
-        ("{name}.azure.com", None),
-        ("{name+}.azure.com", "cloudapp.azure.com"),
-        ("{name}.{place}.azure.com", "cloudapp.azure.com"),
+        # One label below this name is Amazon's; more labels below it may be anybody's.
+        ("{name}.amazonaws.com", None),
+        ("{name+}.amazonaws.com", "amazonaws.com"),
+        ("{name}.{place}.amazonaws.com", "amazonaws.com"),
     ],
 )
 def test_an_entry_must_not_cover_what_strangers_can_register(host: str, suffix: str | None) -> None:
@@ -42,7 +42,7 @@ def test_an_entry_must_not_cover_what_strangers_can_register(host: str, suffix: 
     for _, message, fix in problems:
         assert message.startswith(f"`{host}`: strangers can register names below")
         assert suffix is not None
-        assert suffix in message or "azure" in message
+        assert suffix in message
         assert fix == "name only hosts below a domain that the service owns"
 
 
@@ -73,16 +73,38 @@ def test_an_entry_must_not_take_hosts_of_another(mine: str, theirs: str, *, take
 
 def test_an_entry_must_not_call_another_services_host_a_blob_host() -> None:
     # It would switch governance off for that host: blob hosts never get a credential.
-    mine = entry("api.acme.example", blob_hosts=(Glob("api*.openai.com"),))
-    other = entry("api.openai.com", name="openai")
+    mine = entry("api.acme.example", blob_hosts=(Glob("api*.acme.example"),))
+    other = entry("api-2.acme.example", name="other")
     assert found(mine, other) == [
         (
             ProblemCode.HOST_TAKEN,
-            "`api*.openai.com` covers hosts of the service `openai`",
-            "leave them to `service: openai`",
+            "`api*.acme.example` covers hosts of the service `other`",
+            "leave them to `service: other`",
         )
     ]
-    assert found(entry("api.acme.example", blob_hosts=(Glob("cdn.openai.com"),)), other) == []
+    assert found(entry("api.acme.example", blob_hosts=(Glob("cdn*.acme.example"),)), other) == []
+
+
+def test_an_entry_must_not_make_an_api_of_another_services_blob_host() -> None:
+    other = entry("api.hub.example", name="hub", blob_hosts=(Glob("cdn-*.hub.example"),))
+    assert found(entry("cdn-1.hub.example"), other) == [
+        (
+            ProblemCode.HOST_TAKEN,
+            "`cdn-1.hub.example` covers hosts of the service `hub`",
+            "leave them to `service: hub`",
+        )
+    ]
+
+
+@pytest.mark.parametrize("blob", ["*.*.example.com", "api.openai.com", "*.acme.co.uk", "cdn.xacme.example"])
+def test_a_blob_host_lies_below_a_domain_of_the_entry(blob: str) -> None:
+    assert found(entry("api.acme.example", blob_hosts=(Glob(blob),))) == [
+        (
+            ProblemCode.HOST_TAKEN,
+            f"`{blob}` is below no domain of the entry's endpoints",
+            "remove it: only hosts below the service's own domain need to be named",
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +112,11 @@ def test_an_entry_must_not_call_another_services_host_a_blob_host() -> None:
     [
         ("ACME_KEY", "ak-{hex:40}", True),
         ("ACME_KEY", "fixed", False),
+        ("ACME_API_TOKEN", "{alnum:32}", True),
+        ("ACME_KEY", "https://evil.example/{hex:40}", False),
+        ("OPENAI_API_BASE", "{hex:40}", False),
+        ("AWS_CONFIG_FILE", "{hex:40}", False),
+        ("KUBECONFIG", "{hex:40}", False),
         ("PATH", "{hex:40}", False),
         ("LD_PRELOAD", "{hex:40}", False),
         ("PYTHONPATH", "{hex:40}", False),
@@ -103,7 +130,7 @@ def test_an_entry_must_not_steer_an_application(name: str, value: str, *, allowe
     problems = found(entry("api.acme.example", placeholders=(Placeholder(name, value),)))
     expected = (
         ProblemCode.BAD_VALUE,
-        f"`{name}` cannot be a placeholder",
+        f"`{name}={value}` cannot be a placeholder",
         "use the variable that holds the SDK's key, with a drawn part such as `{alnum:32}`",
     )
     assert problems == ([] if allowed else [expected])
@@ -115,9 +142,9 @@ def test_everything_that_an_entry_claims_is_told() -> None:
     )
     others = (entry("api.one.example", name="one"), entry("api.two.example", name="two"))
     assert [code for code, _, _ in found(mine, *others)] == [
+        ProblemCode.HOST_TAKEN,
+        ProblemCode.HOST_TAKEN,
         ProblemCode.HOST_PUBLIC_SUFFIX,
-        ProblemCode.HOST_TAKEN,
-        ProblemCode.HOST_TAKEN,
         ProblemCode.BAD_VALUE,
     ]
 

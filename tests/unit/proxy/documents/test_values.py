@@ -11,7 +11,8 @@ from proxy.core.paths import PathPattern, RequestPath
 from proxy.core.validity import Day
 from proxy.documents import values
 from proxy.documents.problems import Fault
-from proxy.documents.shapes import ListOf, Shape, Text
+from proxy.documents.reading import Shape
+from proxy.documents.shapes import ListOf, Text
 from tests.document_strategies import read_shape
 
 A_SHA256 = "sha256:" + "0123456789abcdef" * 4
@@ -34,6 +35,10 @@ A_SHA512 = "sha512:" + "0123456789abcdef" * 8
         (values.SECRET_KEY, "-._aZ9", "-._aZ9"),
         (values.ENVIRONMENT_NAME, "_HF_TOKEN", "_HF_TOKEN"),
         (values.HEADER_NAME, "X-Api-Key", "X-Api-Key"),
+        (values.CREDENTIAL_HEADER, "Authorization", "Authorization"),
+        (values.CREDENTIAL_PARAMETER, "api_key", "api_key"),
+        (values.BASIC_USERNAME, "''", ""),
+        (values.BASIC_USERNAME, "a b", "a b"),
         (values.BUCKET_OWNER, "'011122223333'", "011122223333"),
         (values.PORT, "443", 443),
         (values.QUERY_NAME, "list-type", "list-type"),
@@ -110,6 +115,41 @@ def test_reads_a_value(shape: Shape, text: str, value: object) -> None:
         (values.HEADER_NAME, "'X Api'", "bad_value", "`X Api` is not a header name", "`X-Api-Key`"),
         (values.HEADER_NAME, '"X\\r\\nY"', "bad_value", "is not a header name", "`X-Api-Key`"),
         (values.HEADER_PREFIX, '"Key\\r\\n"', "bad_value", "is not a header prefix", "printable ASCII"),
+        (values.CREDENTIAL_HEADER, "'X Api'", "bad_value", "`X Api` is not a header name", "`X-Api-Key`"),
+        (values.CREDENTIAL_HEADER, "X" * 129, "bad_value", "is not a header name", "`X-Api-Key`"),
+        *(
+            (
+                values.CREDENTIAL_HEADER,
+                name,
+                "bad_value",
+                f"`{name}` cannot carry a credential",
+                "reads its credential",
+            )
+            for name in (
+                "Host",
+                "CONTENT-LENGTH",
+                "Transfer-Encoding",
+                "connection",
+                "X-Forwarded-For",
+                "x-amz-acl",
+            )
+        ),
+        (
+            values.CREDENTIAL_PARAMETER,
+            "a&b",
+            "bad_value",
+            "`a&b` is not a parameter's name",
+            "use letters, digits",
+        ),
+        (
+            values.CREDENTIAL_PARAMETER,
+            "x" * 65,
+            "bad_value",
+            "is not a parameter's name",
+            "use letters, digits",
+        ),
+        (values.BASIC_USERNAME, "'a:b'", "bad_value", "`a:b` is not a user name", "without a colon"),
+        (values.BASIC_USERNAME, "'ü'", "bad_value", "`ü` is not a user name", "printable ASCII"),
         (values.BUCKET_OWNER, "'1234'", "bad_value", "is not an AWS account id", "twelve digits in quotes"),
         (values.BUCKET_OWNER, "111122223333", "wrong_type", "is a number", 'quote it: "111122223333"'),
         (values.BUCKET_OWNER, "'١١١١٢٢٢٢٣٣٣٣'", "bad_value", "is not an AWS account id", "twelve digits"),
@@ -140,7 +180,8 @@ def test_reads_a_value(shape: Shape, text: str, value: object) -> None:
         (values.PATH, "/a*b*c*d*e*f", "bad_value", "`a*b*c*d*e*f` has more than 4 stars", "simplify"),
         (values.PATH, "/a/../b", "never_matches", "compared with normalised paths", "write `/b`"),
         (values.PATH, "/%7Ea", "never_matches", "compared with normalised paths", "write `/~a`"),
-        (values.PATH, "/%e4", "never_matches", "compared with normalised paths", "write `/%E4`"),
+        (values.PATH, "/%c3%a4", "never_matches", "compared with normalised paths", "write `/%C3%A4`"),
+        (values.PATH, "/%E4", "never_matches", "compared with normalised paths", "a plain path with `*`"),
         (values.PATH, "/a b", "never_matches", "compared with normalised paths", "write `/a%20b`"),
         (values.PATH, "/über*", "never_matches", "compared with normalised paths", "write `/%C3%BCber*`"),
         (values.PATH, "/a%2Fb", "never_matches", "compared with normalised paths", "a plain path with `*`"),
