@@ -10,7 +10,6 @@ from proxy.cli.services import lines
 from proxy.core.reasons import REASONS, Reason
 from proxy.documents.json_schema import CLUSTER_KINDS, KINDS, custom_resource_definition, json_schema
 from proxy.documents.reader import DOCUMENTS
-from proxy.documents.reading import Shape
 from proxy.documents.shapes import Field, ListOf, MapOf, Record
 from proxy.documents.yaml_nodes import write_documents
 from proxy.services.loader import built_in_catalogue
@@ -37,8 +36,8 @@ def reasons_page() -> Iterator[str]:
     yield ""
     yield f"<!-- {NOTE} -->"
     yield ""
-    yield "Every verdict has one of these codes, the same wherever the verdict is shown. A code is never"
-    yield "renamed. `podkey reasons CODE` prints its entry; `podkey explain` shows which grant came nearest to"
+    yield "Every verdict has one of these codes, the same wherever it is shown. A code is never renamed."
+    yield "`podkey reasons CODE` prints its entry; `podkey explain` shows which grant came nearest to"
     yield "covering the request, and what it lacks."
     yield ""
     yield "| code | who acts |"
@@ -57,8 +56,8 @@ def services_page() -> Iterator[str]:
     yield ""
     yield f"<!-- {NOTE} -->"
     yield ""
-    yield "What podkey knows of each service that a grant can name. `podkey services NAME` prints the same; the"
-    yield "data is in `proxy/services/catalogue/`. A service that is missing here can be added in a policy folder:"
+    yield "What podkey knows of each service that a grant can name. `podkey services NAME` prints the same."
+    yield "The data is in `proxy/services/catalogue/`. A missing service can be added in a policy folder:"
     yield "see [CatalogueEntry](reference.md#catalogueentry)."
     for service in built_in_catalogue().values():
         yield from ("", f"## {service.name}", "", f"**{service.title}.**", "")
@@ -98,7 +97,7 @@ def record_tables(record: Record, path: str) -> Iterator[str]:
 
 def inner_records(record: Record) -> Iterator[tuple[Field, Record]]:
     for field in record.fields:
-        shape: Shape = field.shape
+        shape = field.shape
         while isinstance(shape, ListOf | MapOf):
             shape = shape.item if isinstance(shape, ListOf) else shape.value
         if isinstance(shape, Record):

@@ -44,7 +44,7 @@ def podkey(*argv: str) -> int:
 
 def environment(**changes: str) -> dict[str, str]:
     """Ours, but for what a developer may have set that changes how programs write."""
-    inherited = {name: value for name, value in os.environ.items() if name not in UNWANTED}  # noqa: TID251
+    inherited = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     return {**inherited, **changes}
 
 

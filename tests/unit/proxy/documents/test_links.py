@@ -3,6 +3,7 @@ import pytest
 from proxy.core.services import Catalogue
 from proxy.documents.links import check_links
 from proxy.documents.problems import Problem, ProblemCode
+from proxy.documents.reading import MAX_PROBLEMS
 from proxy.documents.salvage import Broken
 from tests.document_strategies import FILE, KEYS, codes, joined, policy, read, service_entry, source
 
@@ -306,3 +307,8 @@ def test_checks_nothing_where_there_is_nothing(catalogue: Catalogue) -> None:
 def test_a_source_of_several_parts_fits_a_service_that_signs(catalogue: Catalogue) -> None:
     signs = source("signs", keys=KEYS, attach="{sigv4: {}}")
     assert problems_of(catalogue, policy(f"{{{S3.replace('aws', 'signs')}, access: [read]}}"), signs) == []
+
+
+def test_no_more_problems_are_told_than_anybody_mends(catalogue: Catalogue) -> None:
+    many = [f"{{service: gone, ports: [{n + 1}], credential: one}}" for n in range(MAX_PROBLEMS + 5)]
+    assert codes(problems_of(catalogue, policy(*many))) == ["unknown_service"] * MAX_PROBLEMS

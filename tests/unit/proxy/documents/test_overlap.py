@@ -140,6 +140,18 @@ def test_grants_that_share_no_request_are_left_alone(catalogue: Catalogue, left:
             "with bucket `b` with region `eu-1`",
         ),
         (READ, "service: s3, buckets: [a, b], access: [read]", "s3:GetObject with bucket `b`"),
+        # An operation that shows no bucket is granted by its name, whatever the buckets are.
+        (
+            'service: s3, buckets: [a], actions: ["s3:ListAllMyBuckets"]',
+            'service: s3, buckets: [b], actions: ["s3:ListAllMyBuckets"]',
+            "s3:ListAllMyBuckets",
+        ),
+        # One that touches no key is not bound by prefixes.
+        (
+            f"{S3}, access: [list], prefixes: [a/]",
+            f"{S3}, access: [list], prefixes: [b/]",
+            "s3:HeadBucket with bucket `b`",
+        ),
     ],
 )
 def test_grants_that_cover_one_operation_are_told_with_it(
@@ -235,6 +247,12 @@ def test_a_pair_is_told_once_however_many_hosts_it_shares(catalogue: Catalogue) 
 def test_the_first_pairs_say_it_all(catalogue: Catalogue) -> None:
     many = [policy(grant(HOST, "one" if n % 2 else "two"), name=f"p{n:02}") for n in range(20)]
     assert len(overlaps(catalogue, *many)) == MAX_REPORTED
+
+
+def test_operations_without_a_tenant_are_compared_among_many(catalogue: Catalogue) -> None:
+    named = (f'service: s3, buckets: [b{n}], actions: ["s3:ListAllMyBuckets"]' for n in range(9))
+    text = policy(*(grant(what, ("aws", "aws-two")[n % 2]) for n, what in enumerate(named)))
+    assert codes(overlaps(catalogue, text)) == ["overlapping_grants"] * (5 * 4)
 
 
 def test_a_search_that_would_take_too_long_is_told_and_left(catalogue: Catalogue) -> None:

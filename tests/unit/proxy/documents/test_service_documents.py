@@ -198,6 +198,13 @@ ENDPOINT = "endpoints[0]"
             "move it to the end",
         ),
         (
+            f"hosts: [{', '.join(f'h{n}' for n in range(65))}], domains: [acme.example, acme.test]",
+            "bad_value",
+            ".hosts",
+            "more than 128 hosts",
+            "use captures",
+        ),
+        (
             "hosts: ['{a}.{b}.acme.example'], paths: ['/{b}/{a}']",
             "bad_value",
             ".paths",
