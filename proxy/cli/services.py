@@ -77,6 +77,9 @@ def lines(service: Service) -> Iterator[str]:
     named = dict.fromkeys(o.name for o in service.operations if o.access is None)
     if named:
         yield f"granted by name only: {', '.join(named)}"
+    for row in service.header_actions:
+        needs = f"the grant must also cover {row.action}" if row.action else "no grant covers the request"
+        yield f"with {' or '.join(row.headers)}: {needs}"
     for api in service.minting:
         yield f"refused unless in allowMinting: {api.name} ({api.summary})"
 
