@@ -48,7 +48,7 @@ cover: $(READY) ## run all tests; fail below 100 % branch coverage where podkey 
 	$(BIN)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
 .PHONY: fuzz
-fuzz: $(READY) ## the property tests again, with a hundred times the examples (SECONDS bounds each)
+fuzz: $(READY) ## the property tests again, with new inputs and a hundred times the examples (takes a while)
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -k "fuzz or property or properties"
 
 .PHONY: bench
