@@ -27,6 +27,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "  podkey check examples/\n"
         "  podkey check examples/02-training-job examples/03-inference/policy.yaml --output json\n"
         "  podkey check - < examples/03-inference/policy.yaml\n"
+        "  kubectl get accesspolicies,credentialsources -o yaml | podkey check -\n"
     )
 
 

@@ -11,7 +11,7 @@ from proxy.core.services import Catalogue, Service
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
 from proxy.documents.links import check_links
 from proxy.documents.overlap import check_overlaps
-from proxy.documents.placed import Placed
+from proxy.documents.placed import Placed, child
 from proxy.documents.policy_documents import POLICY_DOCUMENT
 from proxy.documents.problems import Problem, ProblemCode, did_you_mean
 from proxy.documents.reading import INVALID, Place, Reading
@@ -19,7 +19,7 @@ from proxy.documents.salvage import Broken, salvaged_policy
 from proxy.documents.service_documents import SERVICE_DOCUMENT
 from proxy.documents.shapes import Record
 from proxy.documents.territory import Territory
-from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, read_nodes
+from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, read_nodes
 
 DOCUMENTS: Final[Mapping[str, Record]] = {
     ACCESS_POLICY: POLICY_DOCUMENT,
@@ -62,7 +62,7 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
         problems.extend(faults)
         broken.lost |= bool(faults)
         reading = Reading(name)
-        for node in nodes:
+        for node in (item for document in nodes for item in _items(document)):
             counted += 1
             value = _read_one(node, reading)
             if value is not INVALID:
@@ -91,6 +91,13 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
 
 def _order(placed: Placed[Any]) -> tuple[str, str]:
     return placed.value.namespace, placed.value.name
+
+
+def _items(node: Node) -> list[Node]:
+    """The documents of a List, as `kubectl get -o yaml` prints several; else the document itself."""
+    kind, items = child(node, "kind"), child(node, "items")
+    is_list = isinstance(kind, ScalarNode) and kind.value == "List"
+    return items.value if is_list and isinstance(items, SequenceNode) else [node]
 
 
 def _read_one(node: Node, reading: Reading) -> Any:  # noqa: ANN401 - see Record.read

@@ -527,6 +527,21 @@ def test_sound_documents_are_kept_beside_broken_ones(catalogue: Catalogue) -> No
     assert result.counted == 8
 
 
+def test_reads_the_items_of_a_list_as_kubectl_prints_it(catalogue: Catalogue) -> None:
+    documents = [policy(f"{{{HOST}, credential: one}}"), source("one").replace("attach", "atach")]
+    items = "".join("- " + text.rstrip("\n").replace("\n", "\n  ") + "\n" for text in documents)
+    text = f"apiVersion: v1\nkind: List\nmetadata: {{resourceVersion: ''}}\nitems:\n{items}"
+    result = read_documents({FILE: text.encode()}, catalogue)
+    assert result.counted == 2
+    assert len(result.documents.policies) == 1
+    assert [(p.code, p.path) for p in result.problems] == [(C.UNKNOWN_KEY, "spec")]
+
+
+def test_a_list_without_items_is_no_document(catalogue: Catalogue) -> None:
+    result = read_documents({FILE: b"apiVersion: v1\nkind: List\nitems: none\n"}, catalogue)
+    assert [p.code for p in result.problems] == [C.UNKNOWN_KIND]
+
+
 def test_no_files_are_no_documents(catalogue: Catalogue) -> None:
     assert read_documents({}, catalogue) == ReadResult(Documents(), (), 0)
     assert read_documents({FILE: b"# nothing\n---\n"}, catalogue) == ReadResult(Documents(), (), 0)
