@@ -132,6 +132,7 @@ class Asked:
     bound: BoundGrant
     reading: Reading
     miss: Reason | None
+    observes: bool
 
 
 def ask_all(
@@ -159,7 +160,9 @@ def ask_all(
                 lack = lack or Reason.PIN_UNREADABLE
             bound = BoundGrant(one, number, index.scheme(one, number, service), service, lack)
             read = read_all_pins(reading, request) if reading else NOTHING
-            found.append(Asked(bound, read, bound.miss(request, read, minting, now)))
+            found.append(
+                Asked(bound, read, bound.miss(request, read, minting, now), one.mode is Mode.OBSERVE)
+            )
     return found
 
 
@@ -211,7 +214,7 @@ def naive_verdicts(
 
 def in_force(asked: list[Asked]) -> tuple[list[Asked], bool]:
     """The grants that count, and whether all that govern the host only observe."""
-    enforcing = [one for one in asked if not one.bound.observes]
+    enforcing = [one for one in asked if not one.observes]
     return enforcing or asked, not enforcing
 
 

@@ -15,7 +15,6 @@ ANY_SEGMENTS: Final = "**"
 
 # A pattern is written by a person; more stars than this in one segment is a mistake.
 MAX_STARS: Final = 4
-MAX_PATTERN_LENGTH: Final = 1024
 
 
 def glob_expression(glob: str, any_char: str = "[^/]") -> str:

@@ -10,7 +10,7 @@ from proxy.core.credentials import AttachScheme, Bearer, CredentialRef
 from proxy.core.globs import Glob
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.paths import PathPattern
-from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules, Mode
+from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules
 from proxy.core.prefixes import KeyPrefixes
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
@@ -58,7 +58,6 @@ class BoundGrant:
         "attach",
         "effect",
         "grant",
-        "observes",
         "rule",
         "validity",
     )
@@ -74,7 +73,6 @@ class BoundGrant:
         grant = policy.grants[index]
         self.grant = grant
         self.rule = RuleRef(policy.namespace, policy.name, index)
-        self.observes = policy.mode is Mode.OBSERVE
         credential = CredentialRef(policy.namespace, grant.credential)
         owner = grant.expected_bucket_owner
         # Without its source a grant still governs its hosts; it covers nothing (`_unfit`), so the scheme

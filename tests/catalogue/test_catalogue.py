@@ -391,3 +391,43 @@ def test_what_mints_credentials_is_no_ordinary_operation(s3: Service) -> None:
 def test_the_bucket_must_be_named(s3: Service) -> None:
     assert {pin.name: pin.required for pin in s3.pins} == {"bucket": True, "region": False}
     assert s3.opaque_paths
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "data-111122223333.s3-accesspoint.eu-central-1.amazonaws.com",
+        "111122223333.s3-control.us-east-1.amazonaws.com",
+        "s3-control.us-east-1.amazonaws.com",
+        "b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com",
+        "m.mrap.accesspoint.s3-global.amazonaws.com",
+        "a.111122223333.s3-outposts.us-east-1.amazonaws.com",
+        "ap-1.accesspoint.vpce-1a.s3.us-east-1.vpce.amazonaws.com",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/key", "/bucket/key", "//", "/-/"])
+def test_the_other_hosts_of_s3_are_governed_and_show_no_bucket(
+    catalogue: Catalogue, host: str, path: str
+) -> None:
+    (reading,) = catalogue.readings(Hostname(host))
+    assert reading.service.name == "s3"
+    assert "bucket" not in reading.captures
+    assert not any(template.compiled().fullmatch(path) for template in reading.endpoint.paths)
+    assert reading.endpoint.paths  # with none at all, a path would not have to fit
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "sts.amazonaws.com",
+        "sts.eu-central-1.amazonaws.com",
+        "sts.us-east-1.api.aws",
+        "secretsmanager.us-east-1.api.aws",
+        "iam.us-gov.amazonaws.com",
+        "vpce-1a.sts.us-east-1.vpce.amazonaws.com",
+        "sts.us-iso-east-1.c2s.ic.gov",
+    ],
+)
+def test_hosts_that_hand_out_aws_credentials_are_known(catalogue: Catalogue, host: str) -> None:
+    (reading,) = catalogue.readings(Hostname(host))
+    assert reading.service.name == "aws-credentials"

@@ -177,6 +177,8 @@ def test_the_table_of_operations_is_long_and_without_repetition() -> None:
         ({"x-amz-tagging": "a=b", "x-amz-acl": "private"}, ("s3:PutObjectAcl", "s3:PutObjectTagging")),
         ({"x-amz-object-lock-mode": "GOVERNANCE"}, ("s3:PutObjectRetention",)),
         ({"x-amz-bypass-governance-retention": "true"}, ("s3:BypassGovernanceRetention",)),
+        ({"x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:…"}, ("s3:UseKmsKey",)),
+        ({"x-amz-server-side-encryption-customer-key": "…"}, ("s3:UseCustomerKey",)),
     ],
 )
 def test_reads_what_headers_add_to_an_operation(
