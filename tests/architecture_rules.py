@@ -20,7 +20,7 @@ from typing import Final
 FLOORS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "proxy": (
         ("proxy.core",),
-        ("proxy.documents",),
+        ("proxy.documents", "proxy.wire"),
         ("proxy.services",),
         ("proxy.attach", "proxy.sources"),
         ("proxy.judge",),

@@ -11,3 +11,55 @@ CATALOGUE_ENTRY: Final = "CatalogueEntry"
 
 # Kubernetes reads a namespaced object without a namespace as one in this namespace; so do we.
 DEFAULT_NAMESPACE: Final = "default"
+
+# --- the sidecar's place in the pod ----------------------------------------------------------------
+
+# The user the sidecar runs as. The redirect knows it by this number, so no application container may have it.
+PROXY_UID: Final = 1337
+# Loopback ports. They stay clear of what ML programs listen on (6006, 7860, 8000, 8080, 8265, 8888 …) and lie
+# below the ephemeral range, so that no outgoing connection of the pod can take one by chance.
+TRANSPARENT_PORT: Final = 15001
+EXPLICIT_PORT: Final = 15002
+ADMIN_PORT: Final = 15020
+
+# Where the injector mounts things, and where the sidecar writes.
+POLICY_DIR: Final = "/etc/podkey/policy"
+SECRETS_DIR: Final = "/var/run/podkey/secrets"
+STATE_DIR: Final = "/var/run/podkey/state"
+# Shared with the application containers, which mount it read-only.
+TRUST_DIR: Final = "/etc/podkey/ca"
+
+# Files in TRUST_DIR.
+CA_FILE: Final = "ca.pem"
+BUNDLE_FILE: Final = "bundle.pem"
+JAVA_TRUST_STORE_FILE: Final = "truststore.p12"
+JAVA_TRUST_STORE_PASSWORD: Final = "changeit"  # noqa: S105 - Java wants one; the file holds public certificates
+ENDPOINTS_FILE: Final = "endpoints.env"
+
+# The header of every refusal, with the reason code in it.
+REASON_HEADER: Final = "podkey-reason"
+
+# --- what is captured ------------------------------------------------------------------------------
+
+# HTTPS, and plain HTTP for the calls that should have been HTTPS. Every port more is one on which NCCL, MPI
+# or a parameter server may be slowed down; those choose random ones.
+CAPTURED_PORTS: Final = (443, 80)
+# Where a cloud hands out the node's or the pod's credentials: EC2, GCE and Azure; ECS; the EKS agent; and in
+# IPv6 EC2, the EKS agent and GCE.
+METADATA_ADDRESSES: Final = (
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+)
+
+# The environment of the init container and of the sidecar.
+PROXY_UID_VARIABLE: Final = "PODKEY_PROXY_UID"
+TRANSPARENT_PORT_VARIABLE: Final = "PODKEY_TRANSPARENT_PORT"
+CAPTURE_PORTS_VARIABLE: Final = "PODKEY_CAPTURE_PORTS"
+EXCLUDE_PORTS_VARIABLE: Final = "PODKEY_EXCLUDE_PORTS"
+EXCLUDE_CIDRS_VARIABLE: Final = "PODKEY_EXCLUDE_CIDRS"
+FENCE_METADATA_VARIABLE: Final = "PODKEY_FENCE_METADATA"
+REJECT_QUIC_VARIABLE: Final = "PODKEY_REJECT_QUIC"

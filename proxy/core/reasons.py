@@ -22,6 +22,9 @@ class ReasonPage:
     meaning: str
     actor: Actor
     change: str
+    # Of the answer that a refused request gets. 403 is what no SDK repeats; 401 and 407 make some of them ask
+    # for another credential, 429 and 503 make nearly all of them try again.
+    status: int = 403
 
 
 class Reason(Enum):
@@ -67,6 +70,21 @@ class Reason(Enum):
     AMBIGUOUS_GRANT = "ambiguous_grant"
     FOREIGN_CREDENTIAL = "foreign_credential"
 
+    # Refuse: what a lane finds before and after the decision
+    MALFORMED_REQUEST = "malformed_request"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    NAME_MISMATCH = "name_mismatch"
+    CLEARTEXT = "cleartext"
+    ENDPOINT_TOKEN = "endpoint_token"  # noqa: S105 - a code
+    CREDENTIAL_UNAVAILABLE = "credential_unavailable"
+    CREDENTIAL_UNUSABLE = "credential_unusable"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_UNVERIFIED = "upstream_unverified"
+    UPSTREAM_FAILED = "upstream_failed"
+    UPSTREAM_STALLED = "upstream_stalled"
+    FENCED_ADDRESS = "fenced_address"
+    INTERNAL_ERROR = "internal_error"
+
 
 REASONS: Final[dict[Reason, ReasonPage]] = {
     Reason.GRANTED: ReasonPage(
@@ -103,6 +121,7 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "does not allow, a broken percent-escape or an encoded control character, or is too long.",
         Actor.ML_ENGINEER,
         "Percent-encode the path in the client; every common HTTP library does so by itself.",
+        400,
     ),
     Reason.AMBIGUOUS_PATH: ReasonPage(
         "Two correct servers could read the path differently, so what we match could differ from what is "
@@ -111,18 +130,21 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "a plus sign count too.",
         Actor.ML_ENGINEER,
         "Send the path in its plain form, without dot segments and encoded slashes.",
+        400,
     ),
     Reason.MALFORMED_QUERY: ReasonPage(
         "The query is no valid query: it holds characters that RFC 3986 does not allow (square brackets are "
         "tolerated), a broken percent-escape or an encoded NUL, or is too long.",
         Actor.ML_ENGINEER,
         "Percent-encode the query in the client; every common HTTP library does so by itself.",
+        400,
     ),
     Reason.AMBIGUOUS_QUERY: ReasonPage(
         "A query parameter that the grant depends on is given more than once (also in another case, or as "
         "`name[]`), or the query holds a semicolon, which some servers read as a separator.",
         Actor.ML_ENGINEER,
         "Send each parameter once and separate parameters with `&`.",
+        400,
     ),
     Reason.METHOD_FORBIDDEN: ReasonPage(
         "The method is none that a credential travels with: TRACE would show the credential to the "
@@ -239,5 +261,88 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "says `onForeignCredential: refuse`.",
         Actor.ML_ENGINEER,
         "Take the static credential out of the pod's environment and files.",
+    ),
+    Reason.MALFORMED_REQUEST: ReasonPage(
+        "The request head can be read in two ways, or in none: several Host headers, Content-Length beside "
+        "Transfer-Encoding, a line break or NUL in a header, whitespace before a colon and their kin. Such "
+        "requests are how one request is smuggled behind another.",
+        Actor.ML_ENGINEER,
+        "Send the request with a common HTTP library; the message names the rule that was broken.",
+        400,
+    ),
+    Reason.HEADERS_TOO_LARGE: ReasonPage(
+        "The request head is larger than podkey reads (64 KiB, 200 headers, 16 KiB for the request line).",
+        Actor.ML_ENGINEER,
+        "Move large values from headers into the body.",
+        431,
+    ),
+    Reason.NAME_MISMATCH: ReasonPage(
+        "The name in the request (Host, `:authority`) is not the one that the TLS connection was opened for. "
+        "A credential goes only where the upstream's certificate proves the name that was asked for.",
+        Actor.ML_ENGINEER,
+        "Open a connection per host, and do not set the Host header by hand.",
+        421,
+    ),
+    Reason.CLEARTEXT: ReasonPage(
+        "The host is governed and was called without TLS. A credential never travels in cleartext.",
+        Actor.ML_ENGINEER,
+        "Use https:// in the URL.",
+    ),
+    Reason.ENDPOINT_TOKEN: ReasonPage(
+        "The request came to a loopback endpoint without the path prefix that belongs to this pod.",
+        Actor.ML_ENGINEER,
+        "Use the whole base URL that podkey gives in the environment; it holds the prefix.",
+    ),
+    Reason.CREDENTIAL_UNAVAILABLE: ReasonPage(
+        "The request is granted, and its credential could not be had: the secret is not mounted, is empty, "
+        "or the source refused it. The message says which.",
+        Actor.PLATFORM,
+        "Mend the CredentialSource that the message names; requests succeed as soon as it gives one.",
+        502,
+    ),
+    Reason.CREDENTIAL_UNUSABLE: ReasonPage(
+        "The request is granted and there is a credential, but it cannot go onto a request: it holds a line "
+        "break or other bytes that no header can carry, or this version cannot attach it in the way that the "
+        "service needs.",
+        Actor.PLATFORM,
+        "Correct the secret's value (most often a line break at its end), or the source's `attach`.",
+        502,
+    ),
+    Reason.UPSTREAM_UNREACHABLE: ReasonPage(
+        "The upstream could not be reached: no address, no route, refused, or no answer in time.",
+        Actor.PLATFORM,
+        "Check DNS, network policies and the service itself; podkey added nothing in between.",
+        502,
+    ),
+    Reason.UPSTREAM_UNVERIFIED: ReasonPage(
+        "The upstream's certificate does not prove the name that was asked for: it is expired, for another "
+        "name, or signed by nobody that podkey trusts. Nothing was sent.",
+        Actor.PLATFORM,
+        "Mend the certificate. For a private authority, add it to `PODKEY_UPSTREAM_CA_FILES`.",
+        502,
+    ),
+    Reason.UPSTREAM_FAILED: ReasonPage(
+        "The upstream closed the connection or broke the protocol before it had answered.",
+        Actor.PLATFORM,
+        "Try again; if it persists, look at the service. The message says what was seen.",
+        502,
+    ),
+    Reason.UPSTREAM_STALLED: ReasonPage(
+        "The upstream accepted the request and then sent nothing for longer than the idle time-out.",
+        Actor.PLATFORM,
+        "Raise `PODKEY_IDLE_TIMEOUT` if the service is known to think that long.",
+        504,
+    ),
+    Reason.FENCED_ADDRESS: ReasonPage(
+        "The address belongs to a cloud metadata service, which hands out credentials, or to podkey itself. "
+        "podkey opens no connection to it on behalf of an application.",
+        Actor.ML_ENGINEER,
+        "Do not ask a metadata service: what the workload needs is granted by policy and attached for it.",
+    ),
+    Reason.INTERNAL_ERROR: ReasonPage(
+        "podkey itself failed on this request, and refused it rather than let it pass unjudged.",
+        Actor.PLATFORM,
+        "Report it with the audit record and the log line of the same time.",
+        500,
     ),
 }

@@ -5,9 +5,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Final
+from string import ascii_letters, ascii_uppercase, digits
+from typing import Final, assert_never
 
-from proxy.core.credentials import AttachScheme, CredentialSource
+from proxy.core.credentials import (
+    AttachScheme,
+    Basic,
+    Bearer,
+    CredentialSource,
+    Header,
+    QueryParameter,
+    SigV4,
+)
 from proxy.core.globs import Glob, glob_expression
 from proxy.core.hosts import CAPTURE, Hostname, HostTemplate
 from proxy.core.paths import PathPattern
@@ -106,12 +115,31 @@ class MintingApi:
     query: tuple[str, ...] = ()
 
 
+# `{hex:40}`: so many characters of an alphabet, drawn anew for each pod.
+DRAWN: Final = re.compile(r"\{(hex|alnum|upper):([1-9][0-9]?)\}")
+# What is drawn from. AWS access key ids have digits among their capitals.
+ALPHABETS: Final[Mapping[str, str]] = {
+    "hex": "0123456789abcdef",
+    "alnum": digits + ascii_letters,
+    "upper": digits + ascii_uppercase,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Placeholder:
     """An environment variable that an SDK wants before it starts; `{hex:40}` is drawn anew per pod."""
 
     name: str
     value: str
+
+    @property
+    def shape(self) -> re.Pattern[str]:
+        """What the value of any pod looks like, for `fullmatch`."""
+        literal, *rest = DRAWN.split(self.value)
+        expression = re.escape(literal)
+        for alphabet, count, text in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+            expression += f"[{ALPHABETS[alphabet]}]{{{count}}}" + re.escape(text)
+        return re.compile(expression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +148,16 @@ class CredentialSlots:
 
     headers: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = ()
+
+    @classmethod
+    def union(cls, slots: Iterable["CredentialSlots"]) -> "CredentialSlots":
+        every = tuple(slots)
+        return cls(
+            tuple(dict.fromkeys(name for one in every for name in one.headers)),
+            tuple(dict.fromkeys(name for one in every for name in one.query)),
+            tuple(dict.fromkeys(name for one in every for name in one.cookies)),
+        )
 
 
 @dataclass(frozen=True)
@@ -230,3 +268,18 @@ def attach_scheme(source: CredentialSource, service: Service | None) -> AttachSc
     if source.attach is not None:
         return source.attach
     return service.attach[0] if service is not None else None
+
+
+def slots_of(scheme: AttachScheme) -> CredentialSlots:
+    """Where a credential stands that is attached in this way."""
+    match scheme:
+        case Bearer() | Basic():
+            return CredentialSlots(headers=("authorization",))
+        case Header(name=name):
+            return CredentialSlots(headers=(name.lower(),))
+        case QueryParameter(name=name):
+            return CredentialSlots(query=(name,))
+        case SigV4():
+            return CredentialSlots(headers=("authorization", "x-amz-security-token"))
+        case _:
+            assert_never(scheme)

@@ -76,8 +76,11 @@ SLOTS = Record(
     (
         Field("headers", ListOf(values.HEADER_NAME), "Headers that carry a credential."),
         Field("query", ListOf(values.QUERY_NAME), "Query parameters that carry one."),
+        Field("cookies", ListOf(values.COOKIE_NAME), "Cookies that carry one."),
     ),
-    lambda headers=(), query=(): CredentialSlots(tuple(h.lower() for h in headers), query),
+    lambda headers=(), query=(), cookies=(): CredentialSlots(
+        tuple(h.lower() for h in headers), query, cookies
+    ),
 )
 
 PLACEHOLDER = Record(

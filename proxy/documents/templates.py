@@ -1,16 +1,12 @@
 """Templates for hosts and paths in catalogue entries, and the small values beside them."""
 
 import re
-from typing import Final
 
 from proxy.core.globs import MAX_STARS, Glob
 from proxy.core.hosts import CAPTURE, HostTemplate, parse_hostname
-from proxy.core.services import PathTemplate
+from proxy.core.services import DRAWN, PathTemplate
 from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.shapes import Text
-
-# `{hex:40}`: so many characters of an alphabet, drawn anew for each pod.
-DRAWN: Final = re.compile(r"\{(hex|alnum|upper):([1-9][0-9]?)\}")
 
 _HOST_FIX = "write a lower-case host in which `{name}` stands for a label and `{name+}` for several"
 _PATH_FIX = "write a path with `{name}` for a segment, or part of one, and `{name+}` at the end for the rest"

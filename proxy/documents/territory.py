@@ -9,10 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from proxy.core.hosts import CAPTURE, HostTemplate, hosts_meet
-from proxy.core.services import Service
+from proxy.core.services import DRAWN, Service
 from proxy.documents.host_names import is_public_suffix, registrable_domain, suffix_below
 from proxy.documents.problems import ProblemCode
-from proxy.documents.templates import DRAWN
 
 # The variables that hold a key; nothing else in an application's environment is an entry's to set.
 _KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(?:KEY|KEY_ID|TOKEN|SECRET|PASSWORD)").fullmatch

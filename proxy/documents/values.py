@@ -87,6 +87,13 @@ ENVIRONMENT_NAME = _checked(
 HEADER_NAME = _checked(
     "a header name", _METHOD_OR_HEADER, 128, "use a header name such as `X-Api-Key`", "X-Api-Key"
 )
+COOKIE_NAME = _checked(
+    "a cookie name",
+    _METHOD_OR_HEADER,  # RFC 6265 §4.1.1: a token, as header names are
+    128,
+    "use the name before the `=` in the Cookie header",
+    "session",
+)
 # Headers that frame the message, belong to one connection or say where it goes (RFC 9110 §7.6.1), and those
 # that a signature covers: a credential there would change what is asked.
 _NO_CREDENTIAL = re.compile(

@@ -7,7 +7,7 @@ bounded and change no answer, so the index behaves as a value.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.credentials import AttachScheme, CredentialRef, CredentialSource
 from proxy.core.hosts import Hostname
@@ -15,7 +15,7 @@ from proxy.core.identity import WorkloadIdentity
 from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Mode
 from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
-from proxy.core.services import Catalogue, HostReading, Service, attach_scheme
+from proxy.core.services import Catalogue, CredentialSlots, HostReading, Service, attach_scheme, slots_of
 from proxy.core.verdict import PassThrough
 from proxy.judge.choice import Choose, choice
 from proxy.judge.grants import BoundGrant, unfit
@@ -32,6 +32,10 @@ MAX_REMEMBERED_HOSTS: Final = 256
 
 UNGOVERNED: Final = PassThrough(Reason.UNGOVERNED_HOST)
 BLOB: Final = PassThrough(Reason.BLOB_HOST)
+
+NO_SLOTS: Final = CredentialSlots()
+# Whatever the service: this is where HTTP itself puts a credential (RFC 9110 §11.6.2).
+COMMON_SLOTS: Final = CredentialSlots(headers=("authorization",))
 
 # A grant by its policy and its number there.
 Place = tuple[AccessPolicy, int]
@@ -53,19 +57,31 @@ def _read_nothing(_request: RequestFacts) -> Reading:
     return NOTHING
 
 
+class SharedGrants(NamedTuple):
+    """The grants of a set, how to choose among them, and where their credentials go."""
+
+    grants: tuple[BoundGrant, ...]
+    candidates: Choose
+    slots: CredentialSlots
+
+
 class HostRules:
     """What this pod's policies say of one host."""
 
-    __slots__ = ("groups", "minting", "observed", "opaque_paths", "outside")
+    __slots__ = ("groups", "minting", "observed", "opaque_paths", "outside", "services", "slots")
 
     def __init__(
         self,
         groups: tuple[GrantGroup, ...],
         services: tuple[Service, ...],
         minting: MintingGuard,
+        slots: CredentialSlots = NO_SLOTS,
         *,
         observed: bool,
     ) -> None:
+        self.services = services
+        # Everywhere that a credential for this host may stand; the application's own is taken out of it.
+        self.slots = slots
         # The verdict for a host that is not governed, or never gets a credential.
         self.outside: PassThrough | None = None
         self.groups = groups
@@ -140,14 +156,20 @@ class PodPolicies:
         if catalogue.blob_owner(host) is not None:
             return _BLOB_RULES
         observed = all(self._shared(grant_set, enforcing=True) is None for _, grant_set in sets)
-        groups = [
-            GrantGroup(*shared, self._reader(reading))
+        found = [
+            (reading, shared)
             for reading, grant_set in sets
             if (shared := self._shared(grant_set, enforcing=not observed)) is not None
         ]
+        groups = tuple(
+            GrantGroup(shared.grants, shared.candidates, self._reader(reading)) for reading, shared in found
+        )
         services = tuple(reading.service for reading in readings)
         guard = self._guard(tuple(service.name for service in services))
-        return HostRules(tuple(groups), services, guard, observed=observed)
+        slots = CredentialSlots.union(
+            (COMMON_SLOTS, *(service.slots for service in services), *(shared.slots for _, shared in found))
+        )
+        return HostRules(groups, services, guard, slots, observed=observed)
 
     def _places(self, grant_set: GrantSet) -> Iterable[Place]:
         kind, first, second = grant_set
@@ -156,7 +178,7 @@ class PodPolicies:
         exact = self._exact[first] if first else ()
         return dict.fromkeys((*exact, *(self._below[second] if second else ())))
 
-    def _share(self, grant_set: GrantSet, *, enforcing: bool) -> tuple[tuple[BoundGrant, ...], Choose] | None:
+    def _share(self, grant_set: GrantSet, *, enforcing: bool) -> SharedGrants | None:
         """The grants of a set whose policies enforce, or only observe, and how to choose among them."""
         kind, name, _ = grant_set
         service = self._index.catalogue[name] if kind == "service" else None
@@ -179,7 +201,9 @@ class PodPolicies:
             for policy, number in places
         ]
         grants.sort(key=lambda grant: grant.rule)
-        return tuple(grants), choice(grants)
+        schemes = dict.fromkeys(grant.attach.scheme for grant in grants)
+        slots = CredentialSlots.union(slots_of(scheme) for scheme in schemes)
+        return SharedGrants(tuple(grants), choice(grants), slots)
 
     def _reader(self, reading: HostReading | None) -> Read:
         if reading is None:

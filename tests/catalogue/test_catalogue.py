@@ -9,8 +9,7 @@ import pytest
 from proxy.core.contract import CATALOGUE_ENTRY
 from proxy.core.credentials import Basic, Bearer, Header, SigV4
 from proxy.core.hosts import Hostname
-from proxy.core.services import Catalogue, Dialect, Service
-from proxy.documents.templates import DRAWN
+from proxy.core.services import DRAWN, Catalogue, Dialect, Service
 from proxy.documents.yaml_nodes import read_nodes
 
 ENTRIES = sorted(files("proxy.services").joinpath("catalogue").iterdir(), key=lambda entry: entry.name)

@@ -1,0 +1,1 @@
+"""How a credential goes onto a request."""

@@ -1,0 +1,35 @@
+"""How a request reached us, and whom it was meant for. All of it was checked before it stands here."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from proxy.core.hosts import Hostname
+from proxy.core.settings import Capture
+
+
+class LaneName(Enum):
+    """Which code moves the bytes."""
+
+    RELAY = "relay"
+    FAST = "fast"
+    MITMPROXY = "mitmproxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One connection of the application.
+
+    `name` is what the upstream's certificate will be verified for: the TLS server name that the client sent,
+    which under CONNECT is also the name it asked for; behind an endpoint, the endpoint's service.
+    """
+
+    name: Hostname
+    port: int
+    capture: Capture
+    lane: LaneName
+    # Where the bytes go, for the audit record: `address:port`.
+    upstream: str = ""
+    # The host that CONNECT named, where it was another one.
+    asked: str = ""
+    # An endpoint's first path segment, which only this pod knows.
+    path_prefix: str = ""

@@ -1,0 +1,118 @@
+"""The audit record: one line per decision, with a closed list of fields. It has no room for a secret."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+AUDIT_VERSION: Final = 1
+
+
+class Ending(Enum):
+    """How the request ended, whatever the verdict was."""
+
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_FAILED = "upstream_failed"
+    CUT = "cut"  # by us: drain, time-out, malformed body
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What happened to one request.
+
+    `path` is as it was matched, without its query: queries hold personal data and tokens. Fields about a
+    credential name it; nothing here is made from its value.
+    """
+
+    time: datetime
+    request_id: str
+    # Who: the pod, and what that rests on.
+    namespace: str
+    service_account: str
+    pod_name: str
+    pod_uid: str
+    node: str
+    evidence: str
+    # What was asked.
+    host: str
+    port: int
+    method: str
+    path: str
+    service: str = ""
+    action: str = ""
+    # What was decided, and by which rule.
+    verdict: str = ""
+    reason: str = ""
+    would: str = ""
+    policy: str = ""
+    grant: int | None = None
+    credential: str = ""
+    lease_id: str = ""
+    static_credential_seen: bool = False
+    # How it travelled and ended.
+    lane: str = ""
+    capture: str = ""
+    protocol: str = ""
+    upstream: str = ""
+    status: int | None = None
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    redactions: int = 0
+    duration_ms: float = 0.0
+    ending: Ending = Ending.COMPLETED
+
+    def to_record(self) -> dict[str, object]:
+        """The JSON object, in the order of the schema."""
+        record: dict[str, object] = {"version": AUDIT_VERSION}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, datetime):
+                value = value.isoformat(timespec="milliseconds")
+            elif isinstance(value, Enum):
+                value = value.value
+            record[_json_name(field.name)] = value
+        return record
+
+
+def _json_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+# What each field says: for the schema and the documentation. A test holds that none is missing.
+AUDIT_FIELDS: Final[dict[str, str]] = {
+    "time": "When the request's head had been read, RFC 3339, UTC.",
+    "requestId": "The same in the refusal's body and in log lines.",
+    "namespace": "The pod's namespace.",
+    "serviceAccount": "The pod's service account.",
+    "podName": "The pod's name.",
+    "podUid": "The pod's uid.",
+    "node": "The node it runs on.",
+    "evidence": "What the identity rests on: `declared` is what the pod's specification says of itself.",
+    "host": "The verified name: TLS server name, Host and upstream certificate agree on it.",
+    "port": "The port that the application connected to.",
+    "method": "The HTTP method.",
+    "path": "The path as it was matched and forwarded, without the query.",
+    "service": "The catalogue's name for the service; empty for a host it does not know.",
+    "action": "The service's operation, where the catalogue knows it (`s3:GetObject`).",
+    "verdict": "`attach`, `pass_through` or `refuse`.",
+    "reason": "The reason code.",
+    "would": "Under an observing policy: what an enforcing one would have said.",
+    "policy": "The policy that decided, `namespace/name`.",
+    "grant": "The number of its grant, from 0.",
+    "credential": "The CredentialSource whose credential was attached, `namespace/name`.",
+    "leaseId": "Which lease of it. It tells that two leases differ, nothing of their value.",
+    "staticCredentialSeen": "The application sent a credential of its own instead of a placeholder.",
+    "lane": "Which lane moved the bytes.",
+    "capture": "How the request reached podkey: `transparent`, `explicit` or `endpoint`.",
+    "protocol": "The HTTP version on the application's side.",
+    "upstream": "The address that was connected to.",
+    "status": "The HTTP status that the application got.",
+    "sentBytes": "Bytes of the request's body.",
+    "receivedBytes": "Bytes of the response's body.",
+    "redactions": "How often the credential was found in the response, and blotted out.",
+    "durationMs": "From the request's head to the last byte.",
+    "ending": "`completed`, `refused`, `client_gone`, `upstream_failed` or `cut`.",
+}

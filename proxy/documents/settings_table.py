@@ -1,0 +1,245 @@
+"""Every variable that `podkey run` reads: one table for the reading, the command's options and the docs.
+
+There is no variable that turns the verification of upstream certificates off, and there will be none.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proxy.core import contract
+from proxy.core.identity import ImageReference
+from proxy.core.settings import Capture, Endpoint, LogFormat, LogLevel
+from proxy.documents.problems import Fault
+from proxy.documents.setting_kinds import (
+    PATH,
+    Kind,
+    Setting,
+    items,
+    lifetime,
+    matching,
+    number,
+    one_of,
+    optional,
+    or_empty,
+    seconds,
+    shown,
+)
+
+# --- kinds that only this table needs -------------------------------------------------------------
+
+# Below 1024 a listener needs a capability (CAP_NET_BIND_SERVICE) that the sidecar does not have.
+_PORT: Final = number("a port", 1024, 65535)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise Fault(f"{shown(text)} is not an IP address", "write one, such as `127.0.0.1` or `::`") from None
+
+
+def _endpoint(text: str) -> Endpoint:
+    port, equals, target = text.partition("=")
+    if not equals or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", target):
+        fix = "write a port and a service or host, such as `15101=openai` or `15102=api.example.com`"
+        raise Fault(f"{shown(text)} is not an endpoint", fix)
+    return Endpoint(_PORT.parse(port), target)
+
+
+def _image(text: str) -> ImageReference:
+    image = ImageReference.parse(text)
+    if image is None:
+        fix = "write it as `registry.example.com/team/trainer@sha256:…`"
+        raise Fault(f"{shown(text)} is not an image reference", fix)
+    return image
+
+
+def _truth(text: str) -> bool:
+    # Never by whether there is a text at all: `false` is one.
+    if text not in {"true", "false"}:
+        raise Fault(f"{shown(text)} is neither `true` nor `false`", "write `true` or `false`")
+    return text == "true"
+
+
+_TRUTH: Final = Kind("`true` or `false`", _truth)
+_ENDPOINT: Final = Kind("`PORT=SERVICE` or `PORT=HOST`", _endpoint)
+_IMAGE: Final = Kind("an image reference", _image)
+_AUDIT_FILE: Final = Kind("a path, or `-` for standard output", lambda t: None if t == "-" else PATH.parse(t))
+# A static pod's uid is a hash without hyphens.
+_UID: Final = matching("a pod's uid", r"[0-9A-Za-z-]{1,64}", "take it from the field metadata.uid")
+# EKS names a cluster by an ARN, others by a path or a URL.
+_CLUSTER: Final = matching(
+    "a cluster's name", r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,252}", "use letters, digits, `.`, `-`, `_`, `:`, `/`"
+)
+# As Kubernetes names things; `values.py` has the same for documents, and drags their shapes along.
+# Only a namespace is a label of 63; the labels of a longer name are not limited (apimachinery's validation).
+_SUBDOMAIN: Final = r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_NAME: Final = matching("a Kubernetes name", _SUBDOMAIN, "write the name as Kubernetes shows it")
+_NAMESPACE: Final = matching("a namespace", _LABEL, "take it from the field metadata.namespace")
+_ACCOUNT: Final = matching(
+    "a service account's name", _SUBDOMAIN, "take it from the field spec.serviceAccountName"
+)
+
+# --- the table ------------------------------------------------------------------------------------
+
+CAPTURE: Final = Setting(
+    "PODKEY_CAPTURE",
+    items(one_of(Capture), ",", "commas", least=1),
+    "transparent",
+    "How connections come in: redirected by nft, by CONNECT through `HTTPS_PROXY`, by loopback base URLs.",
+)
+TRANSPARENT_PORT: Final = Setting(
+    "PODKEY_TRANSPARENT_PORT",
+    _PORT,
+    str(contract.TRANSPARENT_PORT),
+    "Loopback port to which the redirect leads.",
+)
+EXPLICIT_PORT: Final = Setting(
+    "PODKEY_EXPLICIT_PORT", _PORT, str(contract.EXPLICIT_PORT), "Loopback port for `HTTPS_PROXY`."
+)
+ENDPOINTS: Final = Setting(
+    "PODKEY_ENDPOINTS",
+    items(_ENDPOINT, None, "blanks"),
+    "",
+    "Loopback listeners for SDKs that take a base URL, each for a service of the catalogue or a host.",
+)
+ADMIN_ADDRESS: Final = Setting(
+    "PODKEY_ADMIN_ADDRESS",
+    Kind("an IP address", _address),
+    "127.0.0.1",
+    "Where probes and metrics are served. The kubelet and Prometheus come from outside the pod: they need "
+    "the pod's address, or `::` for all.",
+)
+ADMIN_PORT: Final = Setting(
+    "PODKEY_ADMIN_PORT", _PORT, str(contract.ADMIN_PORT), "Port of probes and metrics."
+)
+MAX_CONNECTIONS: Final = Setting(
+    "PODKEY_MAX_CONNECTIONS",
+    # Each takes two descriptors; one source address has no more ports than this.
+    number("a number", 1, 65536),
+    "8192",
+    "Connections at one time; what comes above is refused at once and counted.",
+)
+POLICY_DIR: Final = Setting(
+    "PODKEY_POLICY_DIR", PATH, contract.POLICY_DIR, "Folder of policy documents, re-read when they change."
+)
+SECRETS_DIR: Final = Setting(
+    "PODKEY_SECRETS_DIR", PATH, contract.SECRETS_DIR, "Folder of mounted secrets: `SECRET/KEY`."
+)
+STATE_DIR: Final = Setting(
+    "PODKEY_STATE_DIR",
+    PATH,
+    contract.STATE_DIR,
+    "Folder for the CA's key, which outlives a restart of the container. No other container may mount it.",
+)
+TRUST_DIR: Final = Setting(
+    "PODKEY_TRUST_DIR",
+    PATH,
+    contract.TRUST_DIR,
+    "Folder for the public certificates; application containers mount it read-only.",
+)
+PLACEHOLDERS_FILE: Final = Setting(
+    "PODKEY_PLACEHOLDERS_FILE",
+    optional(PATH),
+    "",
+    "File of `NAME=value` lines: what the application was given in place of credentials.",
+)
+UPSTREAM_CA_FILES: Final = Setting(
+    "PODKEY_UPSTREAM_CA_FILES",
+    items(PATH, ":", "colons"),
+    "",
+    "More authorities that may sign upstream certificates, as PEM files.",
+)
+ROOTS_FILE: Final = Setting(
+    "PODKEY_ROOTS_FILE", optional(PATH), "", "PEM file of root certificates in place of the system's."
+)
+CA_LIFETIME: Final = Setting(
+    "PODKEY_CA_LIFETIME",
+    # A day is the longest leaf; a year is longer than any pod should run unpatched.
+    lifetime("1d", "365d"),
+    "90d",
+    "Lifetime of the pod's own CA; it is renewed before.",
+)
+LEAF_LIFETIME: Final = Setting(
+    "PODKEY_LEAF_LIFETIME",
+    # Clocks in one pod agree, so minutes suffice; a leaf key that leaks should be worth a day at most.
+    lifetime("10m", "24h"),
+    "24h",
+    "Lifetime of the certificates that the application sees.",
+)
+NAMESPACE_NAME: Final = Setting("PODKEY_NAMESPACE", _NAMESPACE, None, "The pod's namespace.")
+SERVICE_ACCOUNT: Final = Setting("PODKEY_SERVICE_ACCOUNT", _ACCOUNT, None, "The pod's service account.")
+POD_NAME: Final = Setting("PODKEY_POD_NAME", or_empty(_NAME), "", "The pod's name, for audit records.")
+POD_UID: Final = Setting("PODKEY_POD_UID", or_empty(_UID), "", "The pod's uid, for audit records.")
+NODE_NAME: Final = Setting("PODKEY_NODE_NAME", or_empty(_NAME), "", "The node's name, for audit records.")
+CLUSTER: Final = Setting("PODKEY_CLUSTER", or_empty(_CLUSTER), "", "The cluster's name, for audit records.")
+LABELS_FILE: Final = Setting(
+    "PODKEY_LABELS_FILE", optional(PATH), "", "The pod's labels as the downward API writes them."
+)
+IMAGES: Final = Setting(
+    "PODKEY_IMAGES", items(_IMAGE, None, "blanks"), "", "The images of the application containers."
+)
+GPU: Final = Setting("PODKEY_GPU", _TRUTH, "false", "Whether the pod asks for a GPU.")
+DRAIN_TIMEOUT: Final = Setting(
+    "PODKEY_DRAIN_TIMEOUT",
+    seconds("0s", "1h"),
+    # Under the 30 s that Kubernetes gives a pod by default, with some left to exit.
+    "25s",
+    "After SIGTERM, how long transfers in flight may go on; keep it below the pod's grace period.",
+)
+IDLE_TIMEOUT: Final = Setting(
+    "PODKEY_IDLE_TIMEOUT",
+    # A day: long polls and training runs that hold a stream open are what the longest ones are for.
+    seconds("1s", "24h"),
+    "10m",
+    "How long a connection may be silent in both directions.",
+)
+HEADER_TIMEOUT: Final = Setting(
+    "PODKEY_HEADER_TIMEOUT",
+    seconds("1s", "5m"),
+    "10s",
+    "How long a client may take for a ClientHello or a request head.",
+)
+CONNECT_TIMEOUT: Final = Setting(
+    "PODKEY_CONNECT_TIMEOUT",
+    # Linux gives up on its own after 127 s of unanswered SYNs (tcp_syn_retries 6).
+    seconds("1s", "127s"),
+    "10s",
+    "How long an upstream may take to accept a connection.",
+)
+LOG_LEVEL: Final = Setting("PODKEY_LOG_LEVEL", one_of(LogLevel), "info", "The least severe log line shown.")
+LOG_FORMAT: Final = Setting(
+    "PODKEY_LOG_FORMAT", one_of(LogFormat), "json", "Log lines for machines or for people."
+)
+AUDIT_FILE: Final = Setting("PODKEY_AUDIT_FILE", _AUDIT_FILE, "-", "Where audit records go, one line each.")
+
+SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
+    "Pod": (
+        NAMESPACE_NAME,
+        SERVICE_ACCOUNT,
+        POD_NAME,
+        POD_UID,
+        NODE_NAME,
+        CLUSTER,
+        LABELS_FILE,
+        IMAGES,
+        GPU,
+    ),
+    "Listeners": (
+        CAPTURE,
+        TRANSPARENT_PORT,
+        EXPLICIT_PORT,
+        ENDPOINTS,
+        ADMIN_ADDRESS,
+        ADMIN_PORT,
+        MAX_CONNECTIONS,
+    ),
+    "Folders": (POLICY_DIR, SECRETS_DIR, STATE_DIR, TRUST_DIR, PLACEHOLDERS_FILE),
+    "Trust": (UPSTREAM_CA_FILES, ROOTS_FILE, CA_LIFETIME, LEAF_LIFETIME),
+    "Time-outs": (DRAIN_TIMEOUT, IDLE_TIMEOUT, HEADER_TIMEOUT, CONNECT_TIMEOUT),
+    "Output": (LOG_LEVEL, LOG_FORMAT, AUDIT_FILE),
+}
+SETTINGS: Final[tuple[Setting[Any], ...]] = tuple(setting for part in SECTIONS.values() for setting in part)

@@ -1,0 +1,182 @@
+"""Whom to trust: the roots that upstreams are verified with, and the files that applications verify us with.
+
+The two differ by exactly one certificate. Upstreams are never verified with our own authority, nor with another
+pod's: a sidecar that trusts its own signing key upstream would accept an application that plays the upstream.
+It can come in by accident, when an image's system store was built from a bundle that a sidecar had published.
+
+Java reads PKCS #12 wherever it reads JKS (8u60 and later look at the content, 9 and later write it by default),
+so there is no JKS file: it would be a second format, keyed with SHA-1, for nobody.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from proxy.core.contract import BUNDLE_FILE, CA_FILE, JAVA_TRUST_STORE_FILE, JAVA_TRUST_STORE_PASSWORD
+from proxy.edge.authority import PodAuthority, TrustProblem, replace_file
+from proxy.edge.certificates import (
+    Certificate,
+    certificate_pem,
+    common_name,
+    java_trust_store,
+    read_certificates,
+)
+
+SYSTEM_ROOTS: Final = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),  # Debian, Ubuntu, Alpine
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),  # RHEL, Fedora, Amazon Linux
+    Path("/etc/ssl/cert.pem"),  # Alpine without the package, BSD
+)
+
+# Mozilla's roots are 220 KB as PEM, 500 KB with the comments that some distributions add, and a corporate bundle
+# may hold them twice.
+MAX_ROOTS_BYTES: Final = 8 * 1024 * 1024
+
+_PUBLIC_FILE: Final = 0o644
+_PUBLIC_DIR: Final = 0o755
+_ENTER_AND_LIST: Final = stat.S_IROTH | stat.S_IXOTH
+
+
+# --- upstreams -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRoots:
+    """What upstreams are verified with; never ours."""
+
+    roots: tuple[Certificate, ...]
+    extra: tuple[Certificate, ...]
+    source: str  # where the roots are from
+    notes: tuple[str, ...]
+
+    @property
+    def pem(self) -> bytes:
+        return b"".join(map(certificate_pem, (*self.roots, *self.extra)))
+
+
+def upstream_roots(
+    roots_file: Path | None,
+    extra_files: Sequence[Path],
+    authority: PodAuthority,
+    *,
+    system: Sequence[Path] = SYSTEM_ROOTS,
+) -> UpstreamRoots | TrustProblem:
+    """The roots of the file that was set, or the system's, or Mozilla's as certifi has them; and the extra ones.
+
+    A file that was set has to hold a certificate. A place where we only look for one need not.
+    """
+    notes: list[str] = []
+    read = partial(_read, authority=authority, notes=notes)
+    for path in [roots_file] if roots_file else _places(system):
+        roots = read(path)
+        if not isinstance(roots, TrustProblem):
+            break
+        if roots_file:
+            return roots
+        if path.exists():
+            notes.append(f"{roots.thing} {roots.reason}: looked for roots elsewhere")
+    else:
+        return TrustProblem("the system", "has no root certificates", "set the file that holds them")
+    extra: list[Certificate] = []
+    for extra_file in extra_files:
+        found = read(extra_file)
+        if isinstance(found, TrustProblem):
+            return found
+        extra += [one for one in found if one not in roots and one not in extra]
+    return UpstreamRoots(tuple(roots), tuple(extra), str(path), tuple(notes))
+
+
+def _places(system: Sequence[Path]) -> Iterator[Path]:
+    yield from system
+    import certifi  # noqa: PLC0415 - takes 7 ms of every start, and only an image without roots needs it
+
+    yield Path(certifi.where())
+
+
+def _read(path: Path, *, authority: PodAuthority, notes: list[str]) -> list[Certificate] | TrustProblem:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_ROOTS_BYTES + 1)
+    except OSError as error:
+        return TrustProblem(
+            str(path), f"cannot be read: {error.strerror}", "check the path and its permissions"
+        )
+    if len(data) > MAX_ROOTS_BYTES:
+        fix = "give only the certificates that are needed"
+        return TrustProblem(str(path), f"is larger than {MAX_ROOTS_BYTES} bytes", fix)
+    found, unreadable = read_certificates(data)
+    if not found:
+        fix = "give certificates as PEM (openssl x509 -inform DER converts one)"
+        return TrustProblem(str(path), "holds no certificate", fix)
+    if unreadable:
+        notes.append(f"{path}: left out {unreadable} PEM blocks that are no readable certificate")
+    kept = [one for one in found if not authority.is_kin(one)]
+    if len(kept) < len(found):
+        names = sorted({ascii(common_name(one)) for one in found if authority.is_kin(one)})
+        notes.append(
+            f"{path}: left out {', '.join(names)}: a podkey authority must never vouch for an upstream"
+        )
+    if not kept:
+        return TrustProblem(str(path), "holds only podkey authorities", "give the roots of the upstreams")
+    return kept
+
+
+# --- applications --------------------------------------------------------------------------------
+
+
+def publish(trust_dir: Path, authority: PodAuthority, upstreams: UpstreamRoots) -> TrustProblem | None:
+    """Write what applications trust. Call it again after a renewal; every file is there, and whole, at any moment.
+
+    A container that mounts one file by `subPath` keeps the file of its start. That is as good as what a running
+    program read, because a renewed authority keeps its key.
+    """
+    files = {
+        CA_FILE: authority.pem,
+        BUNDLE_FILE: render_bundle(authority, upstreams),
+        JAVA_TRUST_STORE_FILE: render_java_trust_store(authority, upstreams),
+    }
+    try:
+        _make_public(trust_dir)
+        for name, data in files.items():
+            replace_file(trust_dir / name, data, _PUBLIC_FILE)
+        status = trust_dir.stat()
+    except OSError as error:
+        fix = "mount a volume that the sidecar's user can write"
+        return TrustProblem(str(trust_dir), f"cannot be written: {error.strerror}", fix)
+    if status.st_mode & _ENTER_AND_LIST != _ENTER_AND_LIST:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        fix = f"make it readable for all (mode {_PUBLIC_DIR:04o})"
+        return TrustProblem(str(trust_dir), f"is closed to the applications (mode {mode})", fix)
+    return None
+
+
+def render_bundle(authority: PodAuthority, upstreams: UpstreamRoots) -> bytes:
+    """A full bundle: the variables that point at it replace a client's own roots (SSL_CERT_FILE and its kin)."""
+    parts = (
+        (f"roots from {ascii(upstreams.source)}", upstreams.roots),
+        ("extra authorities of the platform", upstreams.extra),
+        ("the authority of this pod's podkey sidecar", (authority.certificate,)),
+    )
+    return b"".join(
+        f"# podkey: {title}\n".encode() + b"".join(map(certificate_pem, certificates))
+        for title, certificates in parts
+        if certificates
+    )
+
+
+def render_java_trust_store(authority: PodAuthority, upstreams: UpstreamRoots) -> bytes:
+    """The same certificates for Java. Its names must differ from each other, so they are numbers."""
+    others = enumerate((*upstreams.roots, *upstreams.extra), 1)
+    entries = [("podkey", authority.certificate), *((f"root-{number}", one) for number, one in others)]
+    return java_trust_store(entries, JAVA_TRUST_STORE_PASSWORD)
+
+
+def _make_public(directory: Path) -> None:
+    """A mounted volume belongs to root and is open already; what is ours we open ourselves, whatever the umask."""
+    directory.mkdir(exist_ok=True)
+    if directory.stat().st_uid == os.geteuid():
+        directory.chmod(_PUBLIC_DIR)

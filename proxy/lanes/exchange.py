@@ -1,0 +1,160 @@
+"""One request as a lane holds it: drives the transaction, counts bytes, and is recorded exactly once."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from proxy.core.arrival import Arrival
+from proxy.core.audit import AuditRecord, Ending
+from proxy.core.credentials import CredentialRef
+from proxy.core.lease import LeaseReply
+from proxy.core.reasons import Reason
+from proxy.lanes.interface import LaneWorld
+from proxy.transaction.engine import Steps, open_request
+from proxy.transaction.head import Head, HeadProblem
+from proxy.transaction.opening import Forward, Opening, Refused
+from proxy.transaction.pod import PodState
+from proxy.transaction.recording import began
+from proxy.transaction.redaction import Redactor
+from proxy.transaction.refusals import RefusalAnswer, render_refusal
+from proxy.transaction.refusing import Asked, refuse
+from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
+
+
+class Exchange:
+    """Opened once, answered at most once, finished exactly once. It raises for no request."""
+
+    def __init__(self, world: LaneWorld, arrival: Arrival, head: Head | HeadProblem) -> None:
+        self._world = world
+        self._arrival = arrival
+        self._head = head
+        self._pod: PodState = world.pod()
+        self._now = world.clock.now()
+        self._started = world.clock.monotonic()
+        self._id = world.new_id()
+        self._redactor: Redactor | None = None
+        self._finished = False
+        self.status: int | None = None
+        self.sent = 0
+        self.received = 0
+        self.redactions = 0
+        # Until the transaction says otherwise, the answer is no.
+        self.opening: Opening = self._failure("the request was not judged")
+
+    async def open(self) -> Opening:
+        """Run the transaction; whatever breaks in it is a refusal."""
+        try:
+            steps = self._steps()
+            step = self._next(steps, None)
+            while isinstance(step, CredentialRef):
+                step = self._next(steps, await self._world.leases.lease(step))
+            self.opening = step
+        except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
+            self._world.recorder.crashed("transaction", error)
+            self.opening = self._failure("podkey failed on it")
+        self._world.recorder.decided(self.opening.record, self._elapsed())
+        return self.opening
+
+    def open_unreadable(self) -> Refused:
+        """For a head that cannot be judged: there is nothing to wait for."""
+        if isinstance(self._head, HeadProblem):
+            step = self._next(self._steps(), None)
+            if isinstance(step, Refused):
+                self.opening = step
+        if not isinstance(self.opening, Refused):
+            self.opening = self._failure("the request was not judged")
+        self._world.recorder.decided(self.opening.record, self._elapsed())
+        return self.opening
+
+    def _steps(self) -> Steps:
+        return open_request(self._pod, self._arrival, self._head, self._now, self._id)
+
+    @staticmethod
+    def _next(steps: Steps, reply: LeaseReply | None) -> CredentialRef | Opening:
+        """The credential that is wanted next, or how it ended."""
+        try:
+            return next(steps) if reply is None else steps.send(reply)
+        except StopIteration as end:
+            opening: Opening = end.value
+            return opening
+
+    # --- after the opening ---
+
+    def upstream(self, address: str) -> None:
+        """The address that was really connected to."""
+        self.opening = replace(self.opening, record=replace(self.opening.record, upstream=address))
+
+    def fail(self, reason: Reason, why: str) -> Refused:
+        """The request was to travel on, and could not."""
+        record = self.opening.record
+        self._world.recorder.upstream_failed(self._arrival.name, reason.value)
+        self.opening = refuse(self._asked(), self._readable, record, reason, why)
+        return self.opening
+
+    def answer(self, refused: Refused) -> RefusalAnswer:
+        answer = render_refusal(refused.refusal)
+        self.status = answer.status
+        return answer
+
+    def response(self, status: int, fields: Iterable[tuple[str, str]]) -> ResponseEdits:
+        """Edit a response's head; its body then goes through `receive`."""
+        if not isinstance(self.opening, Forward):
+            raise TypeError("a refused request has no response")
+        self.status = status
+        edits = edit_response(self.opening, status, fields)
+        self._redactor = edits.redactor
+        self.redactions += edits.redacted
+        return edits
+
+    def trailers(self, fields: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        if not isinstance(self.opening, Forward):
+            raise TypeError("a refused request has no response")
+        return edit_trailers(self.opening, fields)
+
+    def receive(self, data: bytes) -> bytes:
+        """A piece of the response's body, as the application may see it; `b""` ends it."""
+        self.received += len(data)
+        if self._redactor is None:
+            return data
+        return self._redactor.feed(data) if data else self._redactor.finish()
+
+    def finish(self, ending: Ending) -> None:
+        """Write the record. Further calls change nothing: the first ending is the true one."""
+        if self._finished:
+            return
+        self._finished = True
+        found = self._redactor.hits if self._redactor is not None else 0
+        if isinstance(self.opening, Refused) and ending is Ending.COMPLETED:
+            ending = Ending.REFUSED
+        self._world.recorder.finished(
+            replace(
+                self.opening.record,
+                status=self.status,
+                sent_bytes=self.sent,
+                received_bytes=self.received,
+                redactions=self.redactions + found,
+                duration_ms=round(self._elapsed() * 1000, 3),
+                ending=ending,
+            )
+        )
+
+    @property
+    def finished(self) -> bool:
+        return self._finished
+
+    @property
+    def record(self) -> AuditRecord:
+        return self.opening.record
+
+    def _elapsed(self) -> float:
+        return self._world.clock.monotonic() - self._started
+
+    @property
+    def _readable(self) -> Head | None:
+        return self._head if isinstance(self._head, Head) else None
+
+    def _asked(self) -> Asked:
+        return Asked(self._pod, self._arrival, self._id, self._now)
+
+    def _failure(self, why: str) -> Refused:
+        record = began(self._pod, self._arrival, self._now, self._id, self._readable)
+        return refuse(self._asked(), self._readable, record, Reason.INTERNAL_ERROR, why, closes=True)

@@ -1,0 +1,79 @@
+"""What every lane gets and gives. The edge implements the protocols; the entry wires them together."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from proxy.core.arrival import Arrival, LaneName
+from proxy.core.audit import AuditRecord
+from proxy.core.credentials import CredentialRef
+from proxy.core.hosts import Hostname
+from proxy.core.lease import LeaseReply
+from proxy.core.settings import Timeouts
+from proxy.transaction.pod import PodState
+
+# An address to connect to, as sockets take it.
+Address = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Accepted:
+    """One connection, handed to a lane with its first unread byte being the first that concerns the lane.
+
+    `alpn` is None where the client does not speak TLS to us (an endpoint).
+    """
+
+    sock: socket.socket
+    arrival: Arrival
+    address: Address
+    alpn: tuple[bytes, ...] | None
+    # Whether something is on its way, and since how many seconds nothing moved: for a drain. The lane sets
+    # both; until it has, a connection counts as busy and moving.
+    busy: Callable[[], bool] = lambda: True
+    idle_for: Callable[[], float] = lambda: 0.0
+
+
+class Lane(Protocol):
+    """Serves one connection to its end. It raises nothing but cancellation."""
+
+    @property
+    def name(self) -> LaneName: ...
+    async def serve(self, accepted: Accepted) -> None: ...
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+
+
+class Leases(Protocol):
+    """Where live credentials come from. It answers NoLease rather than raise."""
+
+    async def lease(self, credential: CredentialRef) -> LeaseReply: ...
+
+
+class Recorder(Protocol):
+    """Who is told: the audit sink, the metrics and the log."""
+
+    def decided(self, record: AuditRecord, seconds: float) -> None: ...
+    def finished(self, record: AuditRecord) -> None: ...
+    def opened(self, arrival: Arrival) -> None: ...
+    def closed(self, arrival: Arrival, sent: int, received: int) -> None: ...
+    def client_distrusts(self, name: Hostname) -> None: ...
+    def upstream_failed(self, name: Hostname, reason: str) -> None: ...
+    def failed_open(self, where: str) -> None: ...
+    def crashed(self, where: str, error: BaseException) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneWorld:
+    """What all lanes of one sidecar share."""
+
+    pod: Callable[[], PodState]
+    leases: Leases
+    recorder: Recorder
+    clock: Clock
+    new_id: Callable[[], str]
+    timeouts: Timeouts

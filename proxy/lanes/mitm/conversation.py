@@ -1,0 +1,54 @@
+"""One connection of the application in the mitmproxy lane: what all its streams share."""
+
+from typing import Final
+
+from proxy.core.arrival import Arrival
+from proxy.core.audit import Ending
+from proxy.core.reasons import Reason
+from proxy.lanes.exchange import Exchange
+from proxy.lanes.interface import LaneWorld
+from proxy.transaction.head import Head, HeadProblem
+
+UNVERIFIED: Final = "its certificate does not prove the name; nothing was sent"
+
+
+class Conversation:
+    def __init__(self, world: LaneWorld, arrival: Arrival) -> None:
+        self.world = world
+        self.arrival = arrival
+        self._open: set[Exchange] = set()
+        # What the handler saw go wrong on the upstream's side, last: mitmproxy only says that something did.
+        self.tls_fault = ""
+        self.timed_out = False
+        self.stalled = False
+
+    def exchange(self, head: Head | HeadProblem) -> Exchange:
+        exchange = Exchange(self.world, self.arrival, head)
+        self._open = {one for one in self._open if not one.finished}
+        self._open.add(exchange)
+        return exchange
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is on its way."""
+        return any(not exchange.finished for exchange in self._open)
+
+    def upstream_fault(self, connecting: bool) -> tuple[Reason, str]:  # noqa: FBT001 - what mitmproxy tells
+        """Why there is no response, as a reason and one clause."""
+        name = self.arrival.name
+        if self.stalled:
+            return Reason.UPSTREAM_STALLED, f"{name} sent nothing for {self.world.timeouts.idle:g} s"
+        if self.tls_fault:
+            fault, self.tls_fault = self.tls_fault, ""
+            return Reason.UPSTREAM_UNVERIFIED, f"{name}: {fault}"
+        if self.timed_out:
+            return Reason.UPSTREAM_UNREACHABLE, f"{name} gave no TLS connection in time"
+        if connecting:
+            return Reason.UPSTREAM_UNREACHABLE, f"{name} could not be connected to"
+        return Reason.UPSTREAM_FAILED, f"{name} closed the connection before it had answered"
+
+    def end(self) -> None:
+        """The connection is gone; whatever was on its way ends here."""
+        for exchange in self._open:
+            exchange.finish(Ending.COMPLETED if exchange.status == 101 else Ending.CUT)
+        self._open.clear()

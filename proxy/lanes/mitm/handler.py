@@ -1,0 +1,159 @@
+"""One connection: mitmproxy's event loop around its layers, with our hooks, which are total."""
+
+import asyncio
+import time
+from typing import Final
+
+from mitmproxy import tls
+from mitmproxy.connection import Connection, Server
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events, layer, server_hooks
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.tls import (
+    ClientTLSLayer,
+    TlsFailedClientHook,
+    TlsFailedServerHook,
+    TlsStartClientHook,
+    TlsStartServerHook,
+)
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.proxy.server import LiveConnectionHandler
+
+from proxy.lanes.interface import Accepted, LaneWorld
+from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
+from proxy.lanes.mitm.conversation import UNVERIFIED, Conversation
+from proxy.lanes.mitm.servers import GuardedHttpLayer
+from proxy.lanes.mitm.streams import JudgeRequestHook
+from proxy.lanes.mitm.upstream_tls import UpstreamTls
+
+# Between our last answer on a connection that timed out and its end: time for the answer to be read.
+FAREWELL: Final = 1.0
+
+
+class Fuse(layer.Layer):
+    """The outermost layer. mitmproxy logs an exception in a layer, and the connection hangs; here it ends.
+
+    Its siblings in other connections never notice.
+    """
+
+    def __init__(self, context: Context, recorder_world: LaneWorld) -> None:
+        super().__init__(context)
+        self._world = recorder_world
+        self.child: layer.Layer | None = None
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        try:
+            if self.child is not None:
+                yield from self.child.handle_event(event)
+        except Exception as error:  # noqa: BLE001 - fail closed
+            self._world.recorder.crashed("mitmproxy layer", error)
+            self.child = None
+            yield commands.CloseConnection(self.context.client)
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        yield from ()
+
+
+class ConnectionInLane(LiveConnectionHandler):
+    """Serves `accepted` until either side has had enough."""
+
+    def __init__(
+        self,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        accepted: Accepted,
+        world: LaneWorld,
+        options: Options,
+        client_tls: ClientTls,
+        upstream_tls: UpstreamTls,
+    ) -> None:
+        super().__init__(*streams, options, ProxyMode.parse("transparent"))
+        self._accepted = accepted
+        self._world = world
+        self._client_tls = client_tls
+        self._upstream_tls = upstream_tls
+        self._conversation = Conversation(world, accepted.arrival)
+        self.timeout_watchdog.timeout = world.timeouts.idle  # type: ignore[assignment] # seconds, also parts
+        accepted.busy = lambda: self._conversation.busy
+        accepted.idle_for = lambda: time.time() - self.timeout_watchdog.last_activity
+        context = self.layer.context
+        context.server.address = accepted.address
+        context.server.sni = accepted.arrival.name
+        context.layers.clear()
+        fuse = Fuse(context, world)
+        if accepted.alpn is None:
+            fuse.child = GuardedHttpLayer(context, self._conversation)
+        else:
+            fuse.child = ClientTLSLayer(context)
+        self.layer = fuse
+
+    async def serve(self) -> None:
+        try:
+            await self.handle_client()
+        finally:
+            self._conversation.end()
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        try:
+            await self._handle(hook)
+        except Exception as error:  # noqa: BLE001 - fail closed: a hook that fails ends its connection
+            self._world.recorder.crashed(f"hook {hook.name}", error)
+            self._cancel(self.client, "a hook failed")
+
+    async def _handle(self, hook: commands.StartHook) -> None:
+        name = self._accepted.arrival.name
+        match hook:
+            case JudgeRequestHook(exchange=exchange):
+                await exchange.open()
+            case layer.NextLayerHook(data=asked):
+                asked.layer = GuardedHttpLayer(asked.context, self._conversation)
+            case TlsStartClientHook(data):
+                data.ssl_conn = self._client_tls.connection(name, self._accepted.alpn or ())
+            case TlsStartServerHook(data):
+                # The same protocol on both sides: what is lost in translation is lost without a word.
+                alpn = HTTP2 if data.context.client.alpn == HTTP2 else HTTP1
+                data.conn.sni = name
+                data.conn.alpn_offers = (alpn,)
+                data.ssl_conn = self._upstream_tls.connection(name, (alpn,))
+            case TlsFailedServerHook(data):
+                self._note_tls_failure(data)
+            case TlsFailedClientHook():
+                self._world.recorder.client_distrusts(name)
+            case server_hooks.ServerConnectHook(data):
+                self._watch_connect(data.server)
+            case _:
+                pass  # of mitmproxy's many hooks, these are the ones that concern us
+
+    def _note_tls_failure(self, data: tls.TlsData) -> None:
+        error = data.conn.error or ""
+        if "verify failed" in error or "mismatch" in error:
+            self._conversation.tls_fault = UNVERIFIED
+        elif "closed" not in error and "cancelled" not in error:
+            self._conversation.tls_fault = "it does not speak TLS that podkey accepts"
+
+    def _watch_connect(self, upstream: Server) -> None:
+        def check() -> None:
+            if upstream.timestamp_tls_setup is None and upstream in self.transports:
+                self._conversation.timed_out = True
+                self._cancel(upstream, "connect time-out")
+
+        asyncio.get_running_loop().call_later(self._world.timeouts.connect, check)
+
+    async def on_timeout(self) -> None:
+        """Nothing moved for too long. Requests on their way are answered first, then the connection ends."""
+        if self._conversation.busy:
+            self._conversation.stalled = True
+            for connection in list(self.transports):
+                if connection is not self.client:
+                    self._cancel(connection, "idle time-out")
+            await asyncio.sleep(FAREWELL)
+        self._cancel(self.client, "idle time-out")
+
+    def _cancel(self, connection: Connection, why: str) -> None:
+        transport = self.transports.get(connection)
+        if transport is not None and transport.handler is not None:
+            transport.handler.cancel(why)
+
+    def log(self, message: str, level: int = 0, exc_info: object = None) -> None:
+        """mitmproxy's messages quote what was on the wire. What matters of them reaches us as hooks."""
+        if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
+            self._world.recorder.crashed("mitmproxy", exc_info[1])

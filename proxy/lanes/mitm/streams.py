@@ -1,0 +1,246 @@
+"""One request inside mitmproxy's HTTP layer: judged before anything is forwarded, answered at once if refused.
+
+This replaces the parts of `HttpStream` that decide what happens with a request. What it keeps is the passing
+of bodies and trailers, and the bookkeeping of connections.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from mitmproxy import http
+from mitmproxy.net.http.status_codes import RESPONSES
+from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.tcp import TCPLayer
+
+from proxy.core.audit import Ending
+from proxy.core.reasons import Reason
+from proxy.core.secret import Secret
+from proxy.lanes.exchange import Exchange
+from proxy.lanes.mitm.client_tls import HTTP2
+from proxy.lanes.mitm.conversation import Conversation
+from proxy.transaction.head import Head, HttpVersion
+from proxy.transaction.opening import Forward, Refused
+
+Commands = layer.CommandGenerator[None]
+
+SWITCHING_PROTOCOLS: Final = 101
+
+
+@dataclass
+class JudgeRequestHook(commands.StartHook):
+    """Pauses the stream until its transaction has opened. The handler that runs it is total."""
+
+    exchange: Exchange
+
+
+class GuardedStream(HttpStream):
+    def __init__(self, context: Context, stream_id: int, conversation: Conversation, head: Head) -> None:
+        super().__init__(context, stream_id)
+        self._conversation = conversation
+        self._head = head
+        self.exchange: Exchange = conversation.exchange(head)
+        self._answered = False
+
+    # --- the request ---
+
+    def state_wait_for_request_headers(self, event: events.Event) -> Commands:
+        if not isinstance(event, RequestHeaders):
+            raise TypeError("a stream begins with its head")
+        # (1) What mitmproxy's layers need to know of the request.
+        self.flow = http.HTTPFlow(self.context.client, self.context.server)
+        self.flow.request = event.request
+        self.flow.live = True
+        # (2) The transaction. Nothing has been sent, to anybody, before it opened.
+        yield JudgeRequestHook(self.exchange)
+        if (yield from self.check_killed(emit_error_hook=False)):
+            self.exchange.finish(Ending.CLIENT_GONE)
+            return
+        opening = self.exchange.opening
+        if isinstance(opening, Refused):
+            yield from self._answer(opening)
+            return
+        # (3) Its edits, before any byte of the body.
+        self._apply(opening, self.flow.request)
+        # (4) The client may wait to be told that its body is welcome (RFC 9110 §10.1.1).
+        if self.flow.request.headers.pop("expect", "").lower() == "100-continue":
+            go_on = http.Response.make(100)
+            go_on.headers.clear()
+            yield SendHttp(ResponseHeaders(self.stream_id, go_on), self.context.client)
+        # (5) On it goes: a body is streamed, never held.
+        if event.end_stream:
+            self.client_state = self.state_consume_request_body
+        else:
+            self.flow.request.stream = self._send_piece
+            yield from self.start_request_stream()
+        if self.client_state != self.state_errored:
+            self.server_state = self.state_wait_for_response_headers
+
+    def _apply(self, opening: Forward, request: http.Request) -> None:
+        address = self.context.server.address
+        if address is None:
+            raise TypeError("the connection has no upstream")
+        request.data.host, request.data.port = address
+        request.data.scheme = b"https"
+        request.data.path = _bytes(opening.target)
+        fields = [(name.encode("latin-1"), _bytes(value)) for name, value in opening.fields]
+        authority = opening.authority.encode("ascii")
+        if self._head.version is HttpVersion.HTTP2:
+            request.data.authority = authority
+            fields = [(name.lower(), value) for name, value in fields]
+        else:
+            request.data.authority = b""  # the request line is in origin form (RFC 9112 §3.2.1)
+            fields.insert(0, (b"Host", authority))
+        request.headers = http.Headers(fields)
+
+    def _send_piece(self, data: bytes) -> Iterable[bytes]:
+        self.exchange.sent += len(data)
+        return [data] if data else []
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        """The connection, and a last look at it: what is about to be sent was judged, and goes where it was
+        judged to go."""
+        if not (yield from super().make_server_connection()):
+            return False
+        server = self.context.server
+        self.exchange.upstream(_shown(server.peername))
+        if self.context.client.alpn == HTTP2 and server.alpn != HTTP2:
+            why = "the client speaks HTTP/2 only, and the upstream does not speak it"
+            yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, why))
+            return False
+        verified = server.tls_established and server.sni == self._conversation.arrival.name
+        if not verified or not isinstance(self.exchange.opening, Forward):
+            self._conversation.world.recorder.failed_open("mitmproxy")
+            yield from self._answer(self.exchange.fail(Reason.INTERNAL_ERROR, "a self-check failed"))
+            return False
+        return True
+
+    # --- the response ---
+
+    def state_wait_for_response_headers(self, event: events.Event) -> Commands:
+        if not isinstance(event, ResponseHeaders):
+            raise TypeError("a response begins with its head")
+        response = self.flow.response = event.response
+        if fault := self._response_fault(response):
+            yield commands.CloseConnection(self.flow.server_conn)
+            yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, fault))
+            return
+        edits = self.exchange.response(response.status_code, _text(response.headers.fields))
+        response.headers = http.Headers([
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in edits.fields
+        ])
+        if event.end_stream:
+            self.server_state = self.state_consume_response_body
+        else:
+            response.stream = self._receive_piece
+            yield from self.start_response_stream()
+
+    def _response_fault(self, response: http.Response) -> str | None:
+        try:
+            validate_headers(response)
+        except ValueError:
+            return "the upstream's response head can be read in two ways"
+        opening = self.exchange.opening
+        wanted = isinstance(opening, Forward) and opening.is_websocket
+        if response.status_code == SWITCHING_PROTOCOLS and not wanted:
+            return "the upstream switched protocols, which nobody asked for"
+        return None
+
+    def _receive_piece(self, data: bytes) -> Iterable[bytes]:
+        # An empty piece would end a chunked body before its time.
+        clean = self.exchange.receive(data)
+        return [clean] if clean else []
+
+    def send_response(self, already_streamed: bool = False) -> Commands:  # noqa: FBT001, FBT002 - mitmproxy's
+        if self.flow.response is not None and self.flow.response.trailers:
+            edited = self.exchange.trailers(_text(self.flow.response.trailers.fields))
+            self.flow.response.trailers = http.Headers([
+                (name.encode("latin-1"), value.encode("latin-1")) for name, value in edited
+            ])
+        yield from super().send_response(already_streamed)
+
+    def flow_done(self) -> Commands:
+        if self.flow.response is not None and self.flow.response.status_code == SWITCHING_PROTOCOLS:
+            # From here on both sides speak as they like; the record is written when they part.
+            self.child_layer = TCPLayer(self.context, ignore=True)
+            self._handle_event = self.passthrough  # type: ignore[method-assign] # as mitmproxy does it
+            yield from self.child_layer.handle_event(events.Start())
+            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+            return
+        self.exchange.finish(Ending.COMPLETED)
+        yield from super().flow_done()
+
+    def passthrough(self, event: events.Event) -> Commands:
+        if isinstance(event, RequestData):
+            self.exchange.sent += len(event.data)
+        elif isinstance(event, ResponseData):
+            self.exchange.received += len(event.data)
+        yield from super().passthrough(event)
+
+    # --- what goes wrong ---
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        if isinstance(event, RequestProtocolError):
+            yield from super().handle_protocol_error(event)
+            self.exchange.finish(Ending.CLIENT_GONE)
+            return
+        nothing_sent = self.exchange.status is None and self.client_state != self.state_errored
+        if nothing_sent and isinstance(self.exchange.opening, Forward):
+            reason, why = self._conversation.upstream_fault(event.code is ErrorCode.CONNECT_FAILED)
+            yield from self._answer(self.exchange.fail(reason, why))
+            return
+        yield from super().handle_protocol_error(event)
+        self.exchange.finish(Ending.UPSTREAM_FAILED)
+
+    def _answer(self, refused: Refused) -> Commands:
+        """Our own answer, whole and at once. What remains of the request's body is read and dropped."""
+        answer = self.exchange.answer(refused)
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        waits = any(value.lower() == "100-continue" for value in self._head.values("expect"))
+        http1 = self._head.version is HttpVersion.HTTP1
+        if http1 and (refused.closes or waits):
+            # Whoever was not told to go on may send the body all the same, or the next request.
+            fields.append((b"Connection", b"close"))
+        phrase = RESPONSES.get(answer.status, "").encode()
+        version = b"HTTP/1.1" if http1 else b"HTTP/2.0"
+        head = http.Headers(fields if http1 else [(name.lower(), value) for name, value in fields])
+        response = http.Response(version, answer.status, phrase, head, None, None, 0, None)
+        self.flow.response = response
+        client = self.context.client
+        yield SendHttp(ResponseHeaders(self.stream_id, response, end_stream=not answer.body), client)
+        if answer.body:
+            yield SendHttp(ResponseData(self.stream_id, answer.body), client)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), client)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+        self.exchange.finish(Ending.REFUSED)
+        yield DropStream(self.stream_id)
+
+
+def _bytes(value: str | Secret) -> bytes:
+    return value.reveal() if isinstance(value, Secret) else value.encode("latin-1")
+
+
+def _text(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+
+
+def _shown(address: object) -> str:
+    match address:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return ""

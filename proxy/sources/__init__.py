@@ -1,0 +1,1 @@
+"""How a credential comes to be: generators of steps, which the edge performs."""

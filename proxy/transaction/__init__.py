@@ -1,0 +1,1 @@
+"""One request, from its facts to its audit record. Pure: leases and time are arguments."""

@@ -1,0 +1,42 @@
+"""Which header fields of a request travel on, and which end here."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from proxy.core.reasons import Reason
+from proxy.transaction.head import Head, HeadProblem, HttpVersion, options_of
+
+# RFC 9110 §7.6.1, and what old clients add. Transfer-Encoding is the lane's own: it writes the framing.
+HOP_BY_HOP: Final = frozenset({
+    "connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "te",
+    "upgrade", "http2-settings",
+})  # fmt: skip
+
+# What Connection may name. To name any other field asks us to drop it on the way, `Connection: authorization`
+# for one; no common client does it, and what a field means must not depend on who stands between.
+CONNECTION_OPTIONS: Final = frozenset({
+    "close", "keep-alive", "te", "upgrade", "http2-settings", "proxy-connection",
+})  # fmt: skip
+
+
+def end_to_end(head: Head) -> tuple[tuple[str, str], ...] | HeadProblem:
+    """The fields that travel on, in their order."""
+    named = options_of(head) - CONNECTION_OPTIONS
+    if named:
+        message = f"the Connection header names `{min(named)[:40]}`"
+        return HeadProblem(Reason.MALFORMED_REQUEST, message)
+    return tuple(_kept(head))
+
+
+def _kept(head: Head) -> Iterator[tuple[str, str]]:
+    websocket = head.wants_websocket
+    for name, value in head.fields:
+        key = name.lower()
+        if key not in HOP_BY_HOP:
+            yield name, value
+        elif key == "upgrade" and websocket:
+            yield name, value
+            yield "Connection", "Upgrade"
+        elif key == "te" and head.version is HttpVersion.HTTP2:
+            # `trailers` is all that HTTP/2 allows here, and gRPC servers insist on it.
+            yield name, value

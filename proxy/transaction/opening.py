@@ -1,0 +1,36 @@
+"""How a transaction opens: the request goes on with these edits, or it is answered by us."""
+
+from dataclasses import dataclass, field
+
+from proxy.core.audit import AuditRecord
+from proxy.core.secret import Secret
+from proxy.transaction.refusals import Refusal
+
+Fields = tuple[tuple[str, str | Secret], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The request as it leaves us. A value that holds a credential is a Secret until it is written."""
+
+    record: AuditRecord
+    authority: str
+    target: str | Secret
+    fields: Fields
+    is_websocket: bool = False
+    # What to look for in the response, and which of its fields could hold a credential of ours.
+    forms: frozenset[bytes] = field(default=frozenset(), repr=False)
+    attached: bool = False
+    credential_fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The request is answered by us. `closes`: what follows on the connection cannot be trusted."""
+
+    record: AuditRecord
+    refusal: Refusal
+    closes: bool = False
+
+
+Opening = Forward | Refused

@@ -1,0 +1,81 @@
+"""The audit record as it grows: begun with the head, decided, leased, and finished by the lane."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from proxy.core.arrival import Arrival
+from proxy.core.audit import AuditRecord
+from proxy.core.lease import Lease
+from proxy.core.reasons import Reason
+from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.verdict import Attach, PassThrough, Refuse, RuleRef, Verdict
+from proxy.judge.index import HostRules
+from proxy.transaction.head import Head
+from proxy.transaction.pod import PodState
+
+
+def began(  # noqa: PLR0917 - what is known at the start
+    pod: PodState, arrival: Arrival, now: datetime, request_id: str, head: Head | None = None, path: str = ""
+) -> AuditRecord:
+    who = pod.identity
+    return AuditRecord(
+        time=now,
+        request_id=request_id,
+        namespace=who.namespace,
+        service_account=who.service_account,
+        pod_name=who.pod_name,
+        pod_uid=who.pod_uid,
+        node=who.node,
+        evidence=pod.evidence,
+        host=arrival.name,
+        port=arrival.port,
+        method=head.method if head is not None else "",
+        path=path,
+        protocol=head.version.value if head is not None else "",
+        lane=arrival.lane.value,
+        capture=arrival.capture.value,
+        upstream=arrival.upstream,
+    )
+
+
+def decided(
+    record: AuditRecord, verdict: Verdict, rules: HostRules, facts: RequestFacts, client: ClientCredential
+) -> AuditRecord:
+    record = replace(
+        record,
+        service=rules.services[0].name if rules.services else "",
+        action=_action(rules, facts),
+        reason=verdict.reason.value,
+        static_credential_seen=client is ClientCredential.FOREIGN,
+    )
+    match verdict:
+        case Attach(rule=rule, credential=credential):
+            return replace(_ruled(record, rule), verdict="attach", credential=str(credential))
+        case PassThrough(would=Attach(rule=rule) as would) | PassThrough(would=Refuse(rule=rule) as would):
+            return replace(_ruled(record, rule), verdict="pass_through", would=would.reason.value)
+        case PassThrough():
+            return replace(record, verdict="pass_through")
+        case Refuse(rule=rule):
+            return replace(_ruled(record, rule), verdict="refuse")
+
+
+def refused(record: AuditRecord, reason: Reason) -> AuditRecord:
+    """A refusal for another reason than the verdict's: what was granted stays visible in `credential`."""
+    return replace(record, verdict="refuse", reason=reason.value)
+
+
+def leased(record: AuditRecord, lease: Lease) -> AuditRecord:
+    return replace(record, lease_id=lease.id)
+
+
+def _ruled(record: AuditRecord, rule: RuleRef | None) -> AuditRecord:
+    if rule is None:
+        return record
+    return replace(record, policy=f"{rule.namespace}/{rule.policy}", grant=rule.grant)
+
+
+def _action(rules: HostRules, facts: RequestFacts) -> str:
+    if facts.path.fault is not None or facts.query.fault is not None:
+        return ""
+    operations = (group.read(facts).operation for group in rules.groups)
+    return next((operation.name for operation in operations if operation is not None), "")

@@ -1,0 +1,197 @@
+"""Blots out the attached secret where an answer shows it: debug endpoints, error texts, dumps of requests.
+
+By exact match with the forms in which servers write a value. That stops echoes and mistakes; it does not stop
+an upstream that means to give the secret away, which may write it backwards. Beyond what is matched: numbers
+such as `\\u00e9` for what is not ASCII, base64 that is broken into lines, compressed and binary answers.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from string import ascii_letters, digits
+from typing import Final
+
+from proxy.core.secret import Secret
+
+# Shorter forms would blot out innocent text: `admin` and `test` are passwords too.
+MIN_FORM_BYTES: Final = 8
+
+# --- the forms of a secret ---------------------------------------------------------------------------
+
+# What each way of writing a text puts in place of a character; it leaves the others as they are.
+Spelling = Mapping[int, str]
+
+
+def _percent(kept: str) -> Iterator[dict[int, str]]:
+    for escape in ("%%%02X", "%%%02x"):
+        yield {byte: escape % byte for byte in range(256) if chr(byte) not in ascii_letters + digits + kept}
+
+
+def _numbers(characters: str, escape: str = "\\u%04x") -> dict[int, str]:
+    return {ord(character): escape % ord(character) for character in characters}
+
+
+_JSON: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})  # what it must escape (RFC 8259 §7)
+_XML: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_SPELLINGS: Final[tuple[Spelling, ...]] = (
+    *_percent("-._~"),  # RFC 3986 §2.3
+    *_percent("-._~/"),  # Python's default
+    *_percent("-._~!'()*"),  # JavaScript
+    *(form | {ord(" "): "+"} for form in _percent("-._*")),  # HTML forms
+    _JSON,
+    _JSON | {ord("/"): "\\/"},  # PHP
+    _JSON | _numbers("<>&"),  # Go
+    _JSON | _numbers("<>&='"),  # Gson
+    _JSON | _numbers("\"<>&'+`", "\\u%04X"),  # .NET
+    _XML,
+    _XML | str.maketrans({'"': "&quot;", "'": "&#39;"}),
+    _XML | str.maketrans({'"': "&quot;", "'": "&#x27;"}),
+)
+# What all of them leave as it is; most tokens have nothing else.
+_PLAIN: Final = re.compile(rb"[0-9A-Za-z._-]*").fullmatch
+# No credential is placed that holds one of these. So no form has a line break, and whatever ends in one is
+# never held back: a server-sent event goes on when it comes.
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]").search
+
+
+def forms_of(secrets: Iterable[Secret]) -> frozenset[bytes]:
+    """All that a response must not show. It holds the secret: it may not be printed either."""
+    forms: set[bytes] = set()
+    for secret in secrets:
+        value = secret.reveal()
+        for text in (value, *_within_base64(value)):
+            forms.add(text)
+            if not _PLAIN(text):
+                forms |= _spelled(text)
+    return frozenset(form for form in forms if len(form) >= MIN_FORM_BYTES and not _CONTROL(form))
+
+
+def _spelled(text: bytes) -> set[bytes]:
+    characters = text.decode("latin-1")
+    return {characters.translate(spelling).encode("latin-1") for spelling in _SPELLINGS}
+
+
+def _within_base64(value: bytes) -> Iterator[bytes]:
+    """The characters that depend on nothing but the value, wherever it stands in a text that is encoded.
+
+    A character holds six bits; at either end some of them may belong to the value's neighbours, and two of
+    three positions shift it against the characters.
+    """
+    for before in range(3):
+        encoded = b64encode(bytes(before) + value)
+        whole = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6]
+        yield whole
+        yield whole.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+# --- streams -----------------------------------------------------------------------------------------
+
+# Whichever no form holds: then what was blotted out never makes a new form with what stands beside it. The last
+# is in none that `forms_of` gives.
+_MASKS: Final = b"*#\x7f"
+
+
+class Redactor:
+    """One response body on its way. Every byte that belongs to a form is blotted out, however it is cut.
+
+    What is put in its place has the same length, so that Content-Length and every framing within the body stay
+    true. Held back is only what may be the beginning of a form: never more than the longest form, and nothing
+    at the end of a line.
+    """
+
+    def __init__(self, forms: frozenset[bytes]) -> None:
+        self._forms = tuple(forms)
+        together = b"".join(self._forms)
+        self._mask = bytes([next((mask for mask in _MASKS if mask not in together), _MASKS[0])])
+        self._beginnings = frozenset(b"".join(form[:-1] for form in self._forms))
+        # The end of what came: as it was, to find forms that go on, and as it will be shown.
+        self._held = b""
+        self._held_shown = b""
+        self.hits = 0
+
+    def __repr__(self) -> str:
+        return f"<Redactor of {len(self._forms)} forms, {self.hits} hits>"
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be passed on now."""
+        came = self._held + data
+        shown = self._blotted(came, self._held_shown + data)
+        end = len(came) - self._unfinished(came)
+        self._held, self._held_shown = came[end:], shown[end:]
+        return shown[:end]
+
+    def finish(self) -> bytes:
+        """The rest: nothing comes that could complete a form."""
+        rest = self._held_shown
+        self._held = self._held_shown = b""
+        return rest
+
+    def _blotted(self, came: bytes, shown: bytes) -> bytes:
+        blotted: bytearray | None = None
+        for form in self._forms:
+            # What lies within the held bytes was found before.
+            start = came.find(form, max(0, len(self._held) - len(form) + 1))
+            covered = 0
+            while start >= 0:
+                blotted = bytearray(shown) if blotted is None else blotted
+                end = start + len(form)
+                covered = max(start, covered)
+                blotted[covered:end] = self._mask * (end - covered)
+                covered = end
+                self.hits += 1
+                start = came.find(form, start + 1)
+        return shown if blotted is None else bytes(blotted)
+
+    def _unfinished(self, came: bytes) -> int:
+        """How many bytes at the end could be the beginning of a form."""
+        if not came or came[-1] not in self._beginnings:
+            return 0
+        longest = 0
+        for form in self._forms:
+            start = max(0, len(came) - len(form) + 1)
+            while (start := came.find(form[:1], start, len(came) - longest)) >= 0:
+                if form.startswith(came[start:]):
+                    longest = len(came) - start
+                start += 1
+        return longest
+
+
+def redact_value(value: str, forms: frozenset[bytes]) -> str:
+    """A field's value as it may be shown. Values are read from the wire as Latin-1 (RFC 9110 §5.5)."""
+    data = value.encode("latin-1", "backslashreplace")
+    if not any(form in data for form in forms):
+        return value
+    redactor = Redactor(forms)
+    return (redactor.feed(data) + redactor.finish()).decode("latin-1")
+
+
+# --- which answers are looked at -----------------------------------------------------------------------
+
+_TEXTS: Final = frozenset({
+    "application/ecmascript", "application/graphql", "application/http", "application/javascript",
+    "application/json", "application/json-seq", "application/jsonl", "application/jsonlines",
+    "application/ndjson", "application/toml", "application/x-javascript", "application/x-json",
+    "application/x-ndjson", "application/x-www-form-urlencoded", "application/x-yaml", "application/xml",
+    "application/yaml", "message/http",
+})  # fmt: skip
+_TEXT_SUFFIXES: Final = ("+json", "+xml", "+yaml", "+text")  # RFC 6839 and its kin
+
+
+def is_text(content_type: str | None, content_encoding: str | None) -> bool:
+    """Whether a response's body is looked through. Binary types are large, and echo nothing."""
+    codings = (content_encoding or "identity").lower().split(",")
+    if any(coding.strip() not in {"", "identity"} for coding in codings):
+        return False
+    types = (content_type or "").lower().split(",")  # of several, one that a client takes for text
+    return any(_is_text_type(one.partition(";")[0].strip()) for one in types)
+
+
+def _is_text_type(media_type: str) -> bool:
+    kind, slash, _ = media_type.partition("/")
+    if not slash:
+        return True  # none, or none that can be read: clients look for themselves
+    if media_type.startswith("application/grpc"):
+        return False  # length-prefixed messages, whatever is in them
+    if kind == "multipart":
+        return media_type != "multipart/byteranges"  # pieces of an object; the others are several answers
+    return kind == "text" or media_type in _TEXTS or media_type.endswith(_TEXT_SUFFIXES)
