@@ -62,7 +62,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  podkey redirect show\n"
         "  podkey redirect show --capture-ports 443,8443 --exclude-cidrs 10.0.0.0/8,fd00::/8\n"
-        "  kubectl exec trainer-0 -c podkey-redirect -- podkey redirect verify --output json\n"
+        "  kubectl debug trainer-0 -it --image=PODKEY_IMAGE --custom=as-app.yaml -- podkey redirect verify\n"
         "\n"
         "In an init container: podkey redirect apply --verify\n"
     )

@@ -33,3 +33,8 @@ class Arrival:
     asked: str = ""
     # An endpoint's first path segment, which only this pod knows.
     path_prefix: str = ""
+
+    @property
+    def shown_name(self) -> str:
+        """The name as an authority: without the port that https implies."""
+        return self.name if self.port == 443 else f"{self.name}:{self.port}"

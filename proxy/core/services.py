@@ -143,6 +143,14 @@ class Placeholder:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseUrl:
+    """The environment variable by which an SDK is sent to another base URL, and the path it expects there."""
+
+    name: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialSlots:
     """Where a client of this service puts its own credential; all of them are cleared."""
 
@@ -170,6 +178,7 @@ class Service:
     blob_hosts: tuple[Glob, ...] = ()
     slots: CredentialSlots = field(default_factory=CredentialSlots)
     placeholders: tuple[Placeholder, ...] = ()
+    base_urls: tuple[BaseUrl, ...] = ()
     minting: tuple[MintingApi, ...] = ()
     pins: tuple[Pin, ...] = ()
     operations: tuple[Operation, ...] = ()
@@ -198,6 +207,12 @@ class Service:
     def operations_of(self, grant: Grant) -> tuple[Operation, ...]:
         """The operations that the grant's `access` and `actions` cover."""
         return tuple(o for o in self.operations if o.access in grant.access or o.name in grant.actions)
+
+    @property
+    def main_host(self) -> Hostname | None:
+        """The first host without a capture: where its API is, for one who does not care which."""
+        hosts = (host for endpoint in self.endpoints for host in endpoint.hosts)
+        return next((Hostname(host.text) for host in hosts if not host.captures), None)
 
     @cached_property
     def host_matchers(self) -> tuple[tuple[Endpoint, re.Pattern[str]], ...]:

@@ -7,6 +7,7 @@ from proxy.core.hosts import CAPTURE, HostTemplate, parse_hostname
 from proxy.core.paths import PathPattern
 from proxy.core.policy import Access
 from proxy.core.services import (
+    BaseUrl,
     CredentialSlots,
     Dialect,
     Endpoint,
@@ -24,6 +25,7 @@ from proxy.documents.metadata import ENTRY_METADATA, EntryMetadata, document
 from proxy.documents.problems import Fault, did_you_mean
 from proxy.documents.shapes import Choice, Field, Flag, ListOf, Record, Text
 from proxy.documents.templates import (
+    BASE_PATH,
     BLOB_HOST,
     HOST_TEMPLATE,
     PATH_TEMPLATE,
@@ -95,6 +97,16 @@ PLACEHOLDER = Record(
         ),
     ),
     Placeholder,
+)
+
+
+BASE_URL = Record(
+    "a base URL",
+    (
+        Field("name", values.ENVIRONMENT_NAME, "The environment variable.", required=True),
+        Field("path", BASE_PATH, "The path that the SDK expects at the end of the URL."),
+    ),
+    BaseUrl,
 )
 
 
@@ -245,6 +257,7 @@ ENTRY_SPEC = Record(
         ),
         Field("slots", SLOTS, "Where its clients put a credential; all of it is removed."),
         Field("placeholders", ListOf(PLACEHOLDER), "What its SDKs want in the environment."),
+        Field("baseUrls", ListOf(BASE_URL), "Variables that send its SDKs to a loopback endpoint."),
         Field("minting", ListOf(MINTING), "APIs whose answers hold a credential."),
         Field("pins", ListOf(PIN), "Tenants that a grant can name."),
         Field("operations", ListOf(OPERATION), "All its operations; any other request is refused."),

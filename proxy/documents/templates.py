@@ -71,3 +71,12 @@ def _placeholder_value(text: str) -> str:
 
 
 PLACEHOLDER_VALUE = Text("a value", _placeholder_value)
+
+
+def _base_path(text: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text) or {".", ".."} & set(text.split("/")):
+        raise Fault(f"`{text}` is not the path of a base URL", "write it like `/v1`, or leave it out")
+    return text
+
+
+BASE_PATH = Text("a path", _base_path, "^/", ("/v1",))

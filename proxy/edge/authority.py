@@ -1,12 +1,12 @@
-"""The certificate authority of one pod: made when the sidecar first starts, kept across restarts of its container.
+"""The certificate authority of one pod: made when its sidecar first starts, kept when that restarts.
 
-Applications read their trust bundle once, when they start. So the key is what must last: a certificate that is
-lost, damaged or near its end is made anew **with the same key and the same name**. A chain that the key signs
-then verifies against every certificate it ever had, and an application that loaded the first one goes on, until
-that one ends; nothing can move that end. An application that starts later reads the new certificate. For the
+Applications read their trust bundle once, when they start. So the key is what must last: a certificate that
+is lost, damaged or near its end is made anew **with the same key and the same name**. A chain that the key
+signs then verifies against every certificate it ever had, and an application that loaded an older one goes
+on until that one ends; nothing can move that end. An application that starts later reads the new one. For the
 same reason only the newest certificate is published: the older ones add nothing.
 
-A key that is lost or damaged is replaced too, since the pod has no other, but that is a break, and a note says so.
+A key that is lost or damaged is replaced too, since the pod has no other. That is a break; a note says so.
 """
 
 import errno
@@ -102,7 +102,7 @@ class Opened:
 
 
 def authority_name(pod: str) -> str:
-    """The common name. A long pod name keeps both its ends: the job it belongs to, and what tells it apart."""
+    """The common name. A long pod name keeps both ends: the job it belongs to, and what tells it apart."""
     room = MAX_COMMON_NAME - len(NAME_PREFIX)
     if len(pod) > room:
         half = room // 2 - 1
@@ -127,7 +127,7 @@ def load_or_make(state_dir: Path, *, now: datetime, lifetime: timedelta, pod: st
     public = _read_own(state_dir / CERTIFICATE_FILE, secret=False)
     if isinstance(public, TrustProblem):
         return public
-    opened = _open(state_dir, kept, public, now, lifetime, authority_name(pod))
+    opened = _open(state_dir, kept, public, name=authority_name(pod), now=now, lifetime=lifetime)
     if opened.authority.pem != public:
         return save(opened.authority, state_dir) or opened
     return opened
@@ -144,7 +144,13 @@ def save(authority: PodAuthority, state_dir: Path) -> TrustProblem | None:
 
 
 def _open(
-    state_dir: Path, kept: bytes | None, public: bytes | None, now: datetime, lifetime: timedelta, name: str
+    state_dir: Path,
+    kept: bytes | None,
+    public: bytes | None,
+    *,
+    name: str,
+    now: datetime,
+    lifetime: timedelta,
 ) -> Opened:
     key_file, certificate_file = state_dir / KEY_FILE, state_dir / CERTIFICATE_FILE
     if kept is None and public is None:
@@ -162,7 +168,8 @@ def _open(
     if authority.name != name:
         return _replaced(key_file, f"belongs to {authority.name!r}, not to {name!r}", name, now, lifetime)
     if authority.needs_renewal(now):
-        note = f"{certificate_file} was valid from {authority.begins} to {authority.ends}: renewed with the same key"
+        span = f"{authority.begins:%Y-%m-%d %H:%M} to {authority.ends:%Y-%m-%d %H:%M}"
+        note = f"{certificate_file} is for {span}: renewed with the same key"
         return Opened(authority.renewed(now=now, lifetime=lifetime), (note,))
     return Opened(authority, ())
 
@@ -177,7 +184,7 @@ def _replaced(key_file: Path, reason: str, name: str, now: datetime, lifetime: t
 
 def _signed(name: str, key: PrivateKey, now: datetime, lifetime: timedelta) -> PodAuthority:
     begins = now - CLOCK_SKEW
-    return PodAuthority(sign_authority(name, key, begins, begins + lifetime), key)
+    return PodAuthority(sign_authority(name, key, begins=begins, ends=begins + lifetime), key)
 
 
 # --- files that are ours alone -------------------------------------------------------------------
@@ -239,7 +246,7 @@ def _unwritable(state_dir: Path, error: OSError) -> TrustProblem:
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Write a file so that a reader finds the old one or the new one, whole, at any moment, even after a crash."""
+    """Write a file so that a reader finds the old or the new one, whole, at any moment and after a crash."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)  # left by a crash, or by a full disk
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

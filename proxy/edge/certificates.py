@@ -1,9 +1,10 @@
-"""X.509 as podkey needs it: two shapes of certificate, their keys, and their files. The doorman of `cryptography`.
+"""X.509 as podkey needs it: two shapes of certificate, their keys and files. The doorman of `cryptography`.
 
-Both shapes hold to RFC 5280 as OpenSSL's strict mode reads it, which Python's default contexts switch on since
-3.13: identifiers of both keys, a critical key usage, critical basic constraints.
+Both shapes hold to RFC 5280 as OpenSSL's strict mode reads it, which Python's default contexts switch on
+since 3.13: identifiers of both keys, a critical key usage, critical basic constraints.
 """
 
+import contextlib
 import re
 import warnings
 from collections.abc import Iterable
@@ -48,7 +49,7 @@ def key_pem(key: PrivateKey) -> bytes:
 
 
 def read_key(pem: bytes) -> PrivateKey | None:
-    """The key, or None where this is none of our kind. What is wrong with it is not told: that would quote it."""
+    """The key, or None where this is none of our kind. What is wrong is not told: that could quote it."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -59,14 +60,13 @@ def read_key(pem: bytes) -> PrivateKey | None:
 # --- certificates --------------------------------------------------------------------------------
 
 
-def sign_authority(name: str, key: PrivateKey, begins: datetime, ends: datetime) -> Certificate:
+def sign_authority(name: str, key: PrivateKey, *, begins: datetime, ends: datetime) -> Certificate:
     """A certificate authority that signs itself, and that may sign no other authority."""
     subject = _name(name)
-    usage = _usage(signs_certificates=True)
     return (
-        _begun(subject, subject, key, key, begins, ends)
+        _begun(subject, subject, key, key, begins=begins, ends=ends)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
 
@@ -76,6 +76,7 @@ def sign_leaf(
     key: PrivateKey,
     authority: Certificate,
     authority_key: PrivateKey,
+    *,
     begins: datetime,
     ends: datetime,
 ) -> Certificate:
@@ -89,7 +90,7 @@ def sign_leaf(
     subject = _name(host) if fits else x509.Name([])
     server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     return (
-        _begun(subject, authority.subject, key, authority_key, begins, ends)
+        _begun(subject, authority.subject, key, authority_key, begins=begins, ends=ends)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=not fits)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
@@ -103,6 +104,7 @@ def _begun(
     issuer: x509.Name,
     key: PrivateKey,
     issuer_key: PrivateKey,
+    *,
     begins: datetime,
     ends: datetime,
 ) -> x509.CertificateBuilder:
@@ -180,26 +182,21 @@ def certificate_pem(certificate: Certificate) -> bytes:
 
 def read_certificates(pem: bytes) -> tuple[list[Certificate], int]:
     """The certificates of a PEM file, each once, and how many of its blocks are no certificate."""
-    found: dict[bytes, Certificate] = {}
-    readable = 0
+    found: list[Certificate] = []
     with warnings.catch_warnings():
         # Roots that Mozilla ships, Amazon's Starfield among them, have the serial number 0. They must be
         # trusted all the same; a test notices when the library stops reading them.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         for block in _PEM_BLOCK.findall(pem):
-            try:
-                certificate = x509.load_pem_x509_certificate(block)
-            except (ValueError, x509.InvalidVersion):
-                continue
-            readable += 1
-            found.setdefault(certificate.public_bytes(serialization.Encoding.DER), certificate)
-    return list(found.values()), pem.count(_PEM_BEGIN) - readable
+            with contextlib.suppress(ValueError, x509.InvalidVersion):
+                found.append(x509.load_pem_x509_certificate(block))
+    return list(dict.fromkeys(found)), pem.count(_PEM_BEGIN) - len(found)
 
 
 def java_trust_store(certificates: Iterable[tuple[str, Certificate]], password: str) -> bytes:
     """PKCS #12 with Oracle's `trustedKeyUsage` attribute, without which Java sees no trusted entry.
 
-    AES-256 and SHA-256 are what keytool itself writes since Java 17, and what 8u301 and 11.0.12 learned to read.
+    AES-256 and SHA-256 are what keytool itself writes since Java 16; 8u301 and 11.0.12 learned to read them.
     """
     entries = [pkcs12.PKCS12Certificate(certificate, name.encode()) for name, certificate in certificates]
     encryption = (

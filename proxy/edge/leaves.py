@@ -25,8 +25,8 @@ from proxy.edge.certificates import (
 # A stolen leaf key is of use for a day at most (docs/adr/0004).
 MAX_LEAF_LIFETIME: Final = timedelta(hours=24)
 
-# A wildcard grant opens as many names as the application makes up. A leaf takes about 2 KiB, and the TLS context
-# that a lane keeps with it about 31: 512 of them stay below 17 MiB.
+# A wildcard grant opens as many names as the application makes up. A leaf takes about 2 KiB, and the TLS
+# context that a lane keeps with it about 31: 512 of them stay below 17 MiB.
 MAX_CACHED_LEAVES: Final = 512
 
 # Made anew when a quarter of its life is left: 6 hours of 24, longer than most connections live.
@@ -85,7 +85,7 @@ class Leaves:
         return min((leaf.ends for leaf in self._leaves.values()), default=None)
 
     def use(self, authority: PodAuthority) -> None:
-        """Go on with a renewed authority. What the old one signed is made anew: its end may have been a cap."""
+        """Go on with a renewed authority. Leaves are made anew: the old end may have cut theirs short."""
         self._authority = authority
         self._leaves.clear()
 
@@ -120,7 +120,7 @@ class Leaves:
             reason = f"has ended at {self._authority.ends}"
             return TrustProblem(self._authority.name, reason, "restart the sidecar, which renews it")
         certificate = sign_leaf(
-            host, self._key, self._authority.certificate, self._authority.key, begins, ends
+            host, self._key, self._authority.certificate, self._authority.key, begins=begins, ends=ends
         )
         self.minted += 1
         return Leaf(host, certificate, self._key, begins, ends, certificate_pem(certificate))

@@ -21,6 +21,8 @@ from proxy.core.redirect import Redirect
 PROBE_SECONDS: Final = 2.0
 # Metadata services speak HTTP; on this port, which is captured, a fence behind the redirect comes too late.
 METADATA_PORT: Final = 80
+# RFC 863: where nothing answers. It is not captured, so that no rule against QUIC refuses it.
+DISCARD_PORT: Final = 9
 # linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h have the same number.
 SO_ORIGINAL_DST: Final = 80
 _SOCKADDR_IN6_BYTES: Final = 28
@@ -56,10 +58,14 @@ class _Family:
         return f"[{self.loopback}]:{port}" if ":" in self.loopback else f"{self.loopback}:{port}"
 
     def original_destination(self, connection: socket.socket) -> tuple[str, int]:
-        raw = connection.getsockopt(self.level, SO_ORIGINAL_DST, _SOCKADDR_IN6_BYTES)
+        try:
+            raw = connection.getsockopt(self.level, SO_ORIGINAL_DST, _SOCKADDR_IN6_BYTES)
+        except OSError:  # not translated by this kernel's connection tracking
+            address, port = connection.getsockname()[:2]
+            return str(address), int(port)
         (port,) = struct.unpack_from("!H", raw, 2)
-        address = IPv4Address(raw[4:8]) if self.kind is socket.AF_INET else IPv6Address(raw[8:24])
-        return str(address), port
+        original = IPv4Address(raw[4:8]) if self.kind is socket.AF_INET else IPv6Address(raw[8:24])
+        return str(original), port
 
 
 _FOUR: Final = _Family("IPv4", socket.AF_INET, socket.IPPROTO_IP, "127.0.0.1", "192.0.2.1")
@@ -114,7 +120,7 @@ def _tcp(family: _Family, redirect: Redirect, listeners: dict[_Family, socket.so
     if taken and family not in taken:
         detail = f"calls go to {place}, where nothing listens, though the proxy listens for {taken[0].name}"
         return Check(name, detail, f"let the proxy listen on {place} as well")
-    return Check(name, f"{_ports(redirect)} goes to {place}")
+    return Check(name, f"calls to {_ports(redirect)} arrive at {place}")
 
 
 def _tcp_fault(
@@ -140,11 +146,8 @@ def _tcp_fault(
     if arrived is None:
         return f"port {port} was answered, but not at {place}: something else redirects it", _OTHER_RULES
     if arrived != (family.nobody, port):
-        was = f"{arrived[0]} port {arrived[1]}"
-        return (
-            f"port {port} arrives at {place}, but as a call to {was}: another rule rewrites it",
-            _OTHER_RULES,
-        )
+        detail = f"port {port} arrives at {place}, but its original destination is lost"
+        return f"{detail} ({arrived[0]} port {arrived[1]})", _OTHER_RULES
     return None
 
 
@@ -186,7 +189,7 @@ def _quic(family: _Family, redirect: Redirect) -> Check:
     for port in redirect.ports:
         if not _stopped_here(family, family.nobody, port):
             return Check(name, f"UDP port {port} leaves the pod: QUIC goes around the proxy", _REAPPLY)
-    return Check(name, f"{_ports(redirect, 'UDP')} is refused at once")
+    return Check(name, f"UDP to {_ports(redirect)} is refused at once")
 
 
 def _fence(redirect: Redirect) -> Check:
@@ -199,7 +202,7 @@ def _fence(redirect: Redirect) -> Check:
 
 
 def _fence_fault(family: _Family, address: str) -> str:
-    if not _stopped_here(family, address, METADATA_PORT):
+    if not _stopped_here(family, address, DISCARD_PORT):
         return "calls to it leave the pod"
     with socket.socket(family.kind, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_SECONDS)
@@ -237,8 +240,8 @@ def _no_route(family: _Family, address: str) -> str | None:
     return None
 
 
-def _ports(redirect: Redirect, protocol: str = "TCP") -> str:
-    return f"{protocol} " + ", ".join(map(str, redirect.ports))
+def _ports(redirect: Redirect) -> str:
+    return ", ".join(map(str, redirect.ports))
 
 
 def _words(error: OSError) -> str:

@@ -1,11 +1,11 @@
 """Whom to trust: the roots that upstreams are verified with, and the files that applications verify us with.
 
-The two differ by exactly one certificate. Upstreams are never verified with our own authority, nor with another
-pod's: a sidecar that trusts its own signing key upstream would accept an application that plays the upstream.
-It can come in by accident, when an image's system store was built from a bundle that a sidecar had published.
+The two differ by exactly one certificate. Upstreams are never verified with our own authority, nor with
+another pod's: whoever holds such a key could play every upstream, and would be handed the credentials. One
+can come in by accident, when an image's system store was built from a bundle that a sidecar had published.
 
-Java reads PKCS #12 wherever it reads JKS (8u60 and later look at the content, 9 and later write it by default),
-so there is no JKS file: it would be a second format, keyed with SHA-1, for nobody.
+There is no JKS file. Java reads PKCS #12 also where it is told JKS: it looks at the content (JEP 229, and
+JDK-8062552 for Java 8). A second format would have no reader of its own.
 """
 
 import os
@@ -32,8 +32,8 @@ SYSTEM_ROOTS: Final = (
     Path("/etc/ssl/cert.pem"),  # Alpine without the package, BSD
 )
 
-# Mozilla's roots are 220 KB as PEM, 500 KB with the comments that some distributions add, and a corporate bundle
-# may hold them twice.
+# Mozilla's roots are 220 KB as PEM, 500 KB with the comments that some distributions add, and a corporate
+# bundle may hold them twice.
 MAX_ROOTS_BYTES: Final = 8 * 1024 * 1024
 
 _PUBLIC_FILE: Final = 0o644
@@ -54,8 +54,12 @@ class UpstreamRoots:
     notes: tuple[str, ...]
 
     @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        return (*self.roots, *self.extra)
+
+    @property
     def pem(self) -> bytes:
-        return b"".join(map(certificate_pem, (*self.roots, *self.extra)))
+        return b"".join(map(certificate_pem, self.certificates))
 
 
 def upstream_roots(
@@ -65,7 +69,7 @@ def upstream_roots(
     *,
     system: Sequence[Path] = SYSTEM_ROOTS,
 ) -> UpstreamRoots | TrustProblem:
-    """The roots of the file that was set, or the system's, or Mozilla's as certifi has them; and the extra ones.
+    """The roots of the file that was set, or the system's, or Mozilla's as certifi has them; and the extras.
 
     A file that was set has to hold a certificate. A place where we only look for one need not.
     """
@@ -77,16 +81,18 @@ def upstream_roots(
             break
         if roots_file:
             return roots
-        if path.exists():
+        if os.access(path, os.F_OK):  # most systems have one of these places
             notes.append(f"{roots.thing} {roots.reason}: looked for roots elsewhere")
     else:
         return TrustProblem("the system", "has no root certificates", "set the file that holds them")
-    extra: list[Certificate] = []
+    extra: dict[Certificate, None] = {}  # in their order, each once
     for extra_file in extra_files:
         found = read(extra_file)
         if isinstance(found, TrustProblem):
             return found
-        extra += [one for one in found if one not in roots and one not in extra]
+        extra |= dict.fromkeys(found)
+    for one in roots:
+        extra.pop(one, None)
     return UpstreamRoots(tuple(roots), tuple(extra), str(path), tuple(notes))
 
 
@@ -129,10 +135,10 @@ def _read(path: Path, *, authority: PodAuthority, notes: list[str]) -> list[Cert
 
 
 def publish(trust_dir: Path, authority: PodAuthority, upstreams: UpstreamRoots) -> TrustProblem | None:
-    """Write what applications trust. Call it again after a renewal; every file is there, and whole, at any moment.
+    """Write what applications trust. Call it again after a renewal: each file stays in place, and whole.
 
-    A container that mounts one file by `subPath` keeps the file of its start. That is as good as what a running
-    program read, because a renewed authority keeps its key.
+    A container that mounts one file by `subPath` keeps the file of its start. That is as good as what a
+    running program has read, because a renewed authority keeps its key.
     """
     files = {
         CA_FILE: authority.pem,
@@ -155,9 +161,9 @@ def publish(trust_dir: Path, authority: PodAuthority, upstreams: UpstreamRoots) 
 
 
 def render_bundle(authority: PodAuthority, upstreams: UpstreamRoots) -> bytes:
-    """A full bundle: the variables that point at it replace a client's own roots (SSL_CERT_FILE and its kin)."""
+    """A full bundle, for the variables that point at it replace a client's own roots (SSL_CERT_FILE …)."""
     parts = (
-        (f"roots from {ascii(upstreams.source)}", upstreams.roots),
+        (f"roots from {upstreams.source!a}", upstreams.roots),
         ("extra authorities of the platform", upstreams.extra),
         ("the authority of this pod's podkey sidecar", (authority.certificate,)),
     )
@@ -176,7 +182,7 @@ def render_java_trust_store(authority: PodAuthority, upstreams: UpstreamRoots) -
 
 
 def _make_public(directory: Path) -> None:
-    """A mounted volume belongs to root and is open already; what is ours we open ourselves, whatever the umask."""
+    """A mounted volume belongs to root and is open already; what is ours we open, whatever the umask."""
     directory.mkdir(exist_ok=True)
     if directory.stat().st_uid == os.geteuid():
         directory.chmod(_PUBLIC_DIR)

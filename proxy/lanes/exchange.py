@@ -7,6 +7,7 @@ from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
 from proxy.core.credentials import CredentialRef
 from proxy.core.lease import LeaseReply
+from proxy.core.paths import RequestPath
 from proxy.core.reasons import Reason
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.engine import Steps, open_request
@@ -64,6 +65,14 @@ class Exchange:
             self.opening = self._failure("the request was not judged")
         self._world.recorder.decided(self.opening.record, self._elapsed())
         return self.opening
+
+    def turn_away(self, reason: Reason, why: str) -> Refused:
+        """For a connection on which no request is judged at all."""
+        record = began(self._pod, self._arrival, self._now, self._id, self._readable, self._path)
+        refused = refuse(self._asked(), self._readable, record, reason, why, closes=True)
+        self.opening = refused
+        self._world.recorder.decided(record, self._elapsed())
+        return refused
 
     def _steps(self) -> Steps:
         return open_request(self._pod, self._arrival, self._head, self._now, self._id)
@@ -151,6 +160,11 @@ class Exchange:
     @property
     def _readable(self) -> Head | None:
         return self._head if isinstance(self._head, Head) else None
+
+    @property
+    def _path(self) -> str:
+        head = self._readable
+        return RequestPath.parse(head.target.partition("?")[0]).text if head is not None else ""
 
     def _asked(self) -> Asked:
         return Asked(self._pod, self._arrival, self._id, self._now)

@@ -29,6 +29,8 @@ class Accepted:
     arrival: Arrival
     address: Address
     alpn: tuple[bytes, ...] | None
+    # What the upstream is sent before the client's own bytes (relay only).
+    first: bytes = b""
     # Whether something is on its way, and since how many seconds nothing moved: for a drain. The lane sets
     # both; until it has, a connection counts as busy and moving.
     busy: Callable[[], bool] = lambda: True

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -23,9 +24,10 @@ class Relay:
         self._world = world
 
     async def serve(self, accepted: Accepted) -> None:
-        recorder = self._world.recorder
+        recorder, clock = self._world.recorder, self._world.clock
         recorder.opened(accepted.arrival)
-        counted = _Counts()
+        counted = _Counts(clock.monotonic)
+        accepted.idle_for = lambda: clock.monotonic() - counted.moved
         try:
             await self._serve(accepted, counted)
         finally:
@@ -44,6 +46,8 @@ class Relay:
         with suppress(OSError):
             client_in, client_out = await _streams(accepted.sock)
             upstream_in, upstream_out = await _streams(upstream)
+            if accepted.first:
+                upstream_out.write(accepted.first)
             pumps = (
                 _Pump(client_in, upstream_out, counted.add_sent),
                 _Pump(upstream_in, client_out, counted.add_received),
@@ -73,11 +77,15 @@ class Relay:
 
 
 class _Counts:
-    __slots__ = ("received", "sent")
+    """Bytes in both directions, and when the last ones came."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_monotonic", "moved", "received", "sent")
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self.sent = 0
         self.received = 0
+        self.moved = monotonic()
 
     @property
     def total(self) -> int:
@@ -85,15 +93,19 @@ class _Counts:
 
     def add_sent(self, count: int) -> None:
         self.sent += count
+        self.moved = self._monotonic()
 
     def add_received(self, count: int) -> None:
         self.received += count
+        self.moved = self._monotonic()
 
 
 class _Pump:
     """One direction. Its end is passed on as an end, so that a half-closed connection stays one."""
 
-    def __init__(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, count: "object") -> None:
+    def __init__(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Callable[[int], None]
+    ) -> None:
         self._source = source
         self._sink = sink
         self._count = count
@@ -102,7 +114,7 @@ class _Pump:
         sink = self._sink
         while data := await self._source.read(CHUNK):
             sink.write(data)
-            self._count(len(data))  # type: ignore[operator]
+            self._count(len(data))
             await sink.drain()
         if sink.can_write_eof():
             sink.write_eof()

@@ -88,7 +88,7 @@ def open_request(
             message = explain_lack(rules, verdict, facts, now)
             return refuse(asked, head, record, reason, message, rule)
         case PassThrough():
-            return Forward(record, _authority(arrival), target, fields, head.wants_websocket)
+            return Forward(record, arrival.shown_name, target, fields, head.wants_websocket)
         case Attach():
             pass
 
@@ -143,10 +143,6 @@ def _wanted(pod: PodState, fields: Fields | tuple[tuple[str, str], ...]) -> dict
     return found
 
 
-def _authority(arrival: Arrival) -> str:
-    return arrival.name if arrival.port == 443 else f"{arrival.name}:{arrival.port}"
-
-
 def _attached(  # noqa: PLR0917 - the results of the steps before
     arrival: Arrival,
     head: Head,
@@ -175,7 +171,7 @@ def _attached(  # noqa: PLR0917 - the results of the steps before
         target = _with_parameters(str(target), placement.query)
     return Forward(
         record,
-        _authority(arrival),
+        arrival.shown_name,
         target,
         tuple(edited),
         head.wants_websocket,

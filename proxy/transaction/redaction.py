@@ -1,8 +1,8 @@
 """Blots out the attached secret where an answer shows it: debug endpoints, error texts, dumps of requests.
 
 By exact match with the forms in which servers write a value. That stops echoes and mistakes; it does not stop
-an upstream that means to give the secret away, which may write it backwards. Beyond what is matched: numbers
-such as `\\u00e9` for what is not ASCII, base64 that is broken into lines, compressed and binary answers.
+an upstream that means to give the secret away, which may write it backwards. Not matched either: numbers for
+characters that are not ASCII, base64 that is broken into lines, compressed and binary answers.
 """
 
 import re
@@ -48,7 +48,7 @@ _SPELLINGS: Final[tuple[Spelling, ...]] = (
     _XML | str.maketrans({'"': "&quot;", "'": "&#x27;"}),
 )
 # What all of them leave as it is; most tokens have nothing else.
-_PLAIN: Final = re.compile(rb"[0-9A-Za-z._-]*").fullmatch
+_PLAIN: Final = (ascii_letters + digits + "._-").encode()
 # No credential is placed that holds one of these. So no form has a line break, and whatever ends in one is
 # never held back: a server-sent event goes on when it comes.
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]").search
@@ -60,15 +60,19 @@ def forms_of(secrets: Iterable[Secret]) -> frozenset[bytes]:
     for secret in secrets:
         value = secret.reveal()
         for text in (value, *_within_base64(value)):
-            forms.add(text)
-            if not _PLAIN(text):
-                forms |= _spelled(text)
+            forms |= _spelled(text)
     return frozenset(form for form in forms if len(form) >= MIN_FORM_BYTES and not _CONTROL(form))
 
 
 def _spelled(text: bytes) -> set[bytes]:
+    special = set(text.translate(None, _PLAIN))
+    if not special:
+        return {text}
     characters = text.decode("latin-1")
-    return {characters.translate(spelling).encode("latin-1") for spelling in _SPELLINGS}
+    # Most spellings come to the same for the few characters that there are: each way is taken once.
+    ways = {tuple(spelling.get(byte, chr(byte)) for byte in special) for spelling in _SPELLINGS}
+    tables = (dict(zip(special, way, strict=True)) for way in ways)
+    return {text, *(characters.translate(table).encode("latin-1") for table in tables)}
 
 
 def _within_base64(value: bytes) -> Iterator[bytes]:
@@ -86,24 +90,23 @@ def _within_base64(value: bytes) -> Iterator[bytes]:
 
 # --- streams -----------------------------------------------------------------------------------------
 
-# Whichever no form holds: then what was blotted out never makes a new form with what stands beside it. The last
-# is in none that `forms_of` gives.
+# Whichever no form holds: then what was blotted out never makes a new form with what stands beside it. The
+# last is in none that `forms_of` gives.
 _MASKS: Final = b"*#\x7f"
 
 
 class Redactor:
     """One response body on its way. Every byte that belongs to a form is blotted out, however it is cut.
 
-    What is put in its place has the same length, so that Content-Length and every framing within the body stay
-    true. Held back is only what may be the beginning of a form: never more than the longest form, and nothing
-    at the end of a line.
+    What is put in its place has the same length, so that Content-Length and every framing within the body
+    stay true. Held back is only what may be the beginning of a form: always less than the longest form, and
+    nothing at the end of a line.
     """
 
     def __init__(self, forms: frozenset[bytes]) -> None:
         self._forms = tuple(forms)
-        together = b"".join(self._forms)
-        self._mask = bytes([next((mask for mask in _MASKS if mask not in together), _MASKS[0])])
-        self._beginnings = frozenset(b"".join(form[:-1] for form in self._forms))
+        self._in_forms = frozenset(b"".join(self._forms))
+        self._mask = bytes([next((mask for mask in _MASKS if mask not in self._in_forms), _MASKS[0])])
         # The end of what came: as it was, to find forms that go on, and as it will be shown.
         self._held = b""
         self._held_shown = b""
@@ -144,7 +147,7 @@ class Redactor:
 
     def _unfinished(self, came: bytes) -> int:
         """How many bytes at the end could be the beginning of a form."""
-        if not came or came[-1] not in self._beginnings:
+        if not came or came[-1] not in self._in_forms:
             return 0
         longest = 0
         for form in self._forms:

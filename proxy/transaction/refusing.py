@@ -45,17 +45,17 @@ def refuse(  # noqa: PLR0917 - a refusal's parts
 ) -> Refused:
     """`why` is one clause about this request; the rest of the message is the same for all."""
     who, arrival = asked.pod.identity, asked.arrival
-    path = record.path or "/"
-    what = f"{head.method} https://{arrival.name}{path}" if head is not None else f"a request to {arrival.name}"
+    url = f"https://{arrival.shown_name}{record.path or '/'}"
+    what = f"{head.method} {url}" if head is not None else f"a request to {arrival.shown_name}"
     parts = [f"podkey refused {what}: {why}."]
     if rule is not None:
         parts.append(f"Nearest grant: {rule}.")
     if head is not None and REASONS[reason].status not in BEYOND_POLICY:
         parts.append(
-            f"Explain: podkey explain {quote(head.method)} {quote(f'https://{arrival.name}{path}')} "
-            f"--policies DIR -n {who.namespace} --service-account {who.service_account}"
+            f"Explain: `podkey explain {quote(head.method)} {quote(url)} --policies DIR "
+            f"-n {who.namespace} --service-account {who.service_account}`."
         )
-    parts.append(f"More: podkey reasons {reason.value}")
+    parts.append(f"More: `podkey reasons {reason.value}`.")
     refusal = Refusal(
         reason,
         " ".join(parts),

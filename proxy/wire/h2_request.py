@@ -16,6 +16,7 @@ from proxy.wire.fields import (
     field_fault,
     shown,
     stray,
+    value_fault,
 )
 from proxy.wire.framing import read_length
 from proxy.wire.outcomes import BadHead, malformed, too_large
@@ -100,9 +101,11 @@ def _size_fault(fields: Iterable[RawField]) -> BadHead | None:
 
 def _field_fault(raw_name: bytes, raw_value: bytes) -> str | None:
     """RFC 9113 §8.2: the rules of one field, pseudo-header or not."""
-    if detail := field_fault(raw_name.removeprefix(b":"), raw_value):
-        return detail
     name = raw_name.decode("latin-1")
+    if detail := field_fault(raw_name.removeprefix(b":"), b"") or value_fault(
+        name, raw_value.decode("latin-1")
+    ):
+        return detail
     if name != name.lower():
         return f"the field name {shown(name)} is not in lower case (RFC 9113 §8.2.1)"
     if raw_value != raw_value.strip(b" \t"):

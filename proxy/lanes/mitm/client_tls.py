@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, Protocol
 
 from OpenSSL import SSL
@@ -23,12 +22,12 @@ class Leaf(Protocol):
     def certificate(self) -> object: ...
     @property
     def key(self) -> object: ...
-    @property
-    def not_after(self) -> datetime: ...
 
 
 class Leaves(Protocol):
-    def leaf_for(self, host: Hostname) -> Leaf: ...
+    def leaf_for(self, host: Hostname) -> Leaf:
+        """Raises where none can be made: the connection then ends before its handshake."""
+        ...
 
 
 def choose_alpn(offered: Sequence[bytes]) -> bytes | None:

@@ -41,7 +41,7 @@ SWITCHING_PROTOCOLS: Final = 101
 
 
 @dataclass
-class JudgeRequestHook(commands.StartHook):
+class JudgeRequestHook(commands.StartHook):  # type: ignore[no-untyped-call] # mitmproxy's registry
     """Pauses the stream until its transaction has opened. The handler that runs it is total."""
 
     exchange: Exchange
@@ -176,7 +176,7 @@ class GuardedStream(HttpStream):
         if self.flow.response is not None and self.flow.response.status_code == SWITCHING_PROTOCOLS:
             # From here on both sides speak as they like; the record is written when they part.
             self.child_layer = TCPLayer(self.context, ignore=True)
-            self._handle_event = self.passthrough  # type: ignore[method-assign] # as mitmproxy does it
+            self._handle_event = self.passthrough  # as mitmproxy does it
             yield from self.child_layer.handle_event(events.Start())
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
             return

@@ -1,10 +1,10 @@
 """TLS towards upstreams: always verified, for exactly the name that the application asked for."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 
 from proxy.core.hosts import Hostname
 
@@ -22,13 +22,17 @@ _HOST_FLAGS: Final = _NO_PARTIAL_WILDCARDS | _SINGLE_LABEL_SUBDOMAINS | _NEVER_C
 class UpstreamTls:
     """One context for all connections: reading a root store takes 18 ms and some megabytes."""
 
-    def __init__(self, roots: Path) -> None:
+    def __init__(self, roots: Iterable[object]) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(MIN_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         # There is no other mode, and no setting that asks for one.
         context.set_verify(SSL.VERIFY_PEER)
-        context.load_verify_locations(str(roots))
+        store = context.get_cert_store()
+        if store is None:
+            raise ValueError("OpenSSL gave no certificate store")
+        for certificate in roots:
+            store.add_cert(X509.from_cryptography(certificate))  # type: ignore[arg-type] # an x509.Certificate
         self._context = context
 
     def connection(self, name: Hostname, alpn: Sequence[bytes]) -> SSL.Connection:

@@ -64,7 +64,7 @@ def test_the_hellos_of_the_ssl_module_are_read(
 def test_the_hellos_of_pyopenssl_are_read(name: bytes | None, protocols: tuple[bytes, ...]) -> None:
     data = pyopenssl_hello(name, protocols)
 
-    expected = ClientHello(name and name.decode().lower(), protocols, has_ech=False)
+    expected = ClientHello(None if name is None else name.decode().lower(), protocols, has_ech=False)
     assert read_client_hello(data) == expected
 
 

@@ -31,6 +31,7 @@ def test_a_body_ends_in_one_of_three_ways(lengths: list[str], codings: list[str]
         ([], ["gzip, chunked"], 1, "Transfer-Encoding other than `chunked` (RFC 9112 §6.1)"),
         ([], ["identity"], 1, "Transfer-Encoding other than `chunked` (RFC 9112 §6.1)"),
         ([], ["chunked,"], 1, "Transfer-Encoding other than `chunked` (RFC 9112 §6.1)"),
+        ([], ["\xa0chunked"], 1, "Transfer-Encoding other than `chunked` (RFC 9112 §6.1)"),
         ([], ["xchunked"], 1, "Transfer-Encoding other than `chunked` (RFC 9112 §6.1)"),
         ([], ['"chunked"'], 1, "Transfer-Encoding other than `chunked` (RFC 9112 §6.1)"),
         ([], ["chunked;a=b"], 1, "Transfer-Encoding other than `chunked` (RFC 9112 §6.1)"),

@@ -59,7 +59,7 @@ MALFORMED: list[tuple[Fields, str]] = [
     ([*GRPC, (b"a", b"b\n")], "the value of `a` holds a bare LF (RFC 9110 §5.5)"),
     ([*GRPC, (b"a", b"\0")], "the value of `a` holds a NUL (RFC 9110 §5.5)"),
     ([*GRPC, (b"a", b"\x1f")], "the value of `a` holds the control character 0x1f (RFC 9110 §5.5)"),
-    (changed(GRPC, path=b"/\r\na: b"), "the value of `path` holds a bare CR (RFC 9110 §5.5)"),
+    (changed(GRPC, path=b"/\r\na: b"), "the value of `:path` holds a bare CR (RFC 9110 §5.5)"),
     ([*GRPC, (b"a", b" b")], "whitespace around the value of `a` (RFC 9113 §8.2.1)"),
     ([*GRPC, (b"a", b"b\t")], "whitespace around the value of `a` (RFC 9113 §8.2.1)"),
     (changed(GRPC, authority=b" a.example"), "whitespace around the value of `:authority` (RFC 9113 §8.2.1)"),

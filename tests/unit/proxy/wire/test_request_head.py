@@ -225,6 +225,8 @@ MALFORMED = [
         "Content-Length beside Transfer-Encoding (RFC 9112 §6.2)",
     ),
     (head(b"Transfer-Encoding: gzip, chunked"), NO_TE),
+    (head(b"Transfer-Encoding: \xa0chunked"), NO_TE),  # blanks to str.strip, not to HTTP
+    (head(b"Transfer-Encoding: chunked\x85"), NO_TE),
     (
         head(b"Transfer-Encoding: \x0bchunked"),
         "the value of `Transfer-Encoding` holds the control character 0x0b (RFC 9110 §5.5)",
@@ -269,6 +271,7 @@ def test_every_prefix_asks_for_more_until_the_same_fault_is_found(data: bytes, d
         b"GET / HTTP/1.1\n",
         b"GET  ",
         b"GET / HTTP/1.1 ",
+        b"GET / HTTP/1.1\r\r",
         b"GET / HTTP/1.1\r\n ",
         b"GET / HTTP/1.1\r\nA ",
         b"GET / HTTP/1.1\r\n:",
@@ -304,7 +307,7 @@ def test_a_request_line_is_refused_as_soon_as_it_is_too_long() -> None:
     too_large = BadHead(HeadFault.TOO_LARGE, "the request line is longer than 16384 characters")
 
     assert len(long) == 16_384
-    assert read(request_line(long))
+    assert read(request_line(long)).target.startswith("/aaa")
     assert read_request_head(b"GET /" + b"a" * (16_384 - 5)) == NEED_MORE
     assert read_request_head(b"GET /" + b"a" * (16_384 - 5) + b"\r") == NEED_MORE
     assert read_request_head(b"GET /" + b"a" * (16_384 - 4)) == too_large

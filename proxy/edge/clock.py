@@ -1,0 +1,22 @@
+"""The real clock, and the one source of request ids."""
+
+from datetime import UTC, datetime
+from secrets import token_hex
+from time import monotonic
+
+# Told apart within one pod's records; nobody has to guess them, or could use it.
+_ID_BYTES = 8
+
+
+class SystemClock:
+    @staticmethod
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    @staticmethod
+    def monotonic() -> float:
+        return monotonic()
+
+
+def new_request_id() -> str:
+    return token_hex(_ID_BYTES)

@@ -1,0 +1,119 @@
+"""Accepts connections, one task each, up to a limit; at the end lets them finish."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from proxy.edge.sockets import is_of_this_machine, reset
+from proxy.lanes.interface import Accepted
+
+# While a drain waits it looks at every connection this often.
+DRAIN_STEP: Final = 0.05
+# Out of file descriptors: let some connections end before the next accept.
+BREATHER: Final = 0.1
+
+
+class Refusals(Protocol):
+    """Who counts the connections that were turned away at the door."""
+
+    def refused_connection(self, reason: str) -> None: ...
+    def crashed(self, where: str, error: BaseException) -> None: ...
+
+
+# Serves one connection. It is given the guest, to fill in what a drain wants to know.
+Serve = Callable[[socket.socket, "Guest"], Awaitable[None]]
+
+
+class Guest:
+    """One connection, as the drain sees it."""
+
+    __slots__ = ("accepted",)
+
+    def __init__(self) -> None:
+        # None while it is not decided which lane serves it: nothing is on its way then.
+        self.accepted: Accepted | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.accepted is not None and self.accepted.busy()
+
+    def idle_for(self) -> float:
+        return self.accepted.idle_for() if self.accepted is not None else 0.0
+
+
+class Reception:
+    def __init__(self, limit: int, told: Refusals) -> None:
+        self._limit = limit
+        self._told = told
+        self._guests: dict[asyncio.Task[None], Guest] = {}
+        self._doors: list[asyncio.Task[None]] = []
+        self._listeners: list[socket.socket] = []
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._guests)
+
+    def open_door(self, listeners: Sequence[socket.socket], serve: Serve) -> None:
+        loop = asyncio.get_running_loop()
+        self._listeners.extend(listeners)
+        self._doors.extend(loop.create_task(self._accept(listener, serve)) for listener in listeners)
+
+    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, peer = await loop.sock_accept(listener)
+            except OSError as error:
+                # EMFILE and its kin pass; a client that is gone already (ECONNABORTED) is nothing.
+                self._told.crashed("accept", error)
+                await asyncio.sleep(BREATHER)
+                continue
+            if len(self._guests) >= self._limit:
+                self._turn_away(sock, "limit")
+            elif not is_of_this_machine(peer[0]):
+                self._turn_away(sock, "peer")
+            else:
+                guest = Guest()
+                task = loop.create_task(self._serve(sock, guest, serve))
+                self._guests[task] = guest
+                task.add_done_callback(self._guests.pop)
+
+    def _turn_away(self, sock: socket.socket, reason: str) -> None:
+        reset(sock)
+        self._told.refused_connection(reason)
+
+    async def _serve(self, sock: socket.socket, guest: Guest, serve: Serve) -> None:
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await serve(sock, guest)
+        except Exception as error:  # noqa: BLE001 - one connection's crash is its own
+            self._told.crashed("connection", error)
+        finally:
+            sock.close()
+
+    def close_doors(self) -> None:
+        for door in self._doors:
+            door.cancel()
+        for listener in self._listeners:
+            listener.close()
+
+    async def drain(self, patience: float) -> int:
+        """Close the doors, let what is on its way arrive, and return how many connections had to be cut.
+
+        A transfer may take as long as it moves: a checkpoint must arrive. One that stood still for `patience`
+        seconds is cut.
+        """
+        self.close_doors()
+        await asyncio.gather(*self._doors, return_exceptions=True)
+        cut = 0
+        while self._guests:
+            for task, guest in list(self._guests.items()):
+                if not guest.busy:
+                    task.cancel()
+                elif guest.idle_for() >= patience:
+                    cut += not task.cancelling()
+                    task.cancel()
+            await asyncio.wait(self._guests, timeout=DRAIN_STEP)
+        return cut

@@ -1,0 +1,286 @@
+"""Every metric of the sidecar. The doorman of `prometheus_client`.
+
+Counting is done in plain numbers on the event loop: a tenth of the client's own counters, which lock, and its
+65 ms of imports are not paid at start but with the first scrape, in the thread that renders it. Nothing that
+an application chooses becomes a label: no host, no path.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import Enum
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from proxy import __version__
+from proxy.core.arrival import LaneName
+from proxy.core.audit import AuditRecord
+from proxy.core.reasons import Reason
+from proxy.core.settings import Capture
+from proxy.edge.series import Histogram, Key, Series
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+# From a cached answer to a long generation; a checkpoint upload falls into the last.
+REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0)
+# A decision takes some 20 µs; a lease that has to be fetched first is in it, too.
+DECISION_BUCKETS: Final = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1)
+
+
+class Rejection(Enum):
+    """Why a connection was closed before a lane had it."""
+
+    DIRECT = "direct"  # to the proxy's own port, not by way of the redirect
+    PEER = "peer"  # from outside the pod
+    LIMIT = "limit"
+    DRAINING = "draining"
+    HELLO_TIMEOUT = "hello_timeout"
+    MALFORMED = "malformed"
+    FENCED = "fenced"  # meant for a metadata service, or for the sidecar itself
+
+
+UPSTREAM_REASONS: Final = (
+    Reason.UPSTREAM_UNREACHABLE,
+    Reason.UPSTREAM_UNVERIFIED,
+    Reason.UPSTREAM_FAILED,
+    Reason.UPSTREAM_STALLED,
+)
+_LANES: Final = tuple(lane.value for lane in LaneName)
+_ANY: Final = ((),)
+
+
+class Metrics:
+    """What there is to count. Every method is cheap, and none raises."""
+
+    def __init__(self) -> None:
+        self._series: list[Series] = []
+        self._histograms: list[Histogram] = []
+        self._registry: CollectorRegistry | None = None
+        self._rendering = Lock()
+
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self._requests = counter(
+            "podkey_requests_total",
+            "Requests that were judged, by verdict and reason code.",
+            ("verdict", "reason", "service", "lane"),
+            [("refuse", Reason.INTERNAL_ERROR.value, "", lane) for lane in _LANES],
+        )
+        self._request_seconds = histogram(
+            "podkey_request_duration_seconds",
+            "From a request's head to the last byte of its response.",
+            REQUEST_BUCKETS,
+            ("verdict", "lane"),
+        )
+        self._decision_seconds = histogram(
+            "podkey_decision_duration_seconds",
+            "From a request's head to its verdict, with the lease where one had to be fetched.",
+            DECISION_BUCKETS,
+            keys=_ANY,
+        )
+        self._bytes = counter(
+            "podkey_bytes_total",
+            "Bytes to upstreams (sent) and from them (received).",
+            ("direction", "lane"),
+            [(direction, lane) for direction in ("sent", "received") for lane in _LANES],
+        )
+        self._connections = counter(
+            "podkey_connections_total",
+            "Connections that a lane served, by lane and way in.",
+            ("lane", "way"),
+            [(lane, way.value) for lane in _LANES for way in Capture],
+        )
+        self._open = gauge(
+            "podkey_connections_open", "Connections at this moment.", ("lane",), [(lane,) for lane in _LANES]
+        )
+        self._rejected = counter(
+            "podkey_connections_refused_total",
+            "Connections that were closed before a lane had them.",
+            ("reason",),
+            [(rejection.value,) for rejection in Rejection],
+        )
+        self._leases = gauge(
+            "podkey_leases",
+            "Credentials in memory (live), and sources that give none (failed).",
+            ("state",),
+            [("live",), ("failed",)],
+        )
+        self._lease_fetches = counter(
+            "podkey_lease_fetches_total",
+            "How often a credential source was asked.",
+            ("outcome",),
+            [("ok",), ("failed",)],
+        )
+        self._issued = counter("podkey_certificates_issued_total", "Leaf certificates that were made.")
+        self._cached = gauge("podkey_certificates_cached", "Leaf certificates that are kept.")
+        self._authority_expiry = gauge(
+            "podkey_certificate_authority_expiry_timestamp_seconds",
+            "When the pod's own authority expires; 0 before there is one.",
+        )
+        self._reloads = counter(
+            "podkey_policy_reloads_total",
+            "Policy folders that were read: put in force, or rejected for the one before.",
+            ("outcome",),
+            [("applied",), ("rejected",)],
+        )
+        self._policy = gauge(
+            "podkey_policy_info", "The policy in force, by the SHA-256 of its files.", ("sha256",), ()
+        )
+        self._policy_loaded = gauge(
+            "podkey_policy_loaded_timestamp_seconds", "When it came into force; 0 before there is one."
+        )
+        self._static = counter(
+            "podkey_static_credentials_seen_total",
+            "Requests in which the application sent a credential of its own.",
+            ("service",),
+            [("",)],
+        )
+        self._redactions = counter(
+            "podkey_redactions_total", "Credentials that were found in responses and blotted out."
+        )
+        self._distrusts = counter(
+            "podkey_client_tls_failures_total", "Clients that do not trust the pod's own authority."
+        )
+        self._upstream_failures = counter(
+            "podkey_upstream_failures_total",
+            "Upstreams that could not be reached, proved another name, broke off or stalled.",
+            ("reason",),
+            [(reason.value,) for reason in UPSTREAM_REASONS],
+        )
+        self._failed_open = counter("podkey_fail_open_total", "Requests that were on their way unjudged. Must stay 0.")
+        self._audit_errors = counter("podkey_audit_write_errors_total", "Audit records that were lost.")
+        self._log_errors = counter("podkey_log_write_errors_total", "Log lines that were lost.")
+        self._ready = gauge("podkey_ready", "1 while the sidecar is ready.")
+        build = gauge("podkey_build_info", "The version that runs.", ("version",), ())
+        build.put((__version__,), 1)
+
+    def _counter(self, name: str, doc: str, labels: Key = (), keys: Iterable[Key] = _ANY) -> Series:
+        self._series.append(Series(name, "counter", doc, labels, keys))
+        return self._series[-1]
+
+    def _gauge(self, name: str, doc: str, labels: Key = (), keys: Iterable[Key] = _ANY) -> Series:
+        self._series.append(Series(name, "gauge", doc, labels, keys))
+        return self._series[-1]
+
+    def _histogram(
+        self, name: str, doc: str, bounds: Sequence[float], labels: Key = (), keys: Iterable[Key] = ()
+    ) -> Histogram:
+        self._histograms.append(Histogram(name, doc, bounds, labels, keys))
+        return self._histograms[-1]
+
+    # --- requests ---
+
+    def decided(self, seconds: float) -> None:
+        self._decision_seconds.observe((), seconds)
+
+    def finished(self, record: AuditRecord) -> None:
+        """One request, at its end."""
+        self._requests.add((record.verdict, record.reason, record.service, record.lane))
+        self._request_seconds.observe((record.verdict, record.lane), record.duration_ms / 1000)
+        if record.static_credential_seen:
+            self._static.add((record.service,))
+        if record.redactions:
+            self._redactions.add((), record.redactions)
+
+    def upstream_failed(self, reason: str) -> None:
+        self._upstream_failures.add((reason,))
+
+    def failed_open(self) -> None:
+        self._failed_open.add(())
+
+    # --- connections ---
+
+    def opened(self, lane: LaneName, way: Capture) -> None:
+        self._connections.add((lane.value, way.value))
+        self._open.add((lane.value,))
+
+    def moved(self, lane: LaneName, sent: int, received: int) -> None:
+        """Bytes of a connection, at its end or as they go."""
+        self._bytes.add(("sent", lane.value), sent)
+        self._bytes.add(("received", lane.value), received)
+
+    def closed(self, lane: LaneName) -> None:
+        self._open.add((lane.value,), -1)
+
+    def rejected(self, why: Rejection) -> None:
+        self._rejected.add((why.value,))
+
+    def client_distrusts(self) -> None:
+        self._distrusts.add(())
+
+    # --- credentials and certificates ---
+
+    def lease_fetched(self, *, ok: bool) -> None:
+        self._lease_fetches.add(("ok" if ok else "failed",))
+
+    def leases(self, live: int, failed: int) -> None:
+        self._leases.put(("live",), live)
+        self._leases.put(("failed",), failed)
+
+    def certificate_issued(self) -> None:
+        self._issued.add(())
+
+    def certificates_cached(self, number: int) -> None:
+        self._cached.put((), number)
+
+    def authority_expires(self, when: datetime) -> None:
+        self._authority_expiry.put((), when.timestamp())
+
+    # --- the sidecar itself ---
+
+    def policy_applied(self, sha256: str, when: datetime) -> None:
+        self._reloads.add(("applied",))
+        self._policy.values = {(sha256,): 1}
+        self._policy_loaded.put((), when.timestamp())
+
+    def policy_rejected(self) -> None:
+        self._reloads.add(("rejected",))
+
+    def audit_lost(self) -> None:
+        self._audit_errors.add(())
+
+    def log_lost(self) -> None:
+        self._log_errors.add(())
+
+    def ready(self, *, ready: bool) -> None:
+        self._ready.put((), int(ready))
+
+    # --- out ---
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text that Prometheus reads, and its type. May run in a thread beside the event loop."""
+        from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - not paid at start
+        from prometheus_client.exposition import (  # noqa: PLC0415 - not paid at start
+            CONTENT_TYPE_PLAIN_0_0_4,
+            generate_latest,
+        )
+
+        with self._rendering:
+            if self._registry is None:
+                self._registry = CollectorRegistry()
+                self._registry.register(self)
+                ProcessCollector(registry=self._registry)
+            return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def collect(self) -> "Iterator[Metric]":
+        """For the registry. `list` takes a dict as it is at one moment, while the loop goes on counting."""
+        from prometheus_client.core import (  # noqa: PLC0415 - not paid at start
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        for series in self._series:
+            make = CounterMetricFamily if series.kind == "counter" else GaugeMetricFamily
+            family = make(series.name, series.doc, labels=series.labels)
+            for key, value in list(series.values.items()):
+                family.add_metric(key, value)
+            yield family
+        for histogram in self._histograms:
+            buckets = HistogramMetricFamily(histogram.name, histogram.doc, labels=histogram.labels)
+            for key, counts in list(histogram.counts.items()):
+                buckets.add_metric(key, list(histogram.cumulative(counts)), histogram.sums[key])
+            yield buckets
+        dropped = sum(series.dropped for series in self._series)
+        doc = "Increments that would have needed a series too many. Must stay 0."
+        yield CounterMetricFamily("podkey_series_dropped_total", doc, value=dropped)

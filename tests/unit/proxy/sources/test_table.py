@@ -1,0 +1,8 @@
+from proxy.core.credentials import CredentialSource, MountedSecret, Part
+from proxy.sources.steps import ReadFiles
+from proxy.sources.table import steps_of
+
+
+def test_a_mounted_secret_is_acquired_from_its_files() -> None:
+    source = CredentialSource("ml", "hub", MountedSecret("hf", ((Part.TOKEN, "token"),)))
+    assert next(steps_of(source)) == ReadFiles("hf", ("token",))
