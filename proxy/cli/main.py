@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "explain": "say what podkey would do with one request, and why",
     "reasons": "say what a reason code means and who should act",
     "redirect": "bring a pod's calls to the sidecar with nftables, and prove it",
+    "run": "run the sidecar",
     "schema": "print the JSON Schema or the CRD of a kind of document",
     "services": "list the service catalogue, or show one entry",
     "version": "print the version",

@@ -7,12 +7,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from proxy.documents.problems import Fault
+from proxy.documents.setting_kinds import shown
 
 MAX_PORT: Final = 65_535
 # 2**32 - 1 is (uid_t)-1, which the kernel takes as "no change".
 MAX_UID: Final = 2**32 - 2
-# A value is repeated in a message only so far: a pasted file must not fill the log.
-MAX_SHOWN: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +86,12 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
         raise Fault(f"{_shown(text)} is not a CIDR", fix)
     bare = text.partition("/")[0]
     if ip_network(bare).network_address != network.network_address:
-        message = f"{_shown(text)} has bits set behind its prefix"
+        # It is a network and so no misplaced secret: here, and below, it may be shown as a whole.
+        message = f"`{text}` has bits set behind its prefix"
         raise Fault(message, f"write `{network}`, or `{bare}` for the one address")
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
         fix = f"write the IPv4 address `{network.network_address.ipv4_mapped}` with its own prefix"
-        raise Fault(f"{_shown(text)} never matches: mapped addresses leave the pod as IPv4", fix)
+        raise Fault(f"`{text}` never matches: mapped addresses leave the pod as IPv4", fix)
     return network
 
 
@@ -105,6 +105,4 @@ def _network(text: str) -> IPv4Network | IPv6Network | None:
 
 
 def _shown(text: str) -> str:
-    if not text:
-        return "an empty item"
-    return f"`{text}`" if len(text) <= MAX_SHOWN else f"`{text[:MAX_SHOWN]}…`"
+    return shown(text) if text else "an empty item"

@@ -1,9 +1,9 @@
 """Probes and metrics for the kubelet and Prometheus: `/healthz`, `/readyz`, `/metrics`, GET and HEAD only.
 
 Three pages need no framework. The standard library's `http.server` and prometheus_client's own server start
-threads and take any client for as long as it likes; here the loop that serves the data path answers, so that a
-probe also proves that it turns. There is nothing to find out: no lease, secret or setting is in reach of this
-module, and nothing that a client sends comes back.
+threads and bear with a client for as long as it likes; here the loop that serves the data path answers, so
+that a probe also proves that it turns. There is nothing to find out: no lease, secret or setting is in reach
+of this module, and nothing that a client sends comes back.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from proxy import __version__
@@ -29,43 +28,31 @@ MAX_CONNECTIONS: Final = 64
 _PIECE: Final = 4096
 
 
-class Condition(Enum):
-    """What has to stand before a request can be served."""
-
-    AUTHORITY = "authority"
-    POLICY = "policy"
-    IDENTITY = "identity"
-    LISTENER = "listener"
+# What has to stand before a request can be served.
+PARTS: Final = ("authority", "policy", "identity", "listener")
 
 
 class Readiness:
-    """Each condition is pending (None), met (an empty text), or failed for a reason."""
+    """What each part lacks: it is pending at first, then fine or failed, and may be tried again."""
 
-    def __init__(self, changed: Callable[[bool], None] = lambda ready: None) -> None:
-        self._states: dict[Condition, str | None] = dict.fromkeys(Condition)
+    def __init__(self) -> None:
+        self._lacks = dict.fromkeys(PARTS, "pending")
         self._draining = False
         self._fatal = ""
-        self._changed = changed
 
-    def met(self, condition: Condition) -> None:
-        self._set(condition, "")
+    def ok(self, part: str) -> None:
+        self._lacks[part] = ""
 
-    def failed(self, condition: Condition, why: str) -> None:
-        """It is tried again; until then the sidecar is alive and not ready."""
-        self._set(condition, why)
+    def failed(self, part: str, why: str) -> None:
+        """The sidecar is alive and not ready."""
+        self._lacks[part] = why
 
-    def drain(self) -> None:
+    def draining(self) -> None:
         self._draining = True
-        self._changed(self.ready)
 
-    def die(self, why: str) -> None:
+    def dead(self, why: str) -> None:
         """Only a restart of the container helps; /healthz asks the kubelet for it."""
         self._fatal = why
-        self._changed(self.ready)
-
-    @property
-    def ready(self) -> bool:
-        return not self.missing()
 
     @property
     def fatal(self) -> str:
@@ -73,16 +60,12 @@ class Readiness:
 
     def missing(self) -> dict[str, str]:
         """What is not as it should be, and why."""
-        found = {c.value: "pending" if s is None else s for c, s in self._states.items() if s != ""}
+        found = {part: why for part, why in self._lacks.items() if why}
         if self._draining:
             found["draining"] = "the sidecar is shutting down"
         if self._fatal:
             found["fatal"] = self._fatal
         return found
-
-    def _set(self, condition: Condition, state: str) -> None:
-        self._states[condition] = state
-        self._changed(self.ready)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +79,8 @@ class _Answer:
     def render(self, *, with_body: bool) -> bytes:
         head = (
             f"HTTP/1.1 {self.status}\r\nContent-Type: {self.content_type}\r\n"
-            f"Content-Length: {len(self.body)}\r\nCache-Control: no-store\r\n{self.more}Connection: close\r\n\r\n"
+            f"Content-Length: {len(self.body)}\r\nCache-Control: no-store\r\n"
+            f"{self.more}Connection: close\r\n\r\n"
         )
         return head.encode() + (self.body if with_body else b"")
 

@@ -13,9 +13,7 @@ Read = TypeVar("Read")
 MAX_PEEK: Final = 65_536 + 1
 
 
-async def peek(
-    sock: socket.socket, read: Callable[[bytes], Read | NeedMore], seconds: float
-) -> Read | None:
+async def peek(sock: socket.socket, read: Callable[[bytes], Read | NeedMore], seconds: float) -> Read | None:
     """What `read` makes of the first bytes; None when the client ended or stayed silent before they told."""
     try:
         async with asyncio.timeout(seconds):

@@ -60,9 +60,7 @@ class PodFiles:
             return {file.name: _read(file, MAX_LABELS_BYTES)}
 
         failed = log.error
-        return FolderWatch(
-            [file], read, apply, lambda error: _tell(failed, error), {file.name: _now(file)}
-        )
+        return FolderWatch([file], read, apply, lambda error: _tell(failed, error), {file.name: _now(file)})
 
 
 def _tell(failed: Callable[..., object], error: OSError) -> None:

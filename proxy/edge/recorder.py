@@ -1,7 +1,6 @@
 """What lanes report goes to the metrics, the audit trail and the log: one place that knows all three."""
 
 from collections.abc import Callable
-from traceback import extract_tb
 from typing import Final, Protocol
 
 from proxy.core.arrival import Arrival
@@ -70,10 +69,8 @@ class EdgeRecorder:
         self._log.error("a request was about to pass unjudged, and was stopped", where=where)
 
     def crashed(self, where: str, error: BaseException) -> None:
-        """The type and the place, never the text: that may quote what was on the wire."""
-        frames = extract_tb(error.__traceback__)
-        place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
-        self._log.error("unexpected error", where=where, error=type(error).__name__, place=place)
+        """The logger tells its type and its place, never its text: that may quote what was on the wire."""
+        self._log.error("unexpected error", where=where, error=error)
 
     # --- the door ---
 

@@ -172,7 +172,7 @@ class Sidecar:
             [folder.path],
             folder.read,
             lambda files: self._go(self._replace_policy(folder, state, dict(files))),
-            lambda error: self._log.error("the policy folder cannot be read", why=error.strerror),
+            self._policy_unreadable,
             state.files,
         )
         self._go(policy.run(monotonic))
@@ -181,6 +181,9 @@ class Sidecar:
             self._go(labels.run(monotonic))
         self._go(self._renew(trust))
         self._go(self._gauge(trust, leases))
+
+    def _policy_unreadable(self, error: OSError) -> None:
+        self._log.error("the policy folder cannot be read, the old policy stays", why=error.strerror)
 
     def _go(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
@@ -193,7 +196,9 @@ class Sidecar:
         except Exception as error:  # noqa: BLE001 - requests go on with what was in force
             self._recorder.crashed("background", error)
 
-    async def _replace_policy(self, folder: PolicyFolder, state: PolicyState, files: dict[str, bytes]) -> None:
+    async def _replace_policy(
+        self, folder: PolicyFolder, state: PolicyState, files: dict[str, bytes]
+    ) -> None:
         # In a thread: ten thousand documents take two seconds, and requests go on meanwhile.
         loaded = await asyncio.to_thread(folder.compile, files)
         if isinstance(loaded, LoadedPolicy):
@@ -242,9 +247,7 @@ class Sidecar:
                 reception.open_door(listen_on_loopback(listeners.transparent_port), router.redirected)
             if Capture.EXPLICIT in listeners.capture:
                 own = {listeners.transparent_port, listeners.explicit_port, listeners.admin_port}
-                proxy = ExplicitProxy(
-                    router, lanes.relay, lanes.unopened, frozenset(own), timeouts.header
-                )
+                proxy = ExplicitProxy(router, lanes.relay, lanes.unopened, frozenset(own), timeouts.header)
                 reception.open_door(listen_on_loopback(listeners.explicit_port), proxy.serve)
             if bound:
                 prefix = path_prefix(load_or_make_token(Path(self._settings.folders.state)))

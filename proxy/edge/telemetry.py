@@ -147,7 +147,9 @@ class Metrics:
             ("reason",),
             [(reason.value,) for reason in UPSTREAM_REASONS],
         )
-        self._failed_open = counter("podkey_fail_open_total", "Requests that were on their way unjudged. Must stay 0.")
+        self._failed_open = counter(
+            "podkey_fail_open_total", "Requests that were on their way unjudged. Must stay 0."
+        )
         self._audit_errors = counter("podkey_audit_write_errors_total", "Audit records that were lost.")
         self._log_errors = counter("podkey_log_write_errors_total", "Log lines that were lost.")
         self._ready = gauge("podkey_ready", "1 while the sidecar is ready.")
@@ -217,11 +219,9 @@ class Metrics:
         self._leases.put(("live",), live)
         self._leases.put(("failed",), failed)
 
-    def certificate_issued(self) -> None:
-        self._issued.add(())
-
-    def certificates_cached(self, number: int) -> None:
-        self._cached.put((), number)
+    def certificates(self, issued: int, cached: int) -> None:
+        self._issued.put((), issued)
+        self._cached.put((), cached)
 
     def authority_expires(self, when: datetime) -> None:
         self._authority_expiry.put((), when.timestamp())

@@ -78,9 +78,7 @@ def open_request(
     client = classify(read_slots(fields, query, rules.slots), pod.placeholders)
 
     # (4) The verdict.
-    facts = RequestFacts(
-        arrival.name, head.method, path, query, arrival.port, _wanted(pod, fields), client
-    )
+    facts = RequestFacts(arrival.name, head.method, path, query, arrival.port, _wanted(pod, fields), client)
     verdict = decide(pod.policies, pod.identity, facts, now)
     record = decided(record, verdict, rules, facts, client)
     match verdict:

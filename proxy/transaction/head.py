@@ -14,7 +14,6 @@ from proxy.wire.request_head import RequestHead
 from proxy.wire.targets import AbsoluteForm, AsteriskForm, AuthorityForm, OriginForm, split_target
 
 
-
 class HttpVersion(Enum):
     HTTP1 = "HTTP/1.1"
     HTTP2 = "HTTP/2"
@@ -81,7 +80,7 @@ def options_of(head: Head) -> frozenset[str]:
 
 def head_of_http1(request: RequestHead) -> Head | HeadProblem:
     """From a head that `wire.request_head` has read."""
-    authority = next(value for name, value in request.headers if name.lower() == "host")
+    authority = next((value for name, value in request.headers if name.lower() == "host"), "")
     form = split_target(request)
     target = "*"
     match form:

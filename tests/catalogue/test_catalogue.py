@@ -49,6 +49,7 @@ def test_names_within_a_service_are_unique(catalogue: Catalogue, name: str) -> N
         [placeholder.name for placeholder in service.placeholders],
         list(service.slots.headers),
         list(service.slots.query),
+        list(service.slots.cookies),
         list(service.parameters),
     ):
         assert [word for word, count in Counter(names).items() if count > 1] == []
@@ -283,6 +284,18 @@ def test_a_placeholder_has_the_shape_that_the_sdk_wants(
     assert re.fullmatch(shape, drawn(values[variable]))
 
 
+def test_what_a_pod_is_given_has_the_shape_that_placeholders_are_told_by(catalogue: Catalogue) -> None:
+    for service in catalogue.values():
+        for placeholder in service.placeholders:
+            assert placeholder.shape.fullmatch(drawn(placeholder.value))
+
+
+def test_a_session_of_the_hub_in_a_browser_is_a_credential_too(catalogue: Catalogue) -> None:
+    # huggingface_hub#2098: the API takes the cookie in place of a token.
+    cookies = {name: service.slots.cookies for name, service in catalogue.items() if service.slots.cookies}
+    assert cookies == {"huggingface": ("token",)}
+
+
 def test_a_placeholder_of_one_pod_is_not_that_of_another(catalogue: Catalogue) -> None:
     """All that stand for a secret are drawn, from enough to be told apart."""
     for service in catalogue.values():
@@ -293,9 +306,8 @@ def test_a_placeholder_of_one_pod_is_not_that_of_another(catalogue: Catalogue) -
 
 def test_podkeys_own_placeholders_can_be_told_from_real_credentials(catalogue: Catalogue) -> None:
     values = {p.name: p.value for service in catalogue.values() for p in service.placeholders}
-    # wandb takes any 40 characters; the others say what they are.
     unmarked = [name for name, value in values.items() if "podkey" not in value.lower()]
-    assert unmarked == ["AWS_EC2_METADATA_DISABLED", "WANDB_API_KEY"]
+    assert unmarked == ["AWS_EC2_METADATA_DISABLED"]  # a setting, and no key
 
 
 @pytest.mark.parametrize(

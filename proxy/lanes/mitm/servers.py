@@ -126,7 +126,9 @@ class GuardedHttp2Server(Http2Server):
         answer = exchange.answer(exchange.open_unreadable())
         fields = [(":status", str(answer.status)), *((k.lower(), v) for k, v in answer.headers)]
         self.h2_conn.send_headers(
-            stream_id, [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields], end_stream=not answer.body
+            stream_id,
+            [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields],
+            end_stream=not answer.body,
         )
         if answer.body:
             self.h2_conn.send_data(stream_id, answer.body, end_stream=True)

@@ -139,9 +139,9 @@ class GuardedStream(HttpStream):
             yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, fault))
             return
         edits = self.exchange.response(response.status_code, _text(response.headers.fields))
-        response.headers = http.Headers([
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in edits.fields
-        ])
+        response.headers = http.Headers(
+            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in edits.fields]
+        )
         if event.end_stream:
             self.server_state = self.state_consume_response_body
         else:
@@ -167,9 +167,9 @@ class GuardedStream(HttpStream):
     def send_response(self, already_streamed: bool = False) -> Commands:  # noqa: FBT001, FBT002 - mitmproxy's
         if self.flow.response is not None and self.flow.response.trailers:
             edited = self.exchange.trailers(_text(self.flow.response.trailers.fields))
-            self.flow.response.trailers = http.Headers([
-                (name.encode("latin-1"), value.encode("latin-1")) for name, value in edited
-            ])
+            self.flow.response.trailers = http.Headers(
+                [(name.encode("latin-1"), value.encode("latin-1")) for name, value in edited]
+            )
         yield from super().send_response(already_streamed)
 
     def flow_done(self) -> Commands:

@@ -2,27 +2,34 @@ import pytest
 
 from proxy.core.credentials import (
     AttachScheme,
+    Basic,
     Bearer,
     CredentialSource,
     Header,
     MountedSecret,
     Part,
+    QueryParameter,
     SigV4,
 )
 from proxy.core.globs import Glob
 from proxy.core.hosts import Hostname, HostTemplate
 from proxy.core.policy import Access, Grant
 from proxy.core.services import (
+    ALPHABETS,
+    DRAWN,
     UNREADABLE_ENDPOINT,
     Catalogue,
+    CredentialSlots,
     Dialect,
     Endpoint,
     HeaderAction,
     Operation,
     PathTemplate,
     Pin,
+    Placeholder,
     Service,
     attach_scheme,
+    slots_of,
 )
 
 VIRTUAL = Endpoint((HostTemplate("{bucket+}.s3.{region}.store.example"),), (PathTemplate("/{key+}"),))
@@ -186,6 +193,54 @@ def test_a_path_template_captures_segments(template: str, path: str, captured: d
 def test_a_path_template_lists_its_captures() -> None:
     assert PathTemplate("/{org}/{name}/{rest+}").captures == {"org", "name", "rest"}
     assert PathTemplate("/v1/models").captures == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("value", "fits", "others"),
+    [
+        (
+            "sk-podkey-{alnum:4}",
+            ["sk-podkey-aZ09"],
+            ["sk-podkey-aZ0", "sk-podkey-aZ090", "sk-podkey-aZ0-", "xk-podkey-aZ09", "sk-podkey-aZ09\n"],
+        ),
+        ("{hex:3}", ["0af"], ["0AF", "0ag", "0a"]),
+        ("ID{upper:2}.{hex:1}!", ["IDA7.f!"], ["IDa7.f!", "IDA7xf!", "IDA7.f"]),
+        ("true", ["true"], ["True", "true ", ""]),
+    ],
+)
+def test_a_placeholder_is_told_by_its_shape(value: str, fits: list[str], others: list[str]) -> None:
+    shape = Placeholder("KEY", value).shape
+    assert all(shape.fullmatch(text) for text in fits)
+    assert not any(shape.fullmatch(text) for text in others)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "slots"),
+    [
+        (Bearer(), CredentialSlots(("authorization",))),
+        (Basic("api"), CredentialSlots(("authorization",))),
+        (Header("X-Api-Key"), CredentialSlots(("x-api-key",))),
+        (QueryParameter("Key"), CredentialSlots(query=("Key",))),
+        (SigV4(), CredentialSlots(("authorization", "x-amz-security-token"))),
+    ],
+)
+def test_where_a_scheme_puts_a_credential_is_a_slot(scheme: AttachScheme, slots: CredentialSlots) -> None:
+    assert slots_of(scheme) == slots
+
+
+def test_slots_join_in_order_and_once() -> None:
+    one = CredentialSlots(("a", "b"), ("q",), ("c",))
+    two = CredentialSlots(("b", "d"), ("q", "r"), ("c", "e"))
+    joined = CredentialSlots(("a", "b", "d"), ("q", "r"), ("c", "e"))
+    assert CredentialSlots.union(iter([one, two])) == joined
+    assert CredentialSlots.union([]) == CredentialSlots()
+
+
+def test_every_alphabet_that_is_drawn_from_is_known() -> None:
+    for name, letters in ALPHABETS.items():
+        assert DRAWN.fullmatch(f"{{{name}:9}}")
+        assert Placeholder("KEY", f"{{{name}:{len(letters)}}}").shape.fullmatch(letters)
+        assert letters.isalnum()
 
 
 @pytest.mark.parametrize(

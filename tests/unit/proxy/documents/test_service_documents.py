@@ -37,7 +37,7 @@ spec:
   attach:
     - header: {name: X-Key}
     - bearer: {}
-  slots: {headers: [Authorization, X-Key], query: [Token]}
+  slots: {headers: [Authorization, X-Key], query: [Token], cookies: [Session]}
   placeholders:
     - {name: ACME_KEY, value: "ak-{hex:40}-{alnum:3}{upper:99}"}
   minting:
@@ -75,7 +75,7 @@ def test_reads_an_entry_with_everything_in_it() -> None:
         ),
         attach=(Header("X-Key"), Bearer()),
         blob_hosts=(Glob("cdn*.acme.example"),),
-        slots=CredentialSlots(("authorization", "x-key"), ("Token",)),
+        slots=CredentialSlots(("authorization", "x-key"), ("Token",), ("Session",)),
         placeholders=(Placeholder("ACME_KEY", "ak-{hex:40}-{alnum:3}{upper:99}"),),
         minting=(
             MintingApi("token", "A token.", (PathPattern("/token"),), ("POST",), ("a",)),

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from time import monotonic
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_a_call_that_has_no_answer_left_the_pod(monkeypatch: pytest.MonkeyPatch)
         patch.setattr(
             redirect_probes, "_no_route", lambda family, _: "why" if family.name == "IPv6" else None
         )
-        patch.setattr(redirect_probes.socket, "socket", type("Deaf", (socket.socket,), {"connect": connect}))
+        patch.setattr(socket, "socket", type("Deaf", (socket.socket,), {"connect": connect}))
         check = tcp(redirect_to(free_port(), 443))
 
     assert check.detail == "port 443 left the pod: it is not redirected (no answer)"
@@ -105,7 +106,7 @@ def test_a_lost_destination_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_calls_of_other_programs_are_not_taken_for_ours(listener: socket.socket) -> None:
     place = listener.getsockname()
     with socket.create_connection(place), socket.create_connection(place) as ours:
-        until = redirect_probes.monotonic() + 5
+        until = monotonic() + 5
         arrived = redirect_probes._arrival(FOUR, listener, ours.getsockname(), until)
 
     assert arrived == place

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from proxy.edge import snapshots
 from proxy.edge.snapshots import MAX_DEPTH, MAX_FILES, MAX_TRIES, Unread, read_snapshot, read_tree, readable
 from tests.kubelet_volume import KubeletVolume
 
@@ -28,7 +27,7 @@ def on_each_open(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], None]) ->
         act(str(path))
         return real(path, flags, dir_fd=dir_fd)
 
-    monkeypatch.setattr(snapshots.os, "open", opened)
+    monkeypatch.setattr("proxy.edge.snapshots.os.open", opened)
 
 
 def descriptors() -> int:
@@ -134,7 +133,7 @@ def test_an_error_while_reading_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     def broken(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(snapshots.os, "fdopen", broken)
+    monkeypatch.setattr("proxy.edge.snapshots.os.fdopen", broken)
 
     assert read_snapshot(tmp_path, ["file"], 1) == {"file": Unread("cannot be read: Input/output error")}
 

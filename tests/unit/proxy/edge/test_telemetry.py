@@ -99,8 +99,10 @@ CASES: list[tuple[Callable[[Metrics], None], dict[str, float]]] = [
         lambda m: m.leases(live=2, failed=1),
         {'podkey_leases{state="live"}': 2, 'podkey_leases{state="failed"}': 1},
     ),
-    (lambda m: m.certificate_issued(), {"podkey_certificates_issued_total": 1}),
-    (lambda m: m.certificates_cached(5), {"podkey_certificates_cached": 5}),
+    (
+        lambda m: m.certificates(issued=7, cached=5),
+        {"podkey_certificates_issued_total": 7, "podkey_certificates_cached": 5},
+    ),
     (
         lambda m: m.authority_expires(NOON),
         {"podkey_certificate_authority_expiry_timestamp_seconds": NOON.timestamp()},
@@ -220,7 +222,7 @@ def test_it_can_be_rendered_while_the_loop_counts() -> None:
 
 
 def test_the_client_library_is_not_imported_before_the_first_scrape() -> None:
-    code = "import sys; from proxy.edge.telemetry import Metrics; Metrics(); print('prometheus_client' in sys.modules)"
+    code = "import sys, proxy.edge.telemetry as t; t.Metrics(); print('prometheus_client' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 

@@ -25,7 +25,7 @@ class Watched:
         self.reads = 0
         self.changes: list[Contents] = []
         self.failures: list[OSError] = []
-        self.after_read: Callable[[], None] = lambda: None
+        self.after_read: Callable[[], object] = lambda: None
         self.now = 0.0
         self.watch = FolderWatch([folder], self.read, self.changes.append, self.failures.append, current)
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_still_being_written_is_not_told(plain: Path) -> None:
 
 def test_a_change_during_the_reading_is_noticed(plain: Path) -> None:
     watched = Watched(plain, OLD)
-    watched.after_read = lambda: (plain / "policy.yaml").write_bytes(b"new") and None
+    watched.after_read = lambda: (plain / "policy.yaml").write_bytes(b"new")
 
     watched.steps(1)
     watched.after_read = lambda: None

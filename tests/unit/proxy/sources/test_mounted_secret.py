@@ -34,14 +34,18 @@ def test_all_keys_are_read_in_one_step_so_that_a_swap_cannot_mix_them() -> None:
 def test_a_key_that_holds_two_parts_is_read_once() -> None:
     both = MountedSecret("db", ((Part.PASSWORD, "same"), (Part.USERNAME, "same")))
     assert next(acquire(both)) == ReadFiles("db", ("same",))
-    assert outcome(both, {"same": b"x"}) == Acquired({Part.PASSWORD: Secret(b"x"), Part.USERNAME: Secret(b"x")})
+    assert outcome(both, {"same": b"x"}) == Acquired(
+        {Part.PASSWORD: Secret(b"x"), Part.USERNAME: Secret(b"x")}
+    )
 
 
 def test_each_part_is_what_its_key_holds() -> None:
-    assert outcome(PAIR, {"user": b"ada", "pw": b"pa55word", "other": b"z"}) == Acquired({
-        Part.PASSWORD: Secret(b"pa55word"),
-        Part.USERNAME: Secret(b"ada"),
-    })
+    assert outcome(PAIR, {"user": b"ada", "pw": b"pa55word", "other": b"z"}) == Acquired(
+        {
+            Part.PASSWORD: Secret(b"pa55word"),
+            Part.USERNAME: Secret(b"ada"),
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,8 @@ def test_a_secret_without_any_of_its_keys_is_perhaps_not_mounted() -> None:
         "the secret `hf` is not mounted, or lacks `api-key`: create it in the pod's namespace with this key"
     )
     assert message(PAIR, {"user": None, "pw": None}) == (
-        "the secret `db` is not mounted, or lacks `pw`, `user`: create it in the pod's namespace with these keys"
+        "the secret `db` is not mounted, or lacks `pw`, `user`: "
+        "create it in the pod's namespace with these keys"
     )
 
 

@@ -188,7 +188,10 @@ def test_a_redactor_shows_no_form() -> None:
 def test_a_header_value_is_redacted_as_a_whole() -> None:
     found = forms(TOKEN)
     assert redact_value("Fri, 01 Jan 2027", found) == "Fri, 01 Jan 2027"
-    assert redact_value(f"key={TOKEN.decode()}; {TOKEN[:9].decode()}", found) == "key=" + "*" * 25 + "; hf_canary"
+    assert (
+        redact_value(f"key={TOKEN.decode()}; {TOKEN[:9].decode()}", found)
+        == "key=" + "*" * 25 + "; hf_canary"
+    )
     assert redact_value("", found) == ""
     assert redact_value(TOKEN.decode(), frozenset()) == TOKEN.decode()
 

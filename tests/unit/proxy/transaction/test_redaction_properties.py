@@ -27,7 +27,9 @@ def answers(draw: DrawFn) -> tuple[frozenset[bytes], list[bytes]]:
     """Forms, and the pieces of an answer in which whole forms, parts of them and other text alternate."""
     forms = forms_of(map(Secret, draw(secrets())))
     form = st.sampled_from(sorted(forms))
-    part = st.tuples(form, st.integers(0, 14), st.integers(0, 14)).map(lambda f: f[0][f[1] : len(f[0]) - f[2]])
+    part = st.tuples(form, st.integers(0, 14), st.integers(0, 14)).map(
+        lambda f: f[0][f[1] : len(f[0]) - f[2]]
+    )
     other = st.text(LETTERS + "\n ", max_size=6).map(str.encode)
     body = b"".join(draw(st.lists(st.one_of(form, part, other), max_size=12)))
     cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=8)))
@@ -76,9 +78,7 @@ def test_what_is_held_back_is_shorter_than_the_longest_form_and_no_longer_than_n
 
 
 @given(answers(), st.binary(max_size=20))
-def test_a_line_is_passed_on_when_it_ends(
-    answer: tuple[frozenset[bytes], list[bytes]], line: bytes
-) -> None:
+def test_a_line_is_passed_on_when_it_ends(answer: tuple[frozenset[bytes], list[bytes]], line: bytes) -> None:
     forms, pieces = answer
     redactor = Redactor(forms)
     fed = shown = 0

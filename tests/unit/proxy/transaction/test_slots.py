@@ -13,7 +13,9 @@ SLOTS = CredentialSlots(
     cookies=("token",),
 )
 OURS = "sk-podkey-" + "a1" * 16
-PLACEHOLDERS = Placeholders.of([Placeholder("KEY", "sk-podkey-{alnum:32}"), Placeholder("ID", "PODKEY{upper:14}")])
+PLACEHOLDERS = Placeholders.of(
+    [Placeholder("KEY", "sk-podkey-{alnum:32}"), Placeholder("ID", "PODKEY{upper:14}")]
+)
 
 
 def basic(text: str) -> str:
@@ -75,7 +77,12 @@ def test_a_header_is_found_in_every_spelling(name: str) -> None:
 
 
 def test_every_slot_is_read() -> None:
-    fields = [("Authorization", "Bearer a"), ("Cookie", "token=b"), ("authorization", "c"), ("x-api-key", "d")]
+    fields = [
+        ("Authorization", "Bearer a"),
+        ("Cookie", "token=b"),
+        ("authorization", "c"),
+        ("x-api-key", "d"),
+    ]
     assert read_slots(fields, Query.parse("api_key=e&q=1&api_key=f"), SLOTS) == ("a", "b", "c", "d", "e", "f")
 
 

@@ -1,4 +1,4 @@
-"""What holds for every request: nothing that could be read as a credential is left, and nothing else is gone."""
+"""What holds for every request: nothing that was read is left, and nothing else is gone."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ SLOTS = CredentialSlots(("authorization", "x-api-key"), ("Key", "X-Amz-Credentia
 names = st.sampled_from(
     ["Authorization", "AUTHORIZATION", "X-Api_Key", "x-api-key", "Cookie", "COOKIE", "Accept", "X-Api", "X"]
 )
-crumbs = st.sampled_from([*"=;, \t\"a1", "token", "Sid", "TOKEN", "tok%65n", "%20", "; ", "a=1", "sid=x"])
+crumbs = st.sampled_from([*'=;, \t"a1', "token", "Sid", "TOKEN", "tok%65n", "%20", "; ", "a=1", "sid=x"])
 values = st.one_of(
     st.lists(crumbs, max_size=12).map("".join),
     st.sampled_from(["Bearer x", "Basic eDp5", "AWS4-HMAC-SHA256 Credential=A/b"]),

@@ -1,0 +1,55 @@
+"""Puts the process together around the sidecar: outputs, signals, the loop."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from proxy.core.settings import OutputSettings, ProxySettings
+from proxy.edge.audit_trail import AuditSink
+from proxy.edge.clock import SystemClock
+from proxy.edge.lines import STANDARD_OUTPUT, FileLineWriter, LineWriter
+from proxy.edge.logs import configure_logs
+from proxy.edge.recorder import EdgeRecorder
+from proxy.edge.sidecar import Sidecar
+from proxy.edge.telemetry import Metrics
+from proxy.services.loader import built_in_catalogue
+
+FINE: Final = 0
+BROKEN: Final = 1
+
+
+def serve(settings: ProxySettings) -> int:
+    """Run the sidecar until SIGTERM or SIGINT, and return the exit status."""
+    metrics = Metrics()
+    clock = SystemClock()
+    output = settings.output
+    log = configure_logs(
+        output.log_format,
+        output.log_level,
+        LineWriter(STANDARD_OUTPUT, metrics.log_lost).write,
+        clock.now,
+    )
+    recorder = EdgeRecorder(metrics, AuditSink(_audit_writer(output, metrics)), log)
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await Sidecar(settings, built_in_catalogue(), metrics, recorder, log, stop).run()
+
+    try:
+        asyncio.run(live())
+    except Exception as error:  # noqa: BLE001 - its text may hold anything; type and place do
+        recorder.crashed("sidecar", error)
+        return BROKEN
+    return FINE
+
+
+def _audit_writer(output: OutputSettings, metrics: Metrics) -> Callable[[bytes], None]:
+    if output.audit_file is None:
+        return LineWriter(STANDARD_OUTPUT, metrics.audit_lost).write
+    return FileLineWriter(Path(output.audit_file), metrics.audit_lost, monotonic).write
