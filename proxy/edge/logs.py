@@ -1,8 +1,8 @@
 """Structured logs on standard output. The doorman of `structlog`, and the end of the standard `logging`.
 
-Whatever is logged goes through `presentable` first, so that a slip elsewhere does no harm: secrets and unknown
-objects have no text, queries and user names are cut from URLs, and of an exception only its type and the
-place in our code are told, for its text may quote what was on the wire.
+Whatever is logged goes through `presentable` first, so that a slip elsewhere does no harm: secrets and
+unknown objects have no text, queries and user names are cut from URLs, and of an exception only its type and
+the place in our code are told, for its text may quote what was on the wire.
 """
 
 import json
@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from math import isfinite
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from traceback import extract_tb
 from types import TracebackType
 from typing import Any, Final, cast
 
 import structlog
 
+import proxy
 from proxy.core.secret import Secret
 from proxy.core.settings import LogFormat, LogLevel
 from proxy.documents.problems import Problem
@@ -42,6 +43,8 @@ _LEVELS: Final = {
 }
 # Their text is made for people, from names and numbers.
 _TELLING: Final = (PurePath, IPv4Address, IPv6Address, Problem, SettingProblem)
+# By its folder: mitmproxy has a package `proxy`, too.
+_OURS: Final = f"{Path(proxy.__file__).parent}/"
 _TARGETS: Final = frozenset({"path", "target", "url", "uri", "location", "referer"})
 # The schemes that IANA lists have fewer letters than that; without a bound a long word takes quadratic time.
 _USER_INFO = re.compile(r"(?<=://)[^/\s]*@").sub
@@ -138,12 +141,11 @@ def _fault(error: BaseException) -> str:
 
 def place_of(error: BaseException) -> str:
     """The innermost line of ours that it went through, else the innermost of all."""
-    frames = [(frame.filename.replace("\\", "/"), frame.lineno) for frame in extract_tb(error.__traceback__)]
-    ours = [frame for frame in frames if "/proxy/" in frame[0] and "/site-packages/" not in frame[0]]
-    for filename, line in reversed(ours or frames):
-        parts = filename.rsplit("/proxy/", 1) if ours else filename.rsplit("/", 1)
-        return f"{'proxy/' if ours else ''}{parts[-1]}:{line}"
-    return ""
+    frames = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)]
+    for filename, line in reversed(frames):
+        if filename.startswith(_OURS):
+            return f"proxy/{filename.removeprefix(_OURS)}:{line}"
+    return f"{frames[-1][0].rpartition('/')[2]}:{frames[-1][1]}" if frames else ""
 
 
 def _without_traceback(_: object, __: str, fields: Fields) -> Fields:
@@ -186,7 +188,7 @@ def _console_line(fields: Mapping[str, object]) -> str:
 
 class _Bridge(logging.Handler):
     """What libraries log, from WARNING on. Their texts quote hosts, headers and exceptions, so only what is
-    certainly a constant is kept: a text that has arguments, without them; and the first words of asyncio's."""
+    certainly constant is kept: a text that has arguments, without them; the first words of asyncio's."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
