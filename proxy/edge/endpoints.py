@@ -55,7 +55,7 @@ def bind_endpoints(
 
 
 def load_or_make_token(state: Path) -> str:
-    """The path prefix of this pod's endpoints, kept across restarts: the application's environment holds it."""
+    """What this pod's endpoints ask for. Kept across restarts: the application's environment holds it."""
     path = state / TOKEN_FILE
     try:
         with path.open("rb") as file:

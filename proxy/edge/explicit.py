@@ -50,7 +50,7 @@ class ExplicitProxy:
                 why = "this port is a proxy: it takes CONNECT, and absolute http:// URLs"
                 await self._refuse(sock, NOBODY, 0, Reason.MALFORMED_REQUEST, None, why)
 
-    async def _connect(  # noqa: PLR0917 - a CONNECT's parts
+    async def _connect(
         self, sock: socket.socket, guest: Guest, head: RequestHead, host: str, port: int
     ) -> None:
         name = parse_hostname(host) or NOBODY

@@ -3,17 +3,17 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 from proxy.wire.outcomes import NeedMore
-
-Read = TypeVar("Read")
 
 # The largest hello that is read, and the largest head.
 MAX_PEEK: Final = 65_536 + 1
 
 
-async def peek(sock: socket.socket, read: Callable[[bytes], Read | NeedMore], seconds: float) -> Read | None:
+async def peek[Read](
+    sock: socket.socket, read: Callable[[bytes], Read | NeedMore], seconds: float
+) -> Read | None:
     """What `read` makes of the first bytes; None when the client ended or stayed silent before they told."""
     try:
         async with asyncio.timeout(seconds):

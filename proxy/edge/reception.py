@@ -85,7 +85,7 @@ class Reception:
 
     async def _serve(self, sock: socket.socket, guest: Guest, serve: Serve) -> None:
         try:
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003 - the socket module's own
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await serve(sock, guest)
         except Exception as error:  # noqa: BLE001 - one connection's crash is its own

@@ -98,7 +98,7 @@ class Router:
         guest.accepted = Accepted(sock, arrival, address, hello.alpn)
         await self._lanes.governed.serve(guest.accepted)
 
-    async def _relay(  # noqa: PLR0917 - as above
+    async def _relay(
         self, sock: socket.socket, guest: Guest, address: Address, capture: Capture, name: Hostname
     ) -> None:
         arrival = _arrival(name, address, capture, LaneName.RELAY)

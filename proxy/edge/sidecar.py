@@ -49,7 +49,7 @@ Trouble = str
 
 
 class Sidecar:
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts of one process
         self,
         settings: ProxySettings,
         catalogue: Catalogue,

@@ -13,11 +13,11 @@ from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
 from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname, parse_hostname
-from proxy.core.lease import Lease, LeaseReply, NoLease
+from proxy.core.lease import LeaseReply, NoLease
 from proxy.core.paths import RequestPath
 from proxy.core.queries import EMPTY_QUERY, Query
 from proxy.core.reasons import Reason
-from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.request import RequestFacts
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture
 from proxy.core.verdict import Attach, PassThrough, Refuse
@@ -25,7 +25,7 @@ from proxy.judge.decide import decide
 from proxy.judge.index import HostRules
 from proxy.transaction.forwarding import end_to_end
 from proxy.transaction.head import Head, HeadProblem
-from proxy.transaction.opening import Fields, Forward, Opening, Refused
+from proxy.transaction.opening import Fields, Forward, Opening
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began, decided, leased
 from proxy.transaction.redaction import forms_of
@@ -59,7 +59,7 @@ def open_request(
             message = "the URL lacks this pod's path prefix"
             return refuse(asked, None, record, Reason.ENDPOINT_TOKEN, message)
         target = rest
-    raw_path, mark, raw_query = target.partition("?")
+    raw_path, _, raw_query = target.partition("?")
     path = RequestPath.parse(raw_path)
     query = Query.parse(raw_query) if raw_query else EMPTY_QUERY
     record = began(pod, arrival, now, request_id, head=head, path=path.text)
@@ -104,7 +104,7 @@ def open_request(
     if query.has_semicolon and not query.folded_names.isdisjoint(name.lower() for name in rules.slots.query):
         message = "a semicolon in the query hides where the application's own credential ends"
         return refuse(asked, head, record, Reason.AMBIGUOUS_QUERY, message, verdict.rule)
-    return _attached(arrival, head, record, rules, verdict, reply, placement, fields, path, mark, raw_query)
+    return _attached(asked, head, record, rules, verdict, placement, fields, (path.text, raw_query))
 
 
 def _name_fault(arrival: Arrival, authority: str) -> str | None:
@@ -142,18 +142,16 @@ def _wanted(pod: PodState, fields: Fields | tuple[tuple[str, str], ...]) -> dict
 
 
 def _attached(  # noqa: PLR0917 - the results of the steps before
-    arrival: Arrival,
+    asked: Asked,
     head: Head,
     record: AuditRecord,
     rules: HostRules,
     verdict: Attach,
-    lease: Lease,
     placement: Placement,
     fields: tuple[tuple[str, str], ...],
-    path: RequestPath,
-    mark: str,
-    raw_query: str,
+    target: tuple[str, str],
 ) -> Forward:
+    path, raw_query = target
     kept, kept_query = clear_slots(fields, raw_query, rules.slots)
     dropped = {"accept-encoding", BUCKET_OWNER}
     edited: list[tuple[str, str | Secret]] = [
@@ -164,13 +162,11 @@ def _attached(  # noqa: PLR0917 - the results of the steps before
     if verdict.expected_bucket_owner is not None:
         edited.append((BUCKET_OWNER, verdict.expected_bucket_owner))
     edited.extend(placement.headers)
-    target: str | Secret = path.text + mark * bool(kept_query) + kept_query
-    if placement.query:
-        target = _with_parameters(str(target), placement.query)
+    edited_target = f"{path}?{kept_query}" if kept_query else path
     return Forward(
         record,
-        arrival.shown_name,
-        target,
+        asked.arrival.shown_name,
+        _with_parameters(edited_target, placement.query) if placement.query else edited_target,
         tuple(edited),
         head.wants_websocket,
         forms_of(placement.secrets),

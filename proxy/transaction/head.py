@@ -38,7 +38,7 @@ class Head:
 
     @property
     def is_grpc(self) -> bool:
-        """gRPC over HTTP/2: its clients read `grpc-status`, and no body of any other kind."""
+        """GRPC over HTTP/2: its clients read `grpc-status`, and no body of any other kind."""
         return any(value.lower().startswith("application/grpc") for value in self.values("content-type"))
 
     @property

@@ -50,14 +50,14 @@ class Fuse(layer.Layer):
             self.child = None
             yield commands.CloseConnection(self.context.client)
 
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+    def _handle_event(self, _event: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
 
 
 class ConnectionInLane(LiveConnectionHandler):
     """Serves `accepted` until either side has had enough."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what one connection needs
         self,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         accepted: Accepted,
@@ -74,7 +74,7 @@ class ConnectionInLane(LiveConnectionHandler):
         self._conversation = Conversation(world, accepted.arrival)
         self.timeout_watchdog.timeout = world.timeouts.idle  # type: ignore[assignment] # seconds, also parts
         accepted.busy = lambda: self._conversation.busy
-        accepted.idle_for = lambda: time.time() - self.timeout_watchdog.last_activity
+        accepted.idle_for = lambda: time.time() - self.timeout_watchdog.last_activity  # noqa: TID251 - its clock
         context = self.layer.context
         context.server.address = accepted.address
         context.server.sni = accepted.arrival.name
@@ -153,7 +153,7 @@ class ConnectionInLane(LiveConnectionHandler):
         if transport is not None and transport.handler is not None:
             transport.handler.cancel(why)
 
-    def log(self, message: str, level: int = 0, exc_info: object = None) -> None:
-        """mitmproxy's messages quote what was on the wire. What matters of them reaches us as hooks."""
+    def log(self, message: str, level: int = 0, exc_info: object = None) -> None:  # noqa: ARG002 - its interface
+        """What mitmproxy says quote what was on the wire. What matters of them reaches us as hooks."""
         if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
             self._world.recorder.crashed("mitmproxy", exc_info[1])

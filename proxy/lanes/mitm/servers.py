@@ -118,7 +118,7 @@ class GuardedHttp2Server(Http2Server):
         elif isinstance(event, h2.events.TrailersReceived):
             fields = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
             if h2_trailers_fault(fields) is not None:
-                return (yield from self._reset(event.stream_id or 0))
+                return (yield from self._end())
         return (yield from super().handle_h2_event(event))
 
     def _refuse(self, stream_id: int, problem: HeadProblem, *, ended: bool) -> None:
@@ -137,8 +137,8 @@ class GuardedHttp2Server(Http2Server):
             self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR.value)
         exchange.finish(Ending.REFUSED)
 
-    def _reset(self, stream_id: int) -> layer.CommandGenerator[bool]:
-        """Trailers that could be taken for a head end their stream, on both sides."""
+    def _end(self) -> layer.CommandGenerator[bool]:
+        """Trailers that could be taken for a head are nobody's mistake: the connection ends."""
         yield from super().protocol_error("malformed trailers")
         return True
 

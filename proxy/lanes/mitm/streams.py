@@ -1,4 +1,4 @@
-"""One request inside mitmproxy's HTTP layer: judged before anything is forwarded, answered at once if refused.
+"""One request inside mitmproxy's HTTP layer: judged before it is forwarded, answered at once if refused.
 
 This replaces the parts of `HttpStream` that decide what happens with a request. What it keeps is the passing
 of bodies and trailers, and the bookkeeping of connections.
