@@ -41,11 +41,15 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 # Modules that decide or parse: every branch, no exception list.
-COVERED := proxy/core/*,proxy/documents/*,proxy/services/*,proxy/judge/*
+COVERED := proxy/core/*,proxy/documents/*,proxy/wire/*,proxy/services/*,proxy/attach/*,proxy/sources/*,proxy/judge/*,proxy/transaction/*
 .PHONY: cover
 cover: $(READY) ## run all tests; fail below 100 % branch coverage where podkey parses or decides
 	$(BIN)/python -m coverage run -m pytest -q
 	$(BIN)/python -m coverage report --include='$(COVERED)' --fail-under=100
+
+.PHONY: demo
+demo: $(READY) ## an unchanged program behind the sidecar, told in the terminal (KEEP=1 leaves it running)
+	$(BIN)/python examples/01-laptop/demo.py $(if $(KEEP),--keep)
 
 .PHONY: fuzz
 fuzz: $(READY) ## the property tests again, with new inputs and a hundred times the examples (takes a while)

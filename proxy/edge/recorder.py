@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from proxy.core.arrival import Arrival
+from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
 from proxy.core.hosts import Hostname
 from proxy.edge.telemetry import Metrics, Rejection
@@ -41,6 +41,7 @@ class EdgeRecorder:
 
     def finished(self, record: AuditRecord) -> None:
         self._metrics.finished(record)
+        self._metrics.moved(LaneName(record.lane), record.sent_bytes, record.received_bytes)
         self._audit(record)
 
     def opened(self, arrival: Arrival) -> None:
@@ -57,7 +58,7 @@ class EdgeRecorder:
             self._log.warning(
                 "a client ended the TLS handshake: it may not trust this pod's authority",
                 host=name,
-                fix="point its trust variable at the bundle: see docs/troubleshooting.md",
+                fix="point its trust variable at the bundle: see docs/sidecar.md",
             )
 
     def upstream_failed(self, name: Hostname, reason: str) -> None:

@@ -126,10 +126,15 @@ class Sidecar:
                 pass
         return None
 
+    @property
+    def _private(self) -> Path:
+        """Below the mounted volume, which belongs to root and is open to all, a folder that is ours alone."""
+        return Path(self._settings.folders.state) / "private"
+
     def _open_trust(self) -> PodTrust | Trouble:
         folders, pod = self._settings.folders, self._settings.pod
         trust = PodTrust.open(
-            Path(folders.state),
+            self._private,
             Path(folders.trust),
             self._settings.trust,
             f"{pod.namespace}/{pod.pod_name or pod.service_account}",
@@ -250,7 +255,7 @@ class Sidecar:
                 proxy = ExplicitProxy(router, lanes.relay, lanes.unopened, frozenset(own), timeouts.header)
                 reception.open_door(listen_on_loopback(listeners.explicit_port), proxy.serve)
             if bound:
-                prefix = path_prefix(load_or_make_token(Path(self._settings.folders.state)))
+                prefix = path_prefix(load_or_make_token(self._private))
                 for endpoint in bound:
                     door = EndpointDoor(endpoint, prefix, governed)
                     reception.open_door(listen_on_loopback(endpoint.port), door.serve)
