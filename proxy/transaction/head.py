@@ -39,7 +39,10 @@ class Head:
     @property
     def is_grpc(self) -> bool:
         """GRPC over HTTP/2: its clients read `grpc-status`, and no body of any other kind."""
-        return any(value.lower().startswith("application/grpc") for value in self.values("content-type"))
+        types = self.values("content-type")
+        return self.version is HttpVersion.HTTP2 and any(
+            value.lower().startswith("application/grpc") for value in types
+        )
 
     @property
     def wants_websocket(self) -> bool:
