@@ -4,10 +4,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from proxy.cli.services import lines
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.audit import LINE_FIELDS, AuditRecord, audit_schema
+from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
 from proxy.documents.json_schema import CLUSTER_KINDS, KINDS, custom_resource_definition, json_schema
 from proxy.documents.reader import DOCUMENTS
 from proxy.documents.shapes import Field, ListOf, MapOf, Record
@@ -22,11 +24,13 @@ def generated() -> Iterator[tuple[str, str]]:
     """Each file's path below the root, and its text."""
     for kind in KINDS:
         yield f"docs/schema/{kind.lower()}.json", json.dumps(json_schema(kind), indent=2) + "\n"
+    yield "docs/schema/audit-record.json", json.dumps(audit_schema(), indent=2) + "\n"
     for kind in CLUSTER_KINDS:
         definition = custom_resource_definition(kind)
         name = definition["spec"]["names"]["plural"]
         yield f"charts/podkey/crds/{name}.yaml", f"# {NOTE}\n" + write_documents([definition])
     yield "docs/reasons.md", "\n".join(reasons_page()) + "\n"
+    yield "docs/audit.md", "\n".join(audit_page()) + "\n"
     yield "docs/services.md", "\n".join(services_page()) + "\n"
     yield "docs/reference.md", "\n".join(reference_page()) + "\n"
 
@@ -40,15 +44,82 @@ def reasons_page() -> Iterator[str]:
     yield "`podkey reasons CODE` prints its entry; `podkey explain` shows which grant came nearest to"
     yield "covering the request, and what it lacks."
     yield ""
-    yield "| code | who acts |"
-    yield "|---|---|"
+    yield "A refused request is answered with the status beside its code; gRPC clients get a gRPC status."
+    yield ""
+    yield "| code | status | who acts |"
+    yield "|---|---|---|"
     for reason in Reason:
-        yield f"| [`{reason.value}`](#{reason.value}) | {REASONS[reason].actor.value} |"
+        status = "" if reason in NOT_REFUSED else REASONS[reason].status
+        yield f"| [`{reason.value}`](#{reason.value}) | {status} | {REASONS[reason].actor.value} |"
     for reason in Reason:
         page = REASONS[reason]
         yield from ("", f"## {reason.value}", "", page.meaning, "")
         yield f"- **Who acts:** {page.actor.value}"
         yield f"- **What to change:** {page.change}"
+        if reason not in NOT_REFUSED:
+            yield f"- **Status:** {page.status}"
+
+
+def audit_page() -> Iterator[str]:
+    yield "# Audit records"
+    yield ""
+    yield f"<!-- {NOTE} -->"
+    yield ""
+    yield "One line of JSON per decision, with these fields in this order. There is no room in it for a secret:"
+    yield "no query, no header, nothing made from a credential's value. What is not known is empty."
+    yield "[schema/audit-record.json](schema/audit-record.json) says the same to programs."
+    yield ""
+    yield "| field | type | |"
+    yield "|---|---|---|"
+    schema = audit_schema()
+    properties: dict[str, dict[str, object]] = schema["properties"]  # type: ignore[assignment]
+    for name in schema["required"]:  # type: ignore[attr-defined]
+        yield f"| `{name}` | {json_type(properties[name])} | {cell(str(properties[name]['description']))} |"
+    yield from ("", "The line has besides:", "", "| field | type | |", "|---|---|---|")
+    for name, field in LINE_FIELDS.items():
+        yield f"| `{name}` | {json_type(field)} | {cell(str(field['description']))} |"
+    yield from ("", "A request that was granted, broken into lines here:", "", "```json")
+    yield json.dumps({"type": "audit", **EXAMPLE.to_record()}, indent=2)
+    yield "```"
+
+
+def json_type(schema: dict[str, object]) -> str:
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return "string"
+    kind = schema.get("format", schema["type"])
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+EXAMPLE = AuditRecord(
+    time=datetime(2026, 3, 4, 12, 0, 0, 250_000, UTC),
+    request_id="01jnq5x8m2v7c4k9",
+    namespace="ml-team",
+    service_account="trainer",
+    pod_name="finetune-0",
+    pod_uid="6f1f2b0e-5d0b-4f0a-9a51-3d1c6f8f8a11",
+    node="gpu-7",
+    evidence="declared",
+    host="huggingface.co",
+    port=443,
+    method="GET",
+    path="/acme/llama/resolve/main/config.json",
+    service="huggingface",
+    verdict="attach",
+    reason=Reason.GRANTED.value,
+    policy="ml-team/models",
+    grant=0,
+    credential="ml-team/huggingface",
+    lease_id="l-1",
+    lane="mitmproxy",
+    capture="transparent",
+    protocol="HTTP/1.1",
+    upstream="203.0.113.7:443",
+    status=200,
+    received_bytes=688,
+    duration_ms=41.5,
+)
 
 
 def services_page() -> Iterator[str]:

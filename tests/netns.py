@@ -222,7 +222,7 @@ def run_as(
 
     `readable`: more files or folders, such as a `tmp_path`, that it must be able to reach.
     """
-    whole = _unlocked(command(argv, ns=ns, uid=uid, gid=gid, caps=caps), readable)
+    whole = unlocked(command(argv, ns=ns, uid=uid, gid=gid, caps=caps), readable)
     return _run(whole, env, {"cwd": ROOT, **options})
 
 
@@ -237,7 +237,7 @@ def popen_as(
     env: Mapping[str, str] = MappingProxyType({}),
     **options: Any,
 ) -> subprocess.Popen[bytes]:
-    whole = _unlocked(command(argv, ns=ns, uid=uid, gid=gid, caps=caps), readable)
+    whole = unlocked(command(argv, ns=ns, uid=uid, gid=gid, caps=caps), readable)
     return _start(whole, env, {"cwd": ROOT, **options})
 
 
@@ -287,7 +287,7 @@ def _start(whole: list[str], env: Mapping[str, str], options: dict[str, Any]) ->
 # open and empty one, into which only what it needs is mounted. Nothing outside the namespace changes.
 
 
-def _unlocked(argv: list[str], readable: Sequence[Path]) -> list[str]:
+def unlocked(argv: list[str], readable: Sequence[Path]) -> list[str]:
     python = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_prefix).resolve()]
     script = unlocking_script([ROOT, *python, *_link_folders(Path(sys.executable)), *readable])
     if not script:

@@ -6,7 +6,7 @@ import sys
 
 from proxy.cli.exit_status import OK, MisusedError
 from proxy.cli.terminal import Ink
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
 from proxy.documents.problems import did_you_mean
 
 
@@ -29,6 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 "meaning": REASONS[reason].meaning,
                 "actor": REASONS[reason].actor.value,
                 "change": REASONS[reason].change,
+                "status": None if reason in NOT_REFUSED else REASONS[reason].status,
             }
             for reason in chosen
         ]
@@ -41,4 +42,6 @@ def execute(arguments: argparse.Namespace) -> int:
         print(f"  {page.meaning}")
         print(f"  who acts: {page.actor.value}")
         print(f"  what to change: {page.change}")
+        if reason not in NOT_REFUSED:
+            print(f"  status: {page.status}")
     return OK

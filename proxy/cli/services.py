@@ -68,6 +68,8 @@ def lines(service: Service) -> Iterator[str]:
     yield "attached as: " + " or ".join(scheme_name(scheme) for scheme in service.attach)
     for placeholder in service.placeholders:
         yield f"placeholder: {placeholder.name}={placeholder.value}"
+    for url in service.base_urls:
+        yield f"base URL: {url.name}, ending in {url.path}" if url.path else f"base URL: {url.name}"
     for pin in service.pins:
         yield f"pin {pin.name}{' (required)' if pin.required else ''}: {pin.summary}"
     for access in Access:
@@ -95,6 +97,7 @@ def as_json(service: Service) -> dict[str, object]:
         "blobHosts": [glob.text for glob in service.blob_hosts],
         "attach": [scheme_name(scheme) for scheme in service.attach],
         "placeholders": {p.name: p.value for p in service.placeholders},
+        "baseUrls": {url.name: url.path for url in service.base_urls},
         "pins": [{"name": p.name, "summary": p.summary, "required": p.required} for p in service.pins],
         "operations": [
             {"name": o.name, "access": o.access.value if o.access else None} for o in service.operations

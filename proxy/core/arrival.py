@@ -1,6 +1,6 @@
 """How a request reached us, and whom it was meant for. All of it was checked before it stands here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.core.hosts import Hostname
@@ -32,7 +32,7 @@ class Arrival:
     # The host that CONNECT named, where it was another one.
     asked: str = ""
     # An endpoint's first path segment, which only this pod knows.
-    path_prefix: str = ""
+    path_prefix: str = field(default="", repr=False)
 
     @property
     def shown_name(self) -> str:

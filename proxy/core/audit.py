@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
+from proxy.core.contract import API_GROUP
+
 AUDIT_VERSION: Final = 1
 
 
@@ -116,3 +118,36 @@ AUDIT_FIELDS: Final[dict[str, str]] = {
     "durationMs": "From the request's head to the last byte.",
     "ending": "`completed`, `refused`, `client_gone`, `upstream_failed` or `cut`.",
 }
+# What the line of a record in a stream has besides: its sink adds them.
+LINE_FIELDS: Final[dict[str, dict[str, object]]] = {
+    "type": {"const": "audit", "description": "Tells audit lines from others in the same stream."},
+    "truncated": {"const": True, "description": "The line was too long, and long texts in it were cut."},
+}
+_JSON_TYPES: Final[dict[object, dict[str, object]]] = {
+    datetime: {"type": "string", "format": "date-time"},
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    int | None: {"type": ["integer", "null"]},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    Ending: {"enum": [ending.value for ending in Ending]},
+}
+
+
+def audit_schema() -> dict[str, object]:
+    """The JSON Schema (draft 2020-12) of a record, and of its line."""
+    properties: dict[str, dict[str, object]] = {
+        "version": {"const": AUDIT_VERSION, "description": "The version of this schema."}
+    }
+    for field in fields(AuditRecord):
+        name = _json_name(field.name)
+        properties[name] = {**_JSON_TYPES[field.type], "description": AUDIT_FIELDS[name]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://{API_GROUP}/schemas/v1alpha1/audit-record.json",
+        "title": "podkey audit record",
+        "type": "object",
+        "properties": LINE_FIELDS | properties,
+        "required": [*properties],
+        "additionalProperties": False,
+    }

@@ -346,3 +346,8 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         500,
     ),
 }
+
+# With these a request goes on; with any other it is answered by us, with the page's status.
+NOT_REFUSED: Final = frozenset({
+    Reason.GRANTED, Reason.UNGOVERNED_HOST, Reason.BLOB_HOST, Reason.WOULD_ATTACH, Reason.WOULD_REFUSE,
+})  # fmt: skip

@@ -188,7 +188,8 @@ DRAIN_TIMEOUT: Final = Setting(
     seconds("0s", "1h"),
     # Under the 30 s that Kubernetes gives a pod by default, with some left to exit.
     "25s",
-    "After SIGTERM, how long transfers in flight may go on; keep it below the pod's grace period.",
+    "After SIGTERM, how long a transfer may stand still before it is cut. What moves goes on until the pod's "
+    "grace period ends.",
 )
 IDLE_TIMEOUT: Final = Setting(
     "PODKEY_IDLE_TIMEOUT",

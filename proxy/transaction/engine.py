@@ -25,7 +25,7 @@ from proxy.judge.decide import decide
 from proxy.judge.index import HostRules
 from proxy.transaction.forwarding import end_to_end
 from proxy.transaction.head import Head, HeadProblem
-from proxy.transaction.opening import Fields, Forward, Opening
+from proxy.transaction.opening import Forward, Opening
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began, decided, leased
 from proxy.transaction.redaction import forms_of
@@ -45,10 +45,10 @@ def open_request(
 ) -> Steps:
     """Yields the credential it wants a lease of, and returns how the request opens."""
     asked = Asked(pod, arrival, request_id, now)
-    record = began(pod, arrival, now, request_id)
 
     # (1) Facts: a head that can be read in two ways is judged in none.
     if isinstance(head, HeadProblem):
+        record = began(pod, arrival, now, request_id)
         return refuse(asked, None, record, head.reason, head.message, closes=True)
     target = head.target
     if arrival.path_prefix:
@@ -56,8 +56,9 @@ def open_request(
         prefix, rest = target[: len(arrival.path_prefix)], target[len(arrival.path_prefix) :]
         if prefix != arrival.path_prefix or not rest.startswith("/"):
             # The path may hold another pod's prefix, or half of ours: it is shown to nobody.
+            record = began(pod, arrival, now, request_id, head)
             message = "the URL lacks this pod's path prefix"
-            return refuse(asked, None, record, Reason.ENDPOINT_TOKEN, message)
+            return refuse(asked, head, record, Reason.ENDPOINT_TOKEN, message)
         target = rest
     raw_path, _, raw_query = target.partition("?")
     path = RequestPath.parse(raw_path)
@@ -130,13 +131,13 @@ def _shown(host: str) -> Hostname | str:
     return parse_hostname(host) or "something else"
 
 
-def _wanted(pod: PodState, fields: Fields | tuple[tuple[str, str], ...]) -> dict[str, str]:
+def _wanted(pod: PodState, fields: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """The headers that a decision looks at; one that was sent several times is joined by commas."""
     wanted = pod.policies.wanted_headers
     found: dict[str, str] = {}
     for name, value in fields:
         key = name.lower()
-        if key in wanted and isinstance(value, str):
+        if key in wanted:
             found[key] = f"{found[key]},{value}" if key in found else value
     return found
 

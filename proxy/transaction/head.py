@@ -33,6 +33,10 @@ class Head:
     version: HttpVersion
     has_body: bool
 
+    def __repr__(self) -> str:
+        """Target and fields may hold a credential, and a repr ends up in tracebacks and logs."""
+        return f"<Head {self.method}, {len(self.fields)} fields, {self.version.value}>"
+
     def values(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key.lower() == name]
 

@@ -11,12 +11,15 @@ Fields = tuple[tuple[str, str | Secret], ...]
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The request as it leaves us. A value that holds a credential is a Secret until it is written."""
+    """The request as it leaves us. A value that holds a credential is a Secret until it is written.
+
+    What the application sent may hold a credential of its own, so that is not printed either.
+    """
 
     record: AuditRecord
     authority: str
-    target: str | Secret
-    fields: Fields
+    target: str | Secret = field(repr=False)
+    fields: Fields = field(repr=False)
     is_websocket: bool = False
     # What to look for in the response, and which of its fields could hold a credential of ours.
     forms: frozenset[bytes] = field(default=frozenset(), repr=False)

@@ -11,6 +11,7 @@ from proxy.core.reasons import REASONS, Reason
 from proxy.core.request import RequestFacts
 from proxy.core.services import Dialect
 from proxy.core.verdict import Refuse, RuleRef
+from proxy.judge.grants import DISTANCE
 from proxy.judge.index import HostRules
 from proxy.judge.lacks import lack
 from proxy.transaction.head import Head
@@ -50,7 +51,8 @@ def refuse(  # noqa: PLR0917 - a refusal's parts
     parts = [f"podkey refused {what}: {why}."]
     if rule is not None:
         parts.append(f"Nearest grant: {rule}.")
-    if head is not None and REASONS[reason].status not in BEYOND_POLICY:
+    # Without a path nothing was judged that could be explained.
+    if head is not None and record.path and REASONS[reason].status not in BEYOND_POLICY:
         parts.append(
             f"Explain: `podkey explain {quote(head.method)} {quote(url)} --policies DIR "
             f"-n {who.namespace} --service-account {who.service_account}`."
@@ -75,7 +77,8 @@ def _dialect(asked: Asked) -> Dialect:
 
 def explain_lack(rules: HostRules, verdict: Refuse, facts: RequestFacts, now: datetime) -> str:
     """What the nearest grant lacks, in words; what the reason means, where no grant came near."""
-    for group in rules.groups if verdict.rule is not None else ():
+    # A reason that is no grant's own has no place in DISTANCE: the grants cover the request, and still.
+    for group in rules.groups if verdict.reason in DISTANCE else ():
         for grant in group.grants:
             if grant.rule == verdict.rule:
                 return lack(verdict.reason, grant, group.read(facts), facts, now)

@@ -55,6 +55,10 @@ def edit_trailers(forward: Forward, fields: Iterable[tuple[str, str]]) -> tuple[
     return edit_response(forward, 101, fields).fields
 
 
-def _is_text(fields: Iterable[tuple[str, str]]) -> bool:
-    values = {name.lower(): value for name, value in fields}
-    return is_text(values.get("content-type"), values.get("content-encoding"))
+def _is_text(fields: tuple[tuple[str, str], ...]) -> bool:
+    return is_text(_joined(fields, "content-type"), _joined(fields, "content-encoding"))
+
+
+def _joined(fields: tuple[tuple[str, str], ...], wanted: str) -> str | None:
+    """A field that is there twice counts twice: who knows which one the client takes."""
+    return ",".join(value for name, value in fields if name.lower() == wanted) or None

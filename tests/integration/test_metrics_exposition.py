@@ -1,8 +1,10 @@
 """Prometheus' own tool reads what we expose."""
 
+import re
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +31,17 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
     )
 
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_the_alerts_in_the_operations_page_are_rules(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    [block] = re.findall(r"^```yaml\n(groups:.*?)^```", page, re.DOTALL | re.MULTILINE)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(block)
+
+    done = subprocess.run(
+        [PROMTOOL or "", "check", "rules", str(rules)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr

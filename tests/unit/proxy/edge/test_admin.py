@@ -276,6 +276,10 @@ def test_closing_does_not_wait_for_a_client() -> None:
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
+def test_a_server_that_never_started_can_be_closed() -> None:
+    asyncio.run(AdminServer(READY, lambda: (b"", "")).close())
+
+
 # --- addresses ------------------------------------------------------------------------------------
 
 
