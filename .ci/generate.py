@@ -12,6 +12,7 @@ from proxy.core.audit import LINE_FIELDS, AuditRecord, audit_schema
 from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
 from proxy.documents.json_schema import CLUSTER_KINDS, KINDS, custom_resource_definition, json_schema
 from proxy.documents.reader import DOCUMENTS
+from proxy.documents.settings import settings_page
 from proxy.documents.shapes import Field, ListOf, MapOf, Record
 from proxy.documents.yaml_nodes import write_documents
 from proxy.services.loader import built_in_catalogue
@@ -30,6 +31,7 @@ def generated() -> Iterator[tuple[str, str]]:
         name = definition["spec"]["names"]["plural"]
         yield f"charts/podkey/crds/{name}.yaml", f"# {NOTE}\n" + write_documents([definition])
     yield "docs/reasons.md", "\n".join(reasons_page()) + "\n"
+    yield "docs/settings.md", "\n".join(["# Settings", "", f"<!-- {NOTE} -->", "", *settings_page()]) + "\n"
     yield "docs/audit.md", "\n".join(audit_page()) + "\n"
     yield "docs/services.md", "\n".join(services_page()) + "\n"
     yield "docs/reference.md", "\n".join(reference_page()) + "\n"

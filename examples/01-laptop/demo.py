@@ -382,7 +382,10 @@ def keep(demo: Demo) -> None:
         show(f"env {environment} python examples/01-laptop/app.py")
     show(f"the audit trail:  tail -f {demo.audit}")
     show(f"the policy, reloaded when you change it:  {demo.folder}/policy/policy.yaml")
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print()
 
 
 def main() -> int:
@@ -391,8 +394,8 @@ def main() -> int:
     parser.add_argument("--explicit", action="store_true", help="no namespaces, also where they can be made")
     arguments = parser.parse_args()
     why_explicit = "it was asked for" if arguments.explicit else netns.MISSING
-    if arguments.keep:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # What is asked to end cleans up, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="podkey-demo-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)

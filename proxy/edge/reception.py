@@ -60,24 +60,26 @@ class Reception:
         self._doors.extend(loop.create_task(self._accept(listener, serve)) for listener in listeners)
 
     async def _accept(self, listener: socket.socket, serve: Serve) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, peer = await loop.sock_accept(listener)
-            except OSError as error:
+                await self._accept_one(listener, serve)
+            except Exception as error:  # noqa: BLE001 - whatever it is, a door that stays shut is worse
                 # EMFILE and its kin pass; a client that is gone already (ECONNABORTED) is nothing.
                 self._told.crashed("accept", error)
                 await asyncio.sleep(BREATHER)
-                continue
-            if len(self._guests) >= self._limit:
-                self._turn_away(sock, "limit")
-            elif not is_of_this_machine(peer[0]):
-                self._turn_away(sock, "peer")
-            else:
-                guest = Guest()
-                task = loop.create_task(self._serve(sock, guest, serve))
-                self._guests[task] = guest
-                task.add_done_callback(self._guests.pop)
+
+    async def _accept_one(self, listener: socket.socket, serve: Serve) -> None:
+        loop = asyncio.get_running_loop()
+        sock, peer = await loop.sock_accept(listener)
+        if len(self._guests) >= self._limit:
+            self._turn_away(sock, "limit")
+        elif not is_of_this_machine(peer[0]):
+            self._turn_away(sock, "peer")
+        else:
+            guest = Guest()
+            task = loop.create_task(self._serve(sock, guest, serve))
+            self._guests[task] = guest
+            task.add_done_callback(self._guests.pop)
 
     def _turn_away(self, sock: socket.socket, reason: str) -> None:
         reset(sock)

@@ -6,7 +6,7 @@ through.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeVar
@@ -180,26 +180,33 @@ class Sidecar:
             self._policy_unreadable,
             state.files,
         )
-        self._go(policy.run(monotonic))
+        self._keep_going(lambda: policy.run(monotonic))
         labels = self._pod_files.watch(state.replace_identity, self._log)
         if labels is not None:
-            self._go(labels.run(monotonic))
-        self._go(self._renew(trust))
-        self._go(self._gauge(trust, leases))
+            self._keep_going(lambda: labels.run(monotonic))
+        self._keep_going(lambda: self._renew(trust))
+        self._keep_going(lambda: self._gauge(trust, leases))
 
     def _policy_unreadable(self, error: OSError) -> None:
         self._log.error("the policy folder cannot be read, the old policy stays", why=error.strerror)
 
-    def _go(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(work))
+    def _keep_going(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """In the background, until the end: work that breaks is told, and begins again."""
+
+        async def again_and_again() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception as error:  # noqa: BLE001 - requests go on with what was in force
+                    self._recorder.crashed("background", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+        self._go(again_and_again())
+
+    def _go(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-    async def _guarded(self, work: "asyncio._CoroutineLike[None]") -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - requests go on with what was in force
-            self._recorder.crashed("background", error)
 
     async def _replace_policy(
         self, folder: PolicyFolder, state: PolicyState, files: dict[str, bytes]

@@ -71,7 +71,9 @@ class Exchange:
         record = began(self._pod, self._arrival, self._now, self._id, self._readable, self._path)
         refused = refuse(self._asked(), self._readable, record, reason, why, closes=True)
         self.opening = refused
-        self._world.recorder.decided(record, self._elapsed())
+        if reason is Reason.UPSTREAM_UNREACHABLE:
+            self._world.recorder.upstream_failed(self._arrival.name, reason.value)
+        self._world.recorder.decided(refused.record, self._elapsed())
         return refused
 
     def _steps(self) -> Steps:

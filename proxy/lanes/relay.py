@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from proxy.core.arrival import LaneName
+from proxy.lanes.closing import flush_and_close
 from proxy.lanes.interface import Accepted, Address, LaneWorld
 
 # One read's size. Larger ones save little CPU, and memory grows with every open connection.
@@ -55,8 +56,10 @@ class Relay:
             try:
                 await self._both(pumps, counted)
             finally:
-                client_out.close()
-                upstream_out.close()
+                patience = self._world.timeouts.idle
+                await asyncio.gather(
+                    flush_and_close(client_out, patience), flush_and_close(upstream_out, patience)
+                )
 
     async def _both(self, pumps: tuple["_Pump", "_Pump"], counted: "_Counts") -> None:
         """Until both directions ended, one broke, or nothing moved for too long."""

@@ -3,6 +3,7 @@
 import asyncio
 
 from proxy.core.arrival import LaneName
+from proxy.lanes.closing import flush_and_close
 from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.lanes.mitm.client_tls import ClientTls
 from proxy.lanes.mitm.engine_options import lane_options
@@ -24,9 +25,12 @@ class MitmproxyLane:
         recorder.opened(accepted.arrival)
         try:
             streams = await asyncio.open_connection(sock=accepted.sock)
-            await ConnectionInLane(
-                streams, accepted, self._world, self._options, self._client_tls, self._upstream_tls
-            ).serve()
+            try:
+                await ConnectionInLane(
+                    streams, accepted, self._world, self._options, self._client_tls, self._upstream_tls
+                ).serve()
+            finally:
+                await flush_and_close(streams[1], self._world.timeouts.idle)
         except OSError:
             pass  # the application went away; there is nobody to tell
         except Exception as error:  # noqa: BLE001 - one connection's crash is its own

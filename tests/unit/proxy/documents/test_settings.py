@@ -1,4 +1,5 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -208,3 +209,9 @@ def test_the_page_shows_every_variable_with_its_default() -> None:
     assert "| `PODKEY_NAMESPACE` | **required** |" in page
     assert "| `PODKEY_DRAIN_TIMEOUT` | `25s` | a time from 0s to 1h |" in page
     assert "| `PODKEY_ROOTS_FILE` |  |" in page
+
+
+def test_the_page_in_the_docs_is_current() -> None:
+    page = (Path(__file__).parents[4] / "docs/settings.md").read_text()
+
+    assert page.endswith("\n".join(("", *settings_page(), "")))

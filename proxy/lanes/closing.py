@@ -1,0 +1,20 @@
+"""How a connection ends without losing what was written to it last."""
+
+import asyncio
+from contextlib import suppress
+
+
+async def flush_and_close(writer: asyncio.StreamWriter, patience: float) -> None:
+    """Close, and wait until the other side has taken what is still buffered; not longer than `patience`.
+
+    Whoever owns the socket may close it afterwards. To close it earlier would cut the end of an answer off.
+    """
+    writer.close()
+    try:
+        async with asyncio.timeout(patience):
+            with suppress(OSError):
+                await writer.wait_closed()
+    except TimeoutError:
+        pass
+    finally:
+        writer.transport.abort()

@@ -1,0 +1,87 @@
+"""A pod, its sidecar and one upstream that plays along: what the tests of the data path stand in.
+
+    with lab({"/v1/slow": stall}) as lab:
+        reply = lab.talk(b"GET /v1/slow HTTP/1.1\\r\\nHost: api.lab.example\\r\\n\\r\\n", answers=1)
+
+`HOST` is governed: `/v1/**` and one gRPC service get the credential, everything else there is refused.
+`OTHER` is governed as well, `FREE` is not; all three are the same server.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from tests.canary import Canary, shared_canary
+from tests.raw_client import Reply, talk
+from tests.sidecar_pod import CAPTURED, Sidecar, SidecarPod, sidecar_pod
+from tests.upstreams import Handler, Upstream, tls_context
+
+HOST: Final = "api.lab.example"
+OTHER: Final = "other.lab.example"
+FREE: Final = "free.lab.example"
+
+POLICY: Final = """
+apiVersion: podkey.io/v1alpha1
+kind: AccessPolicy
+metadata: {name: lab, namespace: training}
+spec:
+  workloads: {serviceAccounts: [trainer]}
+  grants:
+    - hosts: [api.lab.example]
+      methods: [GET, HEAD, POST, PUT]
+      paths: ["/v1/**", "/podkey.Echo/**"]
+      credential: lab
+    - hosts: [other.lab.example]
+      methods: [GET]
+      paths: ["/v1/**"]
+      credential: lab
+---
+apiVersion: podkey.io/v1alpha1
+kind: CredentialSource
+metadata: {name: lab, namespace: training}
+spec:
+  mountedSecret: {secretName: lab, key: token}
+"""
+
+
+@dataclass(frozen=True)
+class Lab:
+    pod: SidecarPod
+    upstream: Upstream
+    token: str
+
+    @property
+    def sidecar(self) -> Sidecar:
+        return self.pod.sidecar
+
+    def talk(self, *pieces: bytes, name: str = HOST, **options: Any) -> Reply:
+        return talk(self.pod, *pieces, name=name, **options)
+
+    def new_audit(self, before: int, count: int = 1) -> list[dict[str, Any]]:
+        """The records after the first `before`, as soon as there are so many of them."""
+        return self.sidecar.wait_audit(before + count)[before:]
+
+
+@contextmanager
+def lab(
+    routes: Mapping[str, Handler] = MappingProxyType({}),
+    *,
+    alpn: Sequence[str] = ("h2", "http/1.1"),
+    capture: str = CAPTURED,
+    canary: Canary | None = None,
+    **settings: str,
+) -> Iterator[Lab]:
+    """For a fixture of a module, or for one test that gives its own canary. `alpn`: what the upstream speaks."""
+    with ExitStack() as stack:
+        if canary is None:
+            canary = stack.enter_context(shared_canary())
+        pod = stack.enter_context(sidecar_pod(canary))
+        pod.resolve(HOST, OTHER, FREE)
+        certificate = pod.upstream_certificate(HOST, OTHER, FREE)
+        upstream = Upstream(tls_context(*certificate, alpn=alpn), routes, ns=pod.network.net)
+        stack.enter_context(upstream)
+        token = canary.secret("lab token")
+        pod.start_sidecar(POLICY, {"lab": {"token": token.encode()}}, capture, **settings)
+        yield Lab(pod, upstream, token)

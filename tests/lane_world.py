@@ -1,0 +1,391 @@
+"""A small world for tests of lanes: a policy as text, a clock that stands, leases that are made up, a recorder
+that remembers; and `Talk`, which plays both neighbours of mitmproxy's HTTP layer without a socket."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import count
+from secrets import token_hex
+from typing import Final
+
+import h2.config
+import h2.connection
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.mode_specs import ProxyMode
+
+from proxy.core.arrival import Arrival, LaneName
+from proxy.core.audit import AuditRecord
+from proxy.core.credentials import CredentialRef, Part
+from proxy.core.hosts import Hostname
+from proxy.core.lease import Lease, LeaseReply, NoLease
+from proxy.core.secret import Secret
+from proxy.core.settings import Capture, Timeouts
+from proxy.lanes.interface import LaneWorld
+from proxy.lanes.mitm.conversation import Conversation
+from proxy.lanes.mitm.engine_options import lane_options
+from proxy.lanes.mitm.servers import GuardedHttpLayer
+from proxy.lanes.mitm.streams import JudgeRequestHook
+from proxy.transaction.head import Head, HttpVersion
+from proxy.transaction.pod import PodState
+from proxy.transaction.slots import Placeholders
+from tests.judge_world import CATALOGUE, POD, index_of, policy
+
+HOST: Final = Hostname("api.example.com")
+NOON: Final = datetime(2026, 3, 4, 12, tzinfo=UTC)
+# Of this run; long enough to be looked for in answers.
+LIVE: Final = f"live-{token_hex(16)}"
+SOURCE: Final = CredentialRef("ml", "a")
+
+# The host takes any GET, POST, PUT and HEAD below /v1, with a bearer token.
+POLICY: Final = policy(
+    "{hosts: [api.example.com], methods: [GET, HEAD, POST, PUT], paths: [/v1/**], credential: a}"
+)
+TIMEOUTS: Final = Timeouts(drain=5.0, idle=5.0, header=5.0, connect=5.0)
+
+
+def pod_of(text: str = POLICY) -> PodState:
+    return PodState(index_of(text, CATALOGUE), POD, Placeholders(frozenset({"podkey-placeholder"})))
+
+
+GOVERNING: Final = pod_of()
+
+
+def arrival_of(
+    host: str = HOST,
+    port: int = 443,
+    capture: Capture = Capture.TRANSPARENT,
+    lane: LaneName = LaneName.MITMPROXY,
+) -> Arrival:
+    return Arrival(Hostname(host), port, capture, lane, f"192.0.2.7:{port}")
+
+
+def get(target: str = "/v1/models", method: str = "GET", host: str = HOST) -> Head:
+    return Head(method, target, host, (), HttpVersion.HTTP1, has_body=False)
+
+
+class Clock:
+    """It stands until somebody moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    @staticmethod
+    def now() -> datetime:
+        return NOON
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Recorder:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.decisions: list[AuditRecord] = []
+        self.records: list[AuditRecord] = []
+        self.arrivals: list[Arrival] = []
+        self.departures: list[tuple[Arrival, int, int]] = []
+        self.distrusted: list[Hostname] = []
+        self.failures: list[tuple[Hostname, str]] = []
+        self.passed: list[str] = []
+        self.crashes: list[tuple[str, BaseException]] = []
+        self.rejected: list[str] = []
+
+    def decided(self, record: AuditRecord, seconds: float) -> None:
+        self.decisions.append(record)
+
+    def finished(self, record: AuditRecord) -> None:
+        self.records.append(record)
+
+    def opened(self, arrival: Arrival) -> None:
+        self.arrivals.append(arrival)
+
+    def closed(self, arrival: Arrival, sent: int, received: int) -> None:
+        self.departures.append((arrival, sent, received))
+
+    def client_distrusts(self, name: Hostname) -> None:
+        self.distrusted.append(name)
+
+    def upstream_failed(self, name: Hostname, reason: str) -> None:
+        self.failures.append((name, reason))
+
+    def failed_open(self, where: str) -> None:
+        self.passed.append(where)
+
+    def crashed(self, where: str, error: BaseException) -> None:
+        self.crashes.append((where, error))
+
+    def refused_connection(self, reason: str) -> None:
+        self.rejected.append(reason)
+
+    @property
+    def record(self) -> AuditRecord:
+        """The only one."""
+        (record,) = self.records
+        return record
+
+    @property
+    def reasons(self) -> list[str]:
+        return [record.reason for record in self.records]
+
+
+class Leases:
+    """One live token for every source, unless `reply` says otherwise."""
+
+    def __init__(self) -> None:
+        self.asked: list[CredentialRef] = []
+        self.reply: Callable[[CredentialRef], LeaseReply] = live_lease
+
+    async def lease(self, credential: CredentialRef) -> LeaseReply:
+        self.asked.append(credential)
+        return self.reply(credential)
+
+
+def live_lease(credential: CredentialRef) -> Lease:
+    return Lease("lease-1", credential, {Part.TOKEN: Secret(LIVE.encode())}, NOON)
+
+
+def no_lease(credential: CredentialRef) -> NoLease:
+    return NoLease(credential, "the secret is not mounted")
+
+
+@dataclass
+class World:
+    """A LaneWorld, and its parts as tests see them."""
+
+    pod: PodState = GOVERNING
+    timeouts: Timeouts = TIMEOUTS
+    clock: Clock = field(default_factory=Clock)
+    recorder: Recorder = field(default_factory=Recorder)
+    leases: Leases = field(default_factory=Leases)
+
+    def __post_init__(self) -> None:
+        numbers = count(1)
+        self.lane_world = LaneWorld(
+            lambda: self.pod,
+            self.leases,
+            self.recorder,
+            self.clock,
+            lambda: f"request-{next(numbers)}",
+            self.timeouts,
+        )
+
+
+def timeouts(**seconds: float) -> Timeouts:
+    return replace(TIMEOUTS, **seconds)
+
+
+# --- mitmproxy's layers, without a socket ----------------------------------------------------------
+
+
+@dataclass
+class Upstream:
+    """How upstream connections turn out."""
+
+    alpn: bytes | None = b"http/1.1"
+    sni: str | None = HOST
+    verified: bool = True
+    error: str | None = None
+
+    def answer(self, server: Server) -> str | None:
+        if self.error is not None:
+            server.error = self.error
+            return self.error
+        server.state = ConnectionState.OPEN
+        server.timestamp_start = server.timestamp_tls_setup = 1.0
+        server.peername = ("192.0.2.7", 443)
+        if not self.verified:
+            server.timestamp_tls_setup = None
+        server.sni, server.alpn = self.sni, self.alpn
+        return None
+
+
+class Talk:
+    """One connection: what is fed goes in as if it came from the wire, what came out is in `to`.
+
+    Needs `mitmproxy.proxy.layers.tls.ServerTLSLayer` replaced by its own MockTLSLayer: see `cleartext_tls`.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        alpn: bytes = b"http/1.1",
+        upstream: Upstream | None = None,
+        arrival: Arrival | None = None,
+        wrap: Callable[[Context, layer.Layer], layer.Layer] = lambda _context, inner: inner,
+    ) -> None:
+        self.world = world
+        self.upstream = upstream or Upstream()
+        self.client = Client(
+            peername=("127.0.0.1", 40000),
+            sockname=("127.0.0.1", 15001),
+            state=ConnectionState.OPEN,
+            alpn=alpn,
+            proxy_mode=ProxyMode.parse("transparent"),
+        )
+        context = Context(self.client, lane_options(5.0))
+        context.server.address = ("192.0.2.7", 443)
+        context.server.sni = HOST
+        self.conversation = Conversation(world.lane_world, arrival or arrival_of())
+        self.http = GuardedHttpLayer(context, self.conversation)
+        self.layer = wrap(context, self.http)
+        self.to: dict[Connection, bytearray] = {self.client: bytearray()}
+        self.servers: list[Server] = []
+        self.timers: list[commands.RequestWakeup] = []
+        self.half_closed: list[Connection] = []
+        # What happened, in order: `judged`, `opened`, `sent upstream`, `sent`, `closed`, …
+        self.story: list[str] = []
+        # Hooks that wait for `judge()`, instead of being answered at once.
+        self.holds = False
+        self.held: list[JudgeRequestHook] = []
+        self._queue: deque[events.Event] = deque()
+        self.feed(events.Start())
+
+    # --- in ---
+
+    def feed(self, event: events.Event) -> None:
+        self._queue.append(event)
+        while self._queue:
+            for command in self.layer.handle_event(self._queue.popleft()):
+                self._perform(command)
+
+    def say(self, data: bytes) -> bytes:
+        """The application sends; returns what it got back for it."""
+        before = len(self.to[self.client])
+        self.feed(events.DataReceived(self.client, data))
+        return bytes(self.to[self.client][before:])
+
+    def reply(self, data: bytes, server: Server | None = None) -> bytes:
+        """The upstream sends; returns what the application got of it."""
+        before = len(self.to[self.client])
+        self.feed(events.DataReceived(server or self.servers[-1], data))
+        return bytes(self.to[self.client][before:])
+
+    def hang_up(self, connection: Connection | None = None) -> bytes:
+        """The other side of a connection ends it; returns what the application got then."""
+        before = len(self.to[self.client])
+        connection = connection or self.servers[-1]
+        if connection.state is not ConnectionState.CLOSED:
+            connection.state &= ~ConnectionState.CAN_READ
+        self.feed(events.ConnectionClosed(connection))
+        return bytes(self.to[self.client][before:])
+
+    def judge(self) -> None:
+        held, self.held = self.held, []
+        for hook in held:
+            self._judge(hook)
+            self.feed(events.HookCompleted(hook))
+
+    def ring(self, timer: commands.RequestWakeup) -> None:
+        self.timers.remove(timer)
+        self.feed(events.Wakeup(timer))
+
+    # --- out ---
+
+    @property
+    def answer(self) -> bytes:
+        return bytes(self.to[self.client])
+
+    @property
+    def forwarded(self) -> bytes:
+        """What all upstreams got."""
+        return b"".join(bytes(self.to[server]) for server in self.servers)
+
+    @property
+    def closed(self) -> bool:
+        return self.client.state is ConnectionState.CLOSED
+
+    def _perform(self, command: commands.Command) -> None:
+        match command:
+            case JudgeRequestHook() if self.holds:
+                self.held.append(command)
+            case JudgeRequestHook():
+                self._judge(command)
+                self._queue.append(events.HookCompleted(command))
+            case commands.StartHook():
+                self._queue.append(events.HookCompleted(command))
+            case commands.OpenConnection(connection=Server() as server):
+                self.story.append("opened")
+                self.servers.append(server)
+                self.to[server] = bytearray()
+                self._queue.append(events.OpenConnectionCompleted(command, self.upstream.answer(server)))
+            case commands.SendData():
+                self.to[command.connection] += command.data
+                self.story.append("sent" if command.connection is self.client else "sent upstream")
+            case commands.CloseTcpConnection(half_close=True):
+                self.half_closed.append(command.connection)
+                command.connection.state &= ~ConnectionState.CAN_WRITE
+            case commands.CloseConnection():
+                if command.connection.state is not ConnectionState.CLOSED:
+                    self.story.append("closed" if command.connection is self.client else "closed upstream")
+                    command.connection.state = ConnectionState.CLOSED
+                    self._queue.append(events.ConnectionClosed(command.connection))
+            case commands.RequestWakeup():
+                self.timers.append(command)
+            case commands.Log():
+                pass
+            case _:
+                raise AssertionError(f"what is {command}?")
+
+    def _judge(self, hook: JudgeRequestHook) -> None:
+        self.story.append("judged")
+        asyncio.run(hook.exchange.open())
+
+
+class H2Client:
+    """The application's side of HTTP/2: h2 itself, which shows what a real client would see."""
+
+    def __init__(self, talk: Talk, *, validate: bool = True) -> None:
+        self.talk = talk
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(
+                client_side=True,
+                header_encoding=None,
+                validate_outbound_headers=validate,
+                normalize_outbound_headers=validate,
+            )
+        )
+        self.events: list[object] = []
+        self.h2.initiate_connection()
+        self.flush()
+
+    def request(
+        self,
+        fields: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        method: bytes = b"GET",
+        path: bytes = b"/v1/models",
+        host: bytes = HOST.encode(),
+        end: bool = True,
+    ) -> int:
+        stream = self.h2.get_next_available_stream_id()
+        head = [(b":method", method), (b":scheme", b"https"), (b":authority", host), (b":path", path)]
+        self.h2.send_headers(stream, [*head, *fields], end_stream=end)
+        self.flush()
+        return stream
+
+    def flush(self) -> None:
+        data = self.h2.data_to_send()
+        if data:
+            self.read(self.talk.say(data))
+
+    def read(self, data: bytes) -> None:
+        if data:
+            self.events += self.h2.receive_data(data)
+            more = self.h2.data_to_send()
+            if more:
+                self.read(self.talk.say(more))
+
+    def of(self, kind: type, stream: int) -> list[object]:
+        return [event for event in self.events if isinstance(event, kind) and event.stream_id == stream]  # type: ignore[attr-defined]
+
+    def head(self, stream: int) -> dict[str, str]:
+        (event,) = self.of(h2.events.ResponseReceived, stream)
+        return {name.decode(): value.decode() for name, value in event.headers}  # type: ignore[attr-defined]
+
+    def body(self, stream: int) -> bytes:
+        return b"".join(event.data for event in self.of(h2.events.DataReceived, stream))  # type: ignore[attr-defined]
