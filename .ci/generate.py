@@ -67,7 +67,7 @@ def audit_page() -> Iterator[str]:
     yield ""
     yield f"<!-- {NOTE} -->"
     yield ""
-    yield "One line of JSON per decision, with these fields in this order. There is no room in it for a secret:"
+    yield "One line of JSON per decision, with these fields in this order. It has no room for a secret:"
     yield "no query, no header, nothing made from a credential's value. What is not known is empty."
     yield "[schema/audit-record.json](schema/audit-record.json) says the same to programs."
     yield ""

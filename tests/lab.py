@@ -1,7 +1,7 @@
-"""A pod, its sidecar and one upstream that plays along: what the tests of the data path stand in.
+r"""A pod, its sidecar and one upstream that plays along: what the tests of the data path stand in.
 
     with lab({"/v1/slow": stall}) as lab:
-        reply = lab.talk(b"GET /v1/slow HTTP/1.1\\r\\nHost: api.lab.example\\r\\n\\r\\n", answers=1)
+        reply = lab.talk(b"GET /v1/slow HTTP/1.1\r\nHost: api.lab.example\r\n\r\n", answers=1)
 
 `HOST` is governed: `/v1/**` and one gRPC service get the credential, everything else there is refused.
 `OTHER` is governed as well, `FREE` is not; all three are the same server.
@@ -43,6 +43,7 @@ kind: CredentialSource
 metadata: {name: lab, namespace: training}
 spec:
   mountedSecret: {secretName: lab, key: token}
+  attach: {bearer: {}}
 """
 
 
@@ -73,7 +74,7 @@ def lab(
     canary: Canary | None = None,
     **settings: str,
 ) -> Iterator[Lab]:
-    """For a fixture of a module, or for one test that gives its own canary. `alpn`: what the upstream speaks."""
+    """For a fixture of a module; a single test gives its own canary. `alpn`: what the upstream speaks."""
     with ExitStack() as stack:
         if canary is None:
             canary = stack.enter_context(shared_canary())
