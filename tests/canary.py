@@ -58,9 +58,7 @@ class Canary:
             return []
         if isinstance(place, Path):
             return [
-                f"{hit} in {path.name}"
-                for path, content in _contents(place)
-                for hit in self.find_in(content)
+                f"{hit} in {path.name}" for path, content in _contents(place) for hit in self.find_in(content)
             ]
         data = place.encode(errors="surrogateescape") if isinstance(place, str) else place
         return [name for form, name in self._forms.items() if form in data]

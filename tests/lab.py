@@ -3,8 +3,9 @@ r"""A pod, its sidecar and one upstream that plays along: what the tests of the 
     with lab({"/v1/slow": stall}) as lab:
         reply = lab.talk(b"GET /v1/slow HTTP/1.1\r\nHost: api.lab.example\r\n\r\n", answers=1)
 
-`HOST` is governed: `/v1/**` and one gRPC service get the credential, everything else there is refused.
-`OTHER` is governed as well, `FREE` is not; all three are the same server.
+`HOST` is governed: `/v1/**` gets the credential, everything else there is refused. So is everything below
+`more.lab.example`, for upstreams that a test adds at `SECOND`; there also some methods of gRPC.
+`OTHER` takes it in `x-api-key`, `FREE` is not governed; all three are the same server.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from tests.upstreams import Handler, Upstream, tls_context
 HOST: Final = "api.lab.example"
 OTHER: Final = "other.lab.example"
 FREE: Final = "free.lab.example"
+SECOND: Final = "203.0.113.20"
 
 POLICY: Final = """
 apiVersion: podkey.io/v1alpha1
@@ -31,11 +33,15 @@ spec:
   grants:
     - hosts: [api.lab.example]
       methods: [GET, HEAD, POST, PUT]
-      paths: ["/v1/**", "/podkey.Echo/**"]
+      paths: ["/v1/**"]
       credential: lab
     - hosts: [other.lab.example]
       methods: [GET]
       paths: ["/v1/**"]
+      credential: other
+    - hosts: ["*.more.lab.example"]
+      methods: [GET, POST]
+      paths: ["/v1/**", "/podkey.Echo/Unary", "/podkey.Echo/Fail", "/podkey.Echo/*load", "/podkey.Echo/Talk"]
       credential: lab
 ---
 apiVersion: podkey.io/v1alpha1
@@ -44,6 +50,13 @@ metadata: {name: lab, namespace: training}
 spec:
   mountedSecret: {secretName: lab, key: token}
   attach: {bearer: {}}
+---
+apiVersion: podkey.io/v1alpha1
+kind: CredentialSource
+metadata: {name: other, namespace: training}
+spec:
+  mountedSecret: {secretName: lab, key: token}
+  attach: {header: {name: x-api-key}}
 """
 
 
@@ -59,6 +72,21 @@ class Lab:
 
     def talk(self, *pieces: bytes, name: str = HOST, **options: Any) -> Reply:
         return talk(self.pod, *pieces, name=name, **options)
+
+    @contextmanager
+    def second(
+        self, routes: Mapping[str, Handler] = MappingProxyType({}), *, name: str, alpn: Sequence[str] = ()
+    ) -> Iterator[Upstream]:
+        """Another upstream, at its own address."""
+        self.pod.resolve(name, to=[SECOND])
+        context = tls_context(*self.pod.upstream_certificate(name), alpn=alpn)
+        with Upstream(context, routes, ns=self.pod.network.net, addresses=[SECOND]) as upstream:
+            yield upstream
+
+    def check_health(self) -> None:
+        """Nothing went past the judge, and nothing broke that a lane did not expect."""
+        assert self.sidecar.metric("podkey_fail_open_total") == 0
+        assert [line for line in self.sidecar.log_lines() if line["event"] == "unexpected error"] == []
 
     def new_audit(self, before: int, count: int = 1) -> list[dict[str, Any]]:
         """The records after the first `before`, as soon as there are so many of them."""
@@ -78,7 +106,7 @@ def lab(
     with ExitStack() as stack:
         if canary is None:
             canary = stack.enter_context(shared_canary())
-        pod = stack.enter_context(sidecar_pod(canary))
+        pod = stack.enter_context(sidecar_pod(canary, internet=[SECOND]))
         pod.resolve(HOST, OTHER, FREE)
         certificate = pod.upstream_certificate(HOST, OTHER, FREE)
         upstream = Upstream(tls_context(*certificate, alpn=alpn), routes, ns=pod.network.net)

@@ -1,21 +1,28 @@
-"""A small world for tests of lanes: a policy as text, a clock that stands, leases that are made up, a recorder
-that remembers; and `Talk`, which plays both neighbours of mitmproxy's HTTP layer without a socket."""
+"""A small world for tests of lanes: a policy as text, a clock that stands, leases that are made up, and a
+recorder that remembers. `Talk` plays both neighbours of mitmproxy's HTTP layer without a socket."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from secrets import token_hex
 from typing import Final
 
 import h2.config
 import h2.connection
+import h2.events
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from mitmproxy.connection import Client, Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.mode_specs import ProxyMode
+from OpenSSL import SSL
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
@@ -310,6 +317,7 @@ class Talk:
                 self._queue.append(events.HookCompleted(command))
             case commands.OpenConnection(connection=Server() as server):
                 self.story.append("opened")
+                server.tls = True  # what the layer that is left out would have set
                 self.servers.append(server)
                 self.to[server] = bytearray()
                 self._queue.append(events.OpenConnectionCompleted(command, self.upstream.answer(server)))
@@ -336,22 +344,48 @@ class Talk:
         asyncio.run(hook.exchange.open())
 
 
-class H2Client:
-    """The application's side of HTTP/2: h2 itself, which shows what a real client would see."""
+class _H2Side:
+    """One side of HTTP/2, by h2 itself: what a real one would see."""
 
-    def __init__(self, talk: Talk, *, validate: bool = True) -> None:
+    def __init__(self, talk: Talk, connection: Connection, *, client: bool, validate: bool = True) -> None:
         self.talk = talk
+        self._connection = connection
+        self._seen = 0
+        self._events: list[h2.events.Event] = []
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(
-                client_side=True,
+                client_side=client,
                 header_encoding=None,
                 validate_outbound_headers=validate,
                 normalize_outbound_headers=validate,
             )
         )
-        self.events: list[object] = []
         self.h2.initiate_connection()
         self.flush()
+
+    def flush(self) -> None:
+        """Read and write until there is nothing left to say."""
+        while True:
+            new = bytes(self.talk.to[self._connection][self._seen :])
+            self._seen += len(new)
+            if new:
+                self._events += self.h2.receive_data(new)
+            data = self.h2.data_to_send()
+            if not data:
+                return
+            self.talk.feed(events.DataReceived(self._connection, data))
+
+    def of[E: h2.events.Event](self, kind: type[E], stream: int | None = None) -> list[E]:
+        self.flush()
+        found = [event for event in self._events if isinstance(event, kind)]
+        return [event for event in found if stream is None or getattr(event, "stream_id", None) == stream]
+
+
+class H2Client(_H2Side):
+    """The application's."""
+
+    def __init__(self, talk: Talk, *, validate: bool = True) -> None:
+        super().__init__(talk, talk.client, client=True, validate=validate)
 
     def request(
         self,
@@ -368,24 +402,122 @@ class H2Client:
         self.flush()
         return stream
 
-    def flush(self) -> None:
-        data = self.h2.data_to_send()
-        if data:
-            self.read(self.talk.say(data))
-
-    def read(self, data: bytes) -> None:
-        if data:
-            self.events += self.h2.receive_data(data)
-            more = self.h2.data_to_send()
-            if more:
-                self.read(self.talk.say(more))
-
-    def of(self, kind: type, stream: int) -> list[object]:
-        return [event for event in self.events if isinstance(event, kind) and event.stream_id == stream]  # type: ignore[attr-defined]
-
     def head(self, stream: int) -> dict[str, str]:
         (event,) = self.of(h2.events.ResponseReceived, stream)
-        return {name.decode(): value.decode() for name, value in event.headers}  # type: ignore[attr-defined]
+        return {bytes(name).decode(): bytes(value).decode() for name, value in event.headers or ()}
 
     def body(self, stream: int) -> bytes:
-        return b"".join(event.data for event in self.of(h2.events.DataReceived, stream))  # type: ignore[attr-defined]
+        return b"".join(event.data or b"" for event in self.of(h2.events.DataReceived, stream))
+
+    def trailers(self, stream: int) -> dict[bytes, bytes]:
+        (event,) = self.of(h2.events.TrailersReceived, stream)
+        return {bytes(name): bytes(value) for name, value in event.headers or ()}
+
+
+class H2Upstream(_H2Side):
+    """The upstream's, behind a Talk that has opened its connection."""
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__(talk, talk.servers[-1], client=False)
+
+    def requests(self) -> list[dict[bytes, bytes]]:
+        found = self.of(h2.events.RequestReceived)
+        return [{bytes(name): bytes(value) for name, value in event.headers or ()} for event in found]
+
+    @property
+    def stream(self) -> int:
+        return self.of(h2.events.RequestReceived)[-1].stream_id or 0
+
+    def answer(self, head: Iterable[tuple[bytes, bytes]], body: bytes, *, end: bool = False) -> None:
+        self.h2.send_headers(self.stream, list(head))
+        self.h2.send_data(self.stream, body, end_stream=end)
+        self.flush()
+
+    def trail(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        self.h2.send_headers(self.stream, list(fields), end_stream=True)
+        self.flush()
+
+
+# --- TLS, in memory ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MadeLeaf:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+
+class Internet:
+    """An authority, made when a test runs, and the certificates it signs."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "The Internet")])
+        self.root = self._signed(self._name, self._key.public_key(), (), expired=False, ca=True)
+
+    def leaf(self, *names: str, common_name: str = "a server", expired: bool = False) -> MadeLeaf:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        return MadeLeaf(self._signed(subject, key.public_key(), names, expired=expired, ca=False), key)
+
+    def leaf_for(self, host: Hostname) -> MadeLeaf:
+        return self.leaf(host)
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        names: Iterable[str],
+        *,
+        expired: bool,
+        ca: bool,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        ends = now + timedelta(days=-1 if expired else 1)
+        builder = x509.CertificateBuilder(
+            self._name, subject, key, x509.random_serial_number(), now - timedelta(days=3), ends
+        ).add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        alternatives = [x509.DNSName(name) for name in names]
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def server_end(leaf: MadeLeaf, alpn: bytes | None = b"http/1.1") -> SSL.Connection:
+    """A TLS server in memory that takes any client, and chooses `alpn` where it is offered."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(leaf.certificate)
+    context.use_privatekey(leaf.key)
+    context.set_alpn_select_callback(
+        lambda _, offered: alpn if alpn in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+    )
+    connection = SSL.Connection(context)
+    connection.set_accept_state()
+    return connection
+
+
+def shake_hands(client: SSL.Connection, server: SSL.Connection) -> None:
+    """Until both are done; raises what either of them raises, once the other has heard of it."""
+    unfinished = [client, server]
+    failure: SSL.Error | None = None
+    for _ in range(10):
+        for end, other in ((client, server), (server, client)):
+            try:
+                end.do_handshake()
+                unfinished = [one for one in unfinished if one is not end]
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as error:
+                failure = failure or error
+            carry(end, other)
+        if failure is not None:
+            raise failure
+        if not unfinished:
+            return
+    raise AssertionError("a handshake without an end")
+
+
+def carry(source: SSL.Connection, sink: SSL.Connection) -> None:
+    with suppress(SSL.WantReadError):
+        while True:
+            sink.bio_write(source.bio_read(65_536))

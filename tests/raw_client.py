@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from tests.netns import INTERNET_V4
@@ -68,9 +69,15 @@ class Reply:
         return answer
 
 
-def tls(pod: SidecarPod, name: str, alpn: Sequence[str] = (), address: str = INTERNET_V4) -> ssl.SSLSocket:
-    """A connection of the application, after its handshake with whoever answers it."""
-    context = ssl.create_default_context(cafile=pod.bundle)
+def tls(
+    pod: SidecarPod,
+    name: str,
+    alpn: Sequence[str] = (),
+    address: str = INTERNET_V4,
+    ca: Path | None = None,
+) -> ssl.SSLSocket:
+    """A connection of the application, after its handshake with us; or with whoever has `ca`."""
+    context = ssl.create_default_context(cafile=ca or pod.ca)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     plain = pod.dial(address, 443, PATIENCE)
@@ -92,6 +99,8 @@ def talk(
     methods: Sequence[str] = (),
     after_answer: bytes = b"",
     patience: float = PATIENCE,
+    ca: Path | None = None,
+    address: str = INTERNET_V4,
 ) -> Reply:
     """Open a connection, send, read, close.
 
@@ -101,7 +110,7 @@ def talk(
     began = time.monotonic()
     data = bytearray()
     end = "enough"
-    with tls(pod, name, alpn) as sock:
+    with tls(pod, name, alpn, address, ca) as sock:
         for piece in pieces:
             try:
                 sock.sendall(piece)
@@ -127,6 +136,18 @@ def talk(
                 after_answer = b""
     pod.canary.watch(bytes(data), "what a client received")
     return Reply(bytes(data), end, time.monotonic() - began, tuple(methods))
+
+
+def ask(sock: ssl.SSLSocket, data: bytes, method: str = "GET") -> Answer:
+    """One request and its answer, on a connection that goes on."""
+    sock.sendall(data)
+    came = bytearray()
+    while not _enough(bytes(came), 1, None, [method]):
+        more = sock.recv(65_536)
+        if not more:
+            raise AssertionError(f"the connection ended after {bytes(came)!r}")
+        came += more
+    return read_answers(bytes(came), [method])[-1]
 
 
 def is_closed(sock: socket.socket, seconds: float = PATIENCE) -> bool:

@@ -64,6 +64,8 @@ ENTER_SCRIPT: Final = 'mount --bind "$1" /etc/hosts; mount --bind "$2" /etc/reso
 # Nothing listens there, so that a name that /etc/hosts lacks is unknown at once.
 RESOLV_CONF: Final = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
+SDKS: Final = ("boto3", "botocore", "s3transfer", "httpx", "httpcore", "h2", "huggingface_hub", "openai")
+
 CAPTURED: Final = "transparent"
 EXPLICIT: Final = "explicit"
 
@@ -137,7 +139,9 @@ class Sidecar:
     def wait_audit(self, count: int, seconds: float = WAIT_SECONDS) -> list[dict[str, Any]]:
         """The audit records, as soon as there are that many."""
         return wait_for(
-            lambda: records if len(records := self.audit()) >= count else [], f"{count} audit records", seconds
+            lambda: records if len(records := self.audit()) >= count else [],
+            f"{count} audit records",
+            seconds,
         )
 
     def wait_log(self, event: str, seconds: float = WAIT_SECONDS, count: int = 1) -> list[dict[str, Any]]:
@@ -195,8 +199,12 @@ class Sidecar:
     def peak_rss_bytes(self) -> int:
         return self._status("VmHWM")
 
+    def status_text(self) -> str:
+        """What the kernel says of it."""
+        return Path(f"/proc/{self.pid}/status").read_text()
+
     def _status(self, field: str) -> int:
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+        for line in self.status_text().splitlines():
             if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024
         raise KeyError(field)
@@ -468,6 +476,8 @@ class SidecarPod:
         It has what the injector gives to a container: placeholders and trust variables (`HTTPS_PROXY` where
         the capture is explicit); `env` changes that. What it prints is searched for canaries.
         """
+        if isinstance(program, str):
+            warm_up_sdks()
         whole = self._command(_argv(program, arguments), uid)
         done = self._run(whole, self.app_environment(env), cwd=self.home, timeout=timeout, stdin=stdin)
         self.canary.watch(done.stdout, "an application's standard output")
@@ -558,6 +568,17 @@ def warm_up() -> None:
         env={key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
         check=True,
     )
+
+
+@functools.cache
+def warm_up_sdks() -> None:
+    """Applications may not write into the virtual environment either, and SDKs are large."""
+    folders = [
+        Path(sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages", name)
+        for name in SDKS
+    ]
+    compileall = [sys.executable, "-m", "compileall", "-q", *map(str, filter(Path.is_dir, folders))]
+    subprocess.run(compileall, check=True)
 
 
 def _argv(program: Sequence[str] | str, arguments: Sequence[str]) -> list[str]:

@@ -68,9 +68,7 @@ class UpstreamAuthority:
     def _stranger(self) -> _Signer:
         return _Signer("A CA that nobody trusts")
 
-    def certificate(
-        self, *names: str, expired: bool = False, stranger: bool = False
-    ) -> UpstreamCertificate:
+    def certificate(self, *names: str, expired: bool = False, stranger: bool = False) -> UpstreamCertificate:
         number = next(self._numbers)
         key = ec.generate_private_key(ec.SECP256R1())
         signer = self._stranger if stranger else self._signer
@@ -94,10 +92,9 @@ def _builder(
     begins: datetime.datetime,
     ends: datetime.datetime,
 ) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number(), begins, ends)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
+    return x509.CertificateBuilder(
+        issuer, subject, key, x509.random_serial_number(), begins, ends
+    ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
 
 
 def _general(name: str) -> x509.GeneralName:

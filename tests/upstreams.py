@@ -236,6 +236,7 @@ class Upstream:
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._closing = False
+        self._open: list[Connection] = []
         self.connections: list[Connection] = []
         self.requests: list[Request] = []
         # A handler that failed; raised when the server is closed.
@@ -256,7 +257,7 @@ class Upstream:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # ends the accept
             listener.close()
-        for connection in self.connections:
+        for connection in list(self._open):
             connection.close()
         self.tell()
         for thread in self._threads:
@@ -279,12 +280,9 @@ class Upstream:
         return any(wanted in connection.kept for connection in self.connections)
 
     def clear(self) -> None:
-        """Forget requests, and connections that have ended."""
+        """Forget what was recorded. Connections that are still open go on, and are not listed any more."""
         self.requests.clear()
-        self.connections[:] = [one for one in self.connections if not one.ended.is_set()]
-        for connection in self.connections:
-            connection.kept.clear()
-            connection.received = 0
+        self.connections.clear()
 
     def tell(self) -> None:
         """Something changed that a test may be waiting for."""
@@ -316,6 +314,7 @@ class Upstream:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(self, sock)
+            self._open.append(connection)
             self.connections.append(connection)
             self.tell()
             self._go(self._serve, connection)
@@ -330,6 +329,7 @@ class Upstream:
                 self.faults.append(error)
         finally:
             connection.close()
+            self._open.remove(connection)
             connection.ended.set()
             self.tell()
 

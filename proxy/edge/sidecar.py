@@ -134,6 +134,11 @@ class Sidecar:
 
     def _open_trust(self) -> PodTrust | Trouble:
         folders, pod = self._settings.folders, self._settings.pod
+        try:
+            # In a pod it is a mounted volume; elsewhere we make it.
+            Path(folders.state).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            return f"{folders.state}: {error.strerror}; set PODKEY_STATE_DIR to a folder that can be written"
         trust = PodTrust.open(
             self._private,
             Path(folders.trust),

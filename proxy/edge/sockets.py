@@ -88,11 +88,11 @@ def is_of_this_machine(host: str) -> bool:
     if address.is_loopback:
         return True
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))
-        except OSError:
-            return False
+    except OSError:
+        return False  # also where there is no descriptor left to ask with
     return True
 
 

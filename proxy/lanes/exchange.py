@@ -48,12 +48,13 @@ class Exchange:
             step = self._next(steps, None)
             while isinstance(step, CredentialRef):
                 step = self._next(steps, await self._world.leases.lease(step))
-            self.opening = step
         except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
             self._world.recorder.crashed("transaction", error)
-            self.opening = self._failure("podkey failed on it")
-        self._world.recorder.decided(self.opening.record, self._elapsed())
-        return self.opening
+            step = self._failure("podkey failed on it")
+        self._world.recorder.decided(step.record, self._elapsed())
+        # Last: what could not be recorded does not travel.
+        self.opening = step
+        return step
 
     def open_unreadable(self) -> Refused:
         """For a head that cannot be judged: there is nothing to wait for."""

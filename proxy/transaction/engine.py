@@ -6,7 +6,7 @@ drive the same one. Refusal is the default: only the last line forwards a reques
 
 from collections.abc import Generator
 from datetime import datetime
-from typing import Final
+from typing import Final, assert_never
 
 from proxy.attach.placing import Placement, Unplaceable, place
 from proxy.core.arrival import Arrival
@@ -90,6 +90,8 @@ def open_request(
             return Forward(record, arrival.shown_name, target, fields, head.wants_websocket)
         case Attach():
             pass
+        case _:
+            assert_never(verdict)
 
     # (5) The lease: a live credential, or none.
     reply = yield verdict.credential

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
@@ -57,6 +58,8 @@ def decided(
             return replace(record, verdict="pass_through")
         case Refuse(rule=rule):
             return replace(_ruled(record, rule), verdict="refuse")
+        case _:
+            assert_never(verdict)
 
 
 def refused(record: AuditRecord, reason: Reason) -> AuditRecord:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
 from tests.architecture_rules import reason_violations
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "reasons.md").read_text()
@@ -18,7 +18,9 @@ def test_every_section_says_what_the_table_says() -> None:
         reason.value
         for reason, page in REASONS.items()
         if f"## {reason.value}\n\n{page.meaning}\n\n- **Who acts:** {page.actor.value}\n"
-        f"- **What to change:** {page.change}\n" not in PAGE
+        f"- **What to change:** {page.change}\n"
+        + ("" if reason in NOT_REFUSED else f"- **Status:** {page.status}\n")
+        not in PAGE
     ]
 
     assert stale == []

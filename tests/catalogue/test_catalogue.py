@@ -47,6 +47,7 @@ def test_names_within_a_service_are_unique(catalogue: Catalogue, name: str) -> N
         [api.name for api in service.minting],
         [pin.name for pin in service.pins],
         [placeholder.name for placeholder in service.placeholders],
+        [url.name for url in service.base_urls],
         list(service.slots.headers),
         list(service.slots.query),
         list(service.slots.cookies),
@@ -442,3 +443,10 @@ def test_the_other_hosts_of_s3_are_governed_and_show_no_bucket(
 def test_hosts_that_hand_out_aws_credentials_are_known(catalogue: Catalogue, host: str) -> None:
     (reading,) = catalogue.readings(Hostname(host))
     assert reading.service.name == "aws-credentials"
+
+
+def test_a_base_url_belongs_to_one_service_that_has_a_main_host(catalogue: Catalogue) -> None:
+    """The endpoints of a pod write all variables into one file."""
+    owners = [(url.name, service) for service in catalogue.values() for url in service.base_urls]
+    assert [name for name, count in Counter(name for name, _ in owners).items() if count > 1] == []
+    assert [name for name, service in owners if service.main_host is None] == []

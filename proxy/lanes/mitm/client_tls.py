@@ -79,5 +79,6 @@ def _context(leaf: Leaf, alpn: bytes | None) -> SSL.Context:
     return context
 
 
-class NoCommonProtocolError(Exception):
-    """pyOpenSSL turns it into a fatal alert: RFC 7301 §3.2."""
+class NoCommonProtocolError(SSL.Error):
+    """pyOpenSSL sends a fatal alert (RFC 7301 §3.2) and raises it from the handshake, where mitmproxy expects
+    this kind."""

@@ -1,6 +1,6 @@
 """One connection of the application in the mitmproxy lane: what all its streams share."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import Ending
@@ -12,21 +12,39 @@ from proxy.transaction.head import Head, HeadProblem
 UNVERIFIED: Final = "its certificate does not prove the name; nothing was sent"
 
 
+class Waiting(Protocol):
+    """What holds bytes that can go nowhere yet."""
+
+    @property
+    def waiting_bytes(self) -> int: ...
+
+
 class Conversation:
     def __init__(self, world: LaneWorld, arrival: Arrival) -> None:
         self.world = world
         self.arrival = arrival
         self._open: set[Exchange] = set()
+        # Once TLS towards the application stands.
+        self.http: Waiting | None = None
         # What the handler saw go wrong on the upstream's side, last: mitmproxy only says that something did.
         self.tls_fault = ""
         self.timed_out = False
         self.stalled = False
+
+    def connecting(self) -> None:
+        """A new attempt; how the one before it ended says nothing."""
+        self.tls_fault = ""
+        self.timed_out = False
 
     def exchange(self, head: Head | HeadProblem) -> Exchange:
         exchange = Exchange(self.world, self.arrival, head)
         self._open = {one for one in self._open if not one.finished}
         self._open.add(exchange)
         return exchange
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self.http.waiting_bytes if self.http is not None else 0
 
     @property
     def busy(self) -> bool:
@@ -39,8 +57,7 @@ class Conversation:
         if self.stalled:
             return Reason.UPSTREAM_STALLED, f"{name} sent nothing for {self.world.timeouts.idle:g} s"
         if self.tls_fault:
-            fault, self.tls_fault = self.tls_fault, ""
-            return Reason.UPSTREAM_UNVERIFIED, f"{name}: {fault}"
+            return Reason.UPSTREAM_UNVERIFIED, f"{name}: {self.tls_fault}"
         if self.timed_out:
             return Reason.UPSTREAM_UNREACHABLE, f"{name} gave no TLS connection in time"
         if connecting:

@@ -1,7 +1,9 @@
 """One connection: mitmproxy's event loop around its layers, with our hooks, which are total."""
 
 import asyncio
+import sys
 import time
+from contextlib import suppress
 from typing import Final
 
 from mitmproxy import tls
@@ -18,6 +20,7 @@ from mitmproxy.proxy.layers.tls import (
 )
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import LiveConnectionHandler
+from OpenSSL import SSL
 
 from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
@@ -26,6 +29,9 @@ from proxy.lanes.mitm.servers import GuardedHttpLayer
 from proxy.lanes.mitm.streams import JudgeRequestHook
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
 
+# What is read of a request whose stream waits for its verdict or its upstream: more than any small body. Then
+# the client waits with us; mitmproxy would take a whole checkpoint into memory.
+MAX_WAITING: Final = 1024 * 1024
 # Between our last answer on a connection that timed out and its end: time for the answer to be read.
 FAREWELL: Final = 1.0
 
@@ -52,6 +58,17 @@ class Fuse(layer.Layer):
 
     def _handle_event(self, _event: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
+
+
+class PoliteTls(ClientTLSLayer):
+    """Says that it ends (RFC 8446 §6.1). Without that, clients take a response that ends with its connection
+    for a truncated one: curl and requests fail."""
+
+    def send_close(self, command: commands.CloseConnection) -> layer.CommandGenerator[None]:
+        with suppress(SSL.Error):
+            self.tls.shutdown()
+        yield from self.tls_interact()
+        yield from super().send_close(command)
 
 
 class ConnectionInLane(LiveConnectionHandler):
@@ -83,14 +100,33 @@ class ConnectionInLane(LiveConnectionHandler):
         if accepted.alpn is None:
             fuse.child = GuardedHttpLayer(context, self._conversation)
         else:
-            fuse.child = ClientTLSLayer(context)
+            fuse.child = PoliteTls(context)
         self.layer = fuse
+        self._room = asyncio.Event()
+        self._room.set()
 
     async def serve(self) -> None:
         try:
             await self.handle_client()
         finally:
+            # For when we are cancelled: mitmproxy's own tasks would go on.
+            for connection in list(self.transports):
+                self._cancel(connection, "the connection ended")
             self._conversation.end()
+
+    async def server_event(self, event: events.Event) -> None:
+        await super().server_event(event)
+        if self._conversation.waiting_bytes <= MAX_WAITING:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    async def drain_writers(self) -> None:
+        """What each reader waits for before it reads on."""
+        await super().drain_writers()  # type: ignore[no-untyped-call]
+        client = self.transports.get(self.client)
+        if client is not None and client.handler is asyncio.current_task():
+            await self._room.wait()
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         try:
@@ -131,6 +167,8 @@ class ConnectionInLane(LiveConnectionHandler):
             self._conversation.tls_fault = "it does not speak TLS that podkey accepts"
 
     def _watch_connect(self, upstream: Server) -> None:
+        self._conversation.connecting()
+
         def check() -> None:
             if upstream.timestamp_tls_setup is None and upstream in self.transports:
                 self._conversation.timed_out = True
@@ -155,5 +193,8 @@ class ConnectionInLane(LiveConnectionHandler):
 
     def log(self, message: str, level: int = 0, exc_info: object = None) -> None:  # noqa: ARG002 - its interface
         """What mitmproxy says quote what was on the wire. What matters of them reaches us as hooks."""
+        if exc_info is True:
+            exc_info = sys.exc_info()
         if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
             self._world.recorder.crashed("mitmproxy", exc_info[1])
+            self._cancel(self.client, "mitmproxy crashed")

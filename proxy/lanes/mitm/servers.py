@@ -5,10 +5,14 @@ from typing import Final
 import h2.config
 import h2.errors
 import h2.events
+from mitmproxy import http
+from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
-from mitmproxy.proxy.layers.http._http1 import Http1Server
+from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HTTPMode
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import RequestHeaders
+from mitmproxy.proxy.layers.http._http1 import Http1Server, make_body_reader
 from mitmproxy.proxy.layers.http._http2 import Http2Connection, Http2Server
 
 from proxy.core.audit import Ending
@@ -16,15 +20,20 @@ from proxy.lanes.exchange import Exchange
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.streams import GuardedStream
-from proxy.transaction.head import Head, HeadProblem, head_of_http1, head_of_http2, problem_of
+from proxy.transaction.head import Head, HeadProblem, head_of_http1, head_of_http2, options_of, problem_of
+from proxy.wire.fields import MAX_HEAD_BYTES
+from proxy.wire.framing import Chunked, Framing, Length, NoBody
 from proxy.wire.h2_request import h2_trailers_fault
 from proxy.wire.outcomes import BadHead, NeedMore
-from proxy.wire.request_head import read_request_head
+from proxy.wire.request_head import RequestHead, read_request_head
 
 Commands = layer.CommandGenerator[None]
 
 # HPACK's own limit. Ours is half of it and answers with a reason; this one ends the connection.
 MAX_H2_HEADER_LIST: Final = 131_072
+# What is kept of bytes whose turn has not come: half a chunk's size line, or a request that was sent before
+# the answer to the last one. One read and a whole head; mitmproxy itself would keep all of it.
+MAX_UNREAD: Final = 65_536 + MAX_HEAD_BYTES
 
 
 class GuardedHttp1Server(Http1Server):
@@ -34,18 +43,21 @@ class GuardedHttp1Server(Http1Server):
         super().__init__(context)
         self._conversation = conversation
         self._heads: dict[int, Head] = {}
-        self._waiting = False  # for the rest of a head, with a timer running
-        self._timer = 0
+        # Runs while the rest of a head is waited for; one that rings when it is not this one is too late.
+        self._timer: commands.RequestWakeup | None = None
 
     def head(self, stream_id: int) -> Head:
         return self._heads.pop(stream_id)
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Wakeup):
-            if self._waiting and self._timer == self.stream_id:
+            if event.command is self._timer:
                 yield commands.CloseConnection(self.conn)
             return
         yield from super()._handle_event(event)
+        if len(self.buf) > MAX_UNREAD:
+            self.buf.maybe_extract_at_most(len(self.buf))
+            yield commands.CloseConnection(self.conn)
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         if not isinstance(event, events.DataReceived):
@@ -55,19 +67,31 @@ class GuardedHttp1Server(Http1Server):
         data = bytes(self.buf)
         reading = read_request_head(data)
         if isinstance(reading, NeedMore):
-            if len(self.buf) and not self._waiting:
-                self._waiting, self._timer = True, self.stream_id
-                yield commands.RequestWakeup(self._conversation.world.timeouts.header)
+            if data and self._timer is None:
+                yield from self._set_timer()
             return
-        self._waiting = False
-        head = problem_of(reading) if isinstance(reading, BadHead) else head_of_http1(reading)
+        self._timer = None
+        if isinstance(reading, BadHead):
+            yield from self._refuse(problem_of(reading))
+            return
+        head = head_of_http1(reading)
         if isinstance(head, HeadProblem):
             yield from self._refuse(head)
             return
-        if data.startswith(b"\r\n"):  # RFC 9112 §2.2: one empty line may come first
-            self.buf.maybe_extract_at_most(2)
+        # mitmproxy would read the head once more, and differently.
+        self.buf.maybe_extract_at_most(reading.size)
         self._heads[self.stream_id] = head
-        yield from super().read_headers(event)
+        self.request = _bare_request(head, reading)
+        yield ReceiveHttp(
+            RequestHeaders(self.stream_id, _bare_request(head, reading), end_stream=not head.has_body)
+        )
+        self.body_reader = make_body_reader(_body_size(reading.framing))
+        self.state = self.read_body
+        yield from self.state(event)
+
+    def _set_timer(self) -> Commands:
+        self._timer = commands.RequestWakeup(self._conversation.world.timeouts.header)
+        yield self._timer
 
     def _refuse(self, problem: HeadProblem) -> Commands:
         """Answer, and read no further: where the next request begins is anybody's guess."""
@@ -79,15 +103,35 @@ class GuardedHttp1Server(Http1Server):
         yield commands.SendData(self.conn, "\r\n".join(lines).encode("latin-1") + answer.body)
         exchange.finish(Ending.REFUSED)
         self.state = self._drop
+        self.buf.maybe_extract_at_most(len(self.buf))
         # Half closed: to close while the client still sends would reset the connection under our answer.
         yield commands.CloseTcpConnection(self.conn, half_close=True)
-        yield commands.RequestWakeup(self._conversation.world.timeouts.header)
-        self._waiting, self._timer = True, self.stream_id
+        yield from self._set_timer()
 
     def _drop(self, event: events.Event) -> Commands:
         self.buf.maybe_extract_at_most(len(self.buf))
         if isinstance(event, events.ConnectionClosed):
             yield commands.CloseConnection(self.conn)
+
+
+def _bare_request(head: Head, reading: RequestHead) -> http.Request:
+    """What mitmproxy has to know to frame a message and to end its connection. All that is forwarded comes
+    from the transaction."""
+    options = ", ".join(sorted(options_of(head))).encode("latin-1")
+    version = f"HTTP/1.{reading.minor_version}".encode()
+    fields = http.Headers([(b"connection", options)] if options else [])
+    method, target = head.method.encode("latin-1"), head.target.encode("latin-1")
+    return http.Request("", 0, method, b"https", b"", target, version, fields, None, None, 0, None)
+
+
+def _body_size(framing: Framing) -> int | None:
+    match framing:
+        case NoBody():
+            return 0
+        case Length(size):
+            return size
+        case Chunked():
+            return None
 
 
 class GuardedHttp2Server(Http2Server):
@@ -112,7 +156,7 @@ class GuardedHttp2Server(Http2Server):
             fields = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
             head = head_of_http2(fields, ended=ended)
             if isinstance(head, HeadProblem):
-                self._refuse(stream_id, head, ended=ended)
+                self._refuse(stream_id, head)
                 return False
             self._heads[stream_id] = head
         elif isinstance(event, h2.events.TrailersReceived):
@@ -121,9 +165,12 @@ class GuardedHttp2Server(Http2Server):
                 return (yield from self._end())
         return (yield from super().handle_h2_event(event))
 
-    def _refuse(self, stream_id: int, problem: HeadProblem, *, ended: bool) -> None:
+    def _refuse(self, stream_id: int, problem: HeadProblem) -> None:
         exchange: Exchange = self._conversation.exchange(problem)
         answer = exchange.answer(exchange.open_unreadable())
+        exchange.finish(Ending.REFUSED)
+        if not self.is_open_for_us(stream_id):
+            return  # reset by the client in the same breath
         fields = [(":status", str(answer.status)), *((k.lower(), v) for k, v in answer.headers)]
         self.h2_conn.send_headers(
             stream_id,
@@ -132,10 +179,9 @@ class GuardedHttp2Server(Http2Server):
         )
         if answer.body:
             self.h2_conn.send_data(stream_id, answer.body, end_stream=True)
-        if not ended:
+        if not self.is_closed(stream_id):
             # RFC 9113 §8.1: the answer is complete, and the rest of the request is of no interest.
             self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR.value)
-        exchange.finish(Ending.REFUSED)
 
     def _end(self) -> layer.CommandGenerator[bool]:
         """Trailers that could be taken for a head are nobody's mistake: the connection ends."""
@@ -156,6 +202,35 @@ class GuardedHttpLayer(HttpLayer):
             self._server = GuardedHttp1Server(self.context.fork(), conversation)
         # The base class keeps a server that is there already.
         self.connections[context.client] = self._server
+        conversation.http = self
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of requests' bodies was read and can go nowhere yet."""
+        return sum(
+            stream.waiting_bytes for stream in self.streams.values() if isinstance(stream, GuardedStream)
+        )
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
+            return  # the end of one that was let go
+        yield from super()._handle_event(event)
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
+        """Closed connections go before the next one is looked for.
+
+        mitmproxy keeps every one that ever was, and the error of one that failed is its answer from then on.
+        """
+        used = {stream.context.server for stream in self.streams.values()}
+        for connection in list(self.connections):
+            if (
+                isinstance(connection, Server)
+                and connection.state is ConnectionState.CLOSED
+                and connection not in self.waiting_for_establishment
+                and connection not in used
+            ):
+                del self.connections[connection]
+        yield from super().get_connection(event, reuse=reuse)
 
     def make_stream(self, stream_id: int) -> Commands:
         head = self._server.head(stream_id)

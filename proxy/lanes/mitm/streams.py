@@ -55,6 +55,11 @@ class GuardedStream(HttpStream):
         self.exchange: Exchange = conversation.exchange(head)
         self._answered = False
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What came of the body while the stream waits for its verdict or its upstream."""
+        return sum(len(event.data) for event in self._paused_event_queue if isinstance(event, RequestData))
+
     # --- the request ---
 
     def state_wait_for_request_headers(self, event: events.Event) -> Commands:
@@ -119,11 +124,13 @@ class GuardedStream(HttpStream):
         self.exchange.upstream(_shown(server.peername))
         if self.context.client.alpn == HTTP2 and server.alpn != HTTP2:
             why = "the client speaks HTTP/2 only, and the upstream does not speak it"
+            yield commands.CloseConnection(server)
             yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, why))
             return False
         verified = server.tls_established and server.sni == self._conversation.arrival.name
         if not verified or not isinstance(self.exchange.opening, Forward):
             self._conversation.world.recorder.failed_open("mitmproxy")
+            yield commands.CloseConnection(server)
             yield from self._answer(self.exchange.fail(Reason.INTERNAL_ERROR, "a self-check failed"))
             return False
         return True
@@ -157,6 +164,9 @@ class GuardedStream(HttpStream):
         wanted = isinstance(opening, Forward) and opening.is_websocket
         if response.status_code == SWITCHING_PROTOCOLS and not wanted:
             return "the upstream switched protocols, which nobody asked for"
+        if response.status_code < 200 and response.status_code != SWITCHING_PROTOCOLS:
+            # mitmproxy takes it for the last word in HTTP/1, and the client would wait for the real answer.
+            return f"the upstream sent an interim response ({response.status_code}): podkey passes none on"
         return None
 
     def _receive_piece(self, data: bytes) -> Iterable[bytes]:

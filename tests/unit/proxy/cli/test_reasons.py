@@ -22,7 +22,18 @@ def test_tells_of_one_reason_what_it_means_who_acts_and_what_to_change(
     assert podkey("reasons", "path_not_granted") == 0
     assert capsys.readouterr().out == (
         f"path_not_granted\n  {page.meaning}\n  who acts: platform team\n  what to change: {page.change}\n"
+        "  status: 403\n"
     )
+
+
+def test_a_reason_that_refuses_nothing_has_no_status(capsys: pytest.CaptureFixture[str]) -> None:
+    podkey("reasons", "granted")
+    text = capsys.readouterr().out
+    podkey("reasons", "granted", "--output", "json")
+    (row,) = json.loads(capsys.readouterr().out)
+
+    assert "status" not in text
+    assert row["status"] is None
 
 
 def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,6 +44,7 @@ def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
             "meaning": REASONS[Reason.EXPIRED].meaning,
             "actor": "platform team",
             "change": REASONS[Reason.EXPIRED].change,
+            "status": 403,
         }
     ]
 

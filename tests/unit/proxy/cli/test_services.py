@@ -67,6 +67,7 @@ def test_json_has_the_same_keys_for_every_service(
             "blobHosts",
             "attach",
             "placeholders",
+            "baseUrls",
             "pins",
             "operations",
             "minting",
@@ -79,6 +80,19 @@ def test_json_of_one_service_is_a_list_of_one(capsys: pytest.CaptureFixture[str]
 
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["name"], row["builtIn"], row["attach"]) == ("openai", True, ["bearer"])
+    assert row["baseUrls"] == {"OPENAI_BASE_URL": "/v1"}
+
+
+@pytest.mark.parametrize(
+    ("service", "line"),
+    [("openai", "base URL: OPENAI_BASE_URL, ending in /v1"), ("huggingface", "base URL: HF_ENDPOINT")],
+)
+def test_shows_by_which_variable_an_sdk_is_sent_to_an_endpoint(
+    service: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    podkey("services", service)
+
+    assert line in capsys.readouterr().out.splitlines()
 
 
 def test_an_unknown_service_is_a_usage_error_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

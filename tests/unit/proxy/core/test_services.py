@@ -18,6 +18,7 @@ from proxy.core.services import (
     ALPHABETS,
     DRAWN,
     UNREADABLE_ENDPOINT,
+    BaseUrl,
     Catalogue,
     CredentialSlots,
     Dialect,
@@ -234,6 +235,26 @@ def test_slots_join_in_order_and_once() -> None:
     joined = CredentialSlots(("a", "b", "d"), ("q", "r"), ("c", "e"))
     assert CredentialSlots.union(iter([one, two])) == joined
     assert CredentialSlots.union([]) == CredentialSlots()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "main"),
+    [
+        ([["api.acme.example", "eu.acme.example"]], "api.acme.example"),
+        ([["{region}.acme.example", "acme.example"]], "acme.example"),
+        ([["{region}.acme.example"], ["acme.example"]], "acme.example"),
+        ([["{region}.acme.example"]], None),
+        ([], None),
+    ],
+)
+def test_the_main_host_is_the_first_that_captures_nothing(hosts: list[list[str]], main: str | None) -> None:
+    endpoints = tuple(Endpoint(tuple(map(HostTemplate, names))) for names in hosts)
+    assert Service("s", "S", "S.", endpoints, (Bearer(),)).main_host == main
+
+
+def test_a_base_url_ends_at_the_host_unless_the_sdk_expects_a_path() -> None:
+    assert BaseUrl("ACME_URL").path == ""
+    assert MODELS.base_urls == ()
 
 
 def test_every_alphabet_that_is_drawn_from_is_known() -> None:

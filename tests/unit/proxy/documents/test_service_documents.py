@@ -6,6 +6,7 @@ from proxy.core.hosts import HostTemplate
 from proxy.core.paths import PathPattern
 from proxy.core.policy import Access
 from proxy.core.services import (
+    BaseUrl,
     CredentialSlots,
     Dialect,
     Endpoint,
@@ -40,6 +41,9 @@ spec:
   slots: {headers: [Authorization, X-Key], query: [Token], cookies: [Session]}
   placeholders:
     - {name: ACME_KEY, value: "ak-{hex:40}-{alnum:3}{upper:99}"}
+  baseUrls:
+    - {name: ACME_URL}
+    - {name: ACME_API_URL, path: /api/v1}
   minting:
     - {name: token, summary: A token., paths: [/token], methods: [POST], query: [a]}
     - {name: any, summary: Anything.}
@@ -77,6 +81,7 @@ def test_reads_an_entry_with_everything_in_it() -> None:
         blob_hosts=(Glob("cdn*.acme.example"),),
         slots=CredentialSlots(("authorization", "x-key"), ("Token",), ("Session",)),
         placeholders=(Placeholder("ACME_KEY", "ak-{hex:40}-{alnum:3}{upper:99}"),),
+        base_urls=(BaseUrl("ACME_URL"), BaseUrl("ACME_API_URL", "/api/v1")),
         minting=(
             MintingApi("token", "A token.", (PathPattern("/token"),), ("POST",), ("a",)),
             MintingApi("any", "Anything.", (PathPattern("/**"),)),

@@ -8,6 +8,7 @@ from proxy.core.services import PathTemplate
 from proxy.documents.problems import Fault
 from proxy.documents.shapes import Text
 from proxy.documents.templates import (
+    BASE_PATH,
     BLOB_HOST,
     DRAWN,
     HOST_TEMPLATE,
@@ -34,6 +35,9 @@ from tests.document_strategies import read_shape
         (BLOB_HOST, "'*.acme.example'", Glob("*.acme.example")),
         (PLACEHOLDER_VALUE, "plain", "plain"),
         (PLACEHOLDER_VALUE, "'a-{hex:1}{alnum:40}-{upper:99}'", "a-{hex:1}{alnum:40}-{upper:99}"),
+        (BASE_PATH, "/v1", "/v1"),
+        (BASE_PATH, "/api/v1.0/a~b_c-d", "/api/v1.0/a~b_c-d"),
+        (BASE_PATH, "/..a/.b", "/..a/.b"),
     ],
 )
 def test_reads_a_template(shape: Text, text: str, value: object) -> None:
@@ -108,6 +112,10 @@ def test_reads_a_template(shape: Text, text: str, value: object) -> None:
             "{hex:N}, {alnum:N}",
         ),
         (PLACEHOLDER_VALUE, "'a}'", "bad_value", "holds an unknown placeholder", "{upper:N}"),
+        *(
+            (BASE_PATH, f"'{path}'", "bad_value", f"`{path}` is not the path of a base URL", "like `/v1`")
+            for path in ("/", "v1", "/v1/", "//v1", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/%41", "/é")
+        ),
     ],
 )
 def test_refuses_a_template(shape: Text, text: str, code: str, message: str, fix: str) -> None:
@@ -123,7 +131,8 @@ def test_finds_what_is_drawn() -> None:
 
 @given(text=st.text("{}+ab._-*AZ/é", max_size=25))
 def test_fuzz_any_text_is_a_template_or_a_fault(text: str) -> None:
-    for parse in (parse_host_template, PATH_TEMPLATE.parse, BLOB_HOST.parse, PLACEHOLDER_VALUE.parse):
+    shapes = (PATH_TEMPLATE, BLOB_HOST, PLACEHOLDER_VALUE, BASE_PATH)
+    for parse in (parse_host_template, *(shape.parse for shape in shapes)):
         assert parse is not None
         try:
             outcome = parse(text)

@@ -13,7 +13,7 @@ from proxy.core.labels import LabelSelector
 from proxy.core.policy import AccessPolicy, Grant, WorkloadSelector
 from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
-from proxy.core.services import Catalogue
+from proxy.core.services import Catalogue, CredentialSlots
 from proxy.core.verdict import Refuse
 from proxy.documents.problems import ProblemCode
 from proxy.judge.decide import decide
@@ -21,6 +21,7 @@ from proxy.judge.index import (
     BLOB,
     MAX_REMEMBERED_HOSTS,
     MAX_REMEMBERED_IDENTITIES,
+    NO_SLOTS,
     UNGOVERNED,
     PolicyIndex,
     selects,
@@ -353,3 +354,60 @@ def test_property_a_memory_changes_no_verdict(
         for request in requests[:4]:
             fresh = PolicyIndex(found, world.world_sources(), CATALOGUE)
             assert decide(index, pod, request, NOON) == decide(fresh, pod, request, NOON)
+
+
+# --- where credentials stand -------------------------------------------------------------------------
+
+
+def slots(index: PolicyIndex, host: str) -> CredentialSlots:
+    return index.for_pod(POD).rules_for(Hostname(host)).slots
+
+
+def test_the_slots_of_a_host_are_http_s_own_the_services_and_the_schemes(catalogue: Catalogue) -> None:
+    index = index_of(
+        policy(
+            "{hosts: [api.example.com], paths: [/a], credential: a}",
+            "{hosts: ['*.example.com'], paths: [/b], credential: b}",
+            "{service: anthropic, credential: plain}",
+            "{service: huggingface, credential: plain}",
+        ),
+        catalogue,
+    )
+
+    assert slots(index, "api.example.com") == CredentialSlots(("authorization", "x-key"))
+    assert slots(index, "www.example.com") == CredentialSlots(("authorization", "x-key"))
+    assert slots(index, "api.anthropic.com") == CredentialSlots(("authorization", "x-api-key"))
+    assert slots(index, "huggingface.co") == CredentialSlots(("authorization",), cookies=("token",))
+
+
+def test_the_slots_of_a_service_count_whichever_grant_names_its_host(catalogue: Catalogue) -> None:
+    index = index_of(policy("{hosts: [api.anthropic.com], credential: b}"), catalogue)
+
+    assert slots(index, "api.anthropic.com") == CredentialSlots(("authorization", "x-api-key", "x-key"))
+
+
+def test_a_policy_on_trial_adds_no_slot_to_a_host_that_is_enforced(catalogue: Catalogue) -> None:
+    both = policy("{hosts: [api.example.com], credential: a}") + policy(
+        "{hosts: [api.example.com], credential: b}", name="watch", mode="observe"
+    )
+    watched = policy("{hosts: [api.example.com], credential: b}", mode="observe")
+
+    assert slots(index_of(both, catalogue), "api.example.com") == CredentialSlots(("authorization",))
+    assert slots(index_of(watched, catalogue), "api.example.com").headers == ("authorization", "x-key")
+
+
+def test_a_host_that_gets_no_credential_has_no_slot_and_no_service(catalogue: Catalogue) -> None:
+    index = index_of(policy("{hosts: ['*.huggingface.co'], credential: a}"), catalogue)
+
+    for host in ("example.net", "cdn-lfs.huggingface.co"):
+        rules = index.for_pod(POD).rules_for(Hostname(host))
+        assert rules.slots == NO_SLOTS == CredentialSlots()
+        assert rules.services == ()
+
+
+def test_the_services_of_a_host_are_those_of_the_catalogue(catalogue: Catalogue) -> None:
+    index = index_of(policy(API, "{hosts: [api.openai.com], credential: a}"), catalogue)
+    pod = index.for_pod(POD)
+
+    assert pod.rules_for(Hostname("api.openai.com")).services == (catalogue["openai"],)
+    assert pod.rules_for(Hostname("api.example.com")).services == ()

@@ -1,0 +1,132 @@
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from proxy.core.audit import AUDIT_FIELDS, AUDIT_VERSION, LINE_FIELDS, AuditRecord, Ending, audit_schema
+from proxy.core.reasons import Reason
+from proxy.edge.audit_trail import MAX_LINE, render_record
+
+RECORD = AuditRecord(
+    time=datetime(2026, 3, 4, 12, 0, 0, 1_999, UTC),
+    request_id="r1",
+    namespace="ml",
+    service_account="trainer",
+    pod_name="train-0",
+    pod_uid="0f3d",
+    node="gpu-7",
+    evidence="declared",
+    host="api.openai.com",
+    port=443,
+    method="GET",
+    path="/v1/models",
+)
+FULL = replace(
+    RECORD,
+    service="openai",
+    action="a",
+    verdict="attach",
+    reason=Reason.GRANTED.value,
+    policy="ml/p",
+    grant=0,
+    credential="ml/a",
+    lease_id="l-1",
+    static_credential_seen=True,
+    status=200,
+    sent_bytes=1,
+    received_bytes=2,
+    redactions=3,
+    duration_ms=4.5,
+    ending=Ending.CUT,
+)
+
+
+def schema() -> dict[str, Any]:
+    return audit_schema()
+
+
+def faults(line: object) -> list[str]:
+    validator = Draft202012Validator(schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return [fault.message for fault in validator.iter_errors(line)]
+
+
+def test_a_record_is_json_with_every_documented_field_in_order() -> None:
+    record = json.loads(json.dumps(RECORD.to_record()))
+
+    assert list(record) == ["version", *AUDIT_FIELDS]
+    assert record["version"] == AUDIT_VERSION
+
+
+def test_times_and_endings_are_written_as_text() -> None:
+    record = FULL.to_record()
+
+    assert record["time"] == "2026-03-04T12:00:00.001+00:00"
+    assert record["ending"] == "cut"
+
+
+def test_names_are_written_as_json_writes_them() -> None:
+    record = FULL.to_record()
+
+    assert (record["podUid"], record["staticCredentialSeen"], record["leaseId"]) == ("0f3d", True, "l-1")
+
+
+def test_every_field_is_documented_in_a_sentence_and_no_other() -> None:
+    assert len(AUDIT_FIELDS) == len(fields(AuditRecord))
+    assert all(text.endswith(".") for text in AUDIT_FIELDS.values())
+
+
+def test_the_record_has_no_room_for_a_credential() -> None:
+    """No field could hold a header, a query or a value; a new field has to be looked at here."""
+    assert {field.type for field in fields(AuditRecord)} == {
+        *(datetime, str, int, bool, float, Ending),
+        int | None,
+    }
+    assert not {"query", "headers", "body", "token", "value", "secret"} & set(AUDIT_FIELDS)
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(schema())
+    assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert json.loads(json.dumps(schema())) == schema()
+
+
+@pytest.mark.parametrize("record", [RECORD, FULL, *(replace(RECORD, ending=ending) for ending in Ending)])
+def test_every_record_and_every_line_fits_the_schema(record: AuditRecord) -> None:
+    assert faults(record.to_record()) == []
+    assert faults(json.loads(render_record(record))) == []
+
+
+def test_a_line_that_was_cut_fits_the_schema() -> None:
+    line = json.loads(render_record(replace(RECORD, path="/" + "x" * MAX_LINE)))
+
+    assert line["truncated"] is True
+    assert faults(line) == []
+    assert set(line) - set(RECORD.to_record()) == set(LINE_FIELDS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"query": "a=1"},
+        {"version": 2},
+        {"port": "443"},
+        {"grant": 1.5},
+        {"grant": "0"},
+        {"ending": "lost"},
+        {"staticCredentialSeen": None},
+        {"type": "log"},
+    ],
+)
+def test_what_no_record_says_does_not_fit_the_schema(change: dict[str, object]) -> None:
+    assert len(faults(FULL.to_record() | change)) == 1
+
+
+@pytest.mark.parametrize("name", ["version", *AUDIT_FIELDS])
+def test_no_field_may_be_missing(name: str) -> None:
+    record = FULL.to_record()
+    del record[name]
+
+    assert faults(record) == [f"'{name}' is a required property"]

@@ -1,0 +1,70 @@
+import copy
+import pickle
+import traceback
+from dataclasses import dataclass
+
+import pytest
+
+from proxy.core.secret import Secret
+
+VALUE = b"canary-0123456789"
+SECRET = Secret(VALUE)
+
+
+def test_reveal_is_the_one_way_out() -> None:
+    assert SECRET.reveal() == VALUE
+    assert [name for name in dir(SECRET) if not name.startswith("_")] == ["reveal"]
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        str,
+        "{}".format,
+        "{!s:>9}".format,
+        lambda secret: f"{secret}",
+        lambda secret: f"{secret:>40}",
+        lambda secret: "%s" % secret,  # noqa: UP031 - an old way to slip
+        pickle.dumps,
+        copy.copy,
+        copy.deepcopy,
+    ],
+)
+def test_a_slip_fails_loudly_and_shows_nothing(slip: object) -> None:
+    with pytest.raises(TypeError) as caught:
+        slip(SECRET)  # type: ignore[operator]
+
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    secret: Secret
+
+
+@pytest.mark.parametrize("holder", [SECRET, [SECRET], {"a": SECRET}, Holder(SECRET), (SECRET, 1)])
+def test_what_tracebacks_and_debuggers_print_is_a_mask(holder: object) -> None:
+    for shown in (repr(holder), f"{holder!r}", "%r" % (holder,), ascii(holder)):  # noqa: UP031
+        assert "canary" not in shown
+        assert "Secret(" in shown
+
+
+def test_it_has_no_attributes_to_print() -> None:
+    assert not hasattr(SECRET, "__dict__")
+
+
+def test_equal_bytes_are_equal_secrets_and_nothing_else_is() -> None:
+    assert Secret(b"a") == Secret(b"a")
+    assert Secret(b"a") != Secret(b"b")
+    assert Secret(b"a") != b"a"
+    assert Secret(b"") != None  # noqa: E711 - the comparison itself
+
+
+def test_it_is_no_key_of_a_table() -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(SECRET)
+
+
+def test_an_empty_secret_is_false() -> None:
+    assert SECRET
+    assert not Secret(b"")

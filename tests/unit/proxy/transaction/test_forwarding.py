@@ -1,0 +1,61 @@
+"""Fields that end here, and fields that travel on."""
+
+import pytest
+
+from proxy.core.reasons import Reason
+from proxy.transaction.forwarding import CONNECTION_OPTIONS, HOP_BY_HOP, end_to_end
+from proxy.transaction.head import HeadProblem, HttpVersion
+from tests.transaction_world import WEBSOCKET, head
+
+
+@pytest.mark.parametrize("version", HttpVersion)
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP - {"connection", "te"}))
+def test_what_is_between_two_neighbours_ends_here(name: str, version: HttpVersion) -> None:
+    sent = head("/", ("A", "1"), (name.title(), "x"), ("B", "2"), version=version)
+
+    assert end_to_end(sent) == (("A", "1"), ("B", "2"))
+
+
+@pytest.mark.parametrize("option", sorted(CONNECTION_OPTIONS))
+def test_an_option_of_the_connection_itself_may_be_named(option: str) -> None:
+    assert end_to_end(head("/", ("Connection", option.upper()), ("A", "1"))) == (("A", "1"),)
+
+
+def test_all_else_travels_on_in_its_order_and_spelling() -> None:
+    fields = (
+        *[("X-a", "1"), ("x-A", ""), ("Transfer-Encoding", "chunked"), ("Content-Length", "1")],
+        *[("Trailer", "x"), ("Expect", "100-continue"), ("Authorization", "x"), ("Cookie", "a=b")],
+    )
+    assert end_to_end(head("/", *fields)) == fields
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["authorization", "Close, X-Api-Key", "host", "transfer-encoding", "close keep-alive", "trailer"],
+)
+def test_connection_may_name_no_field_that_travels_on(named: str) -> None:
+    found = end_to_end(head("/", ("Connection", named)))
+
+    assert isinstance(found, HeadProblem)
+    assert found.reason is Reason.MALFORMED_REQUEST
+
+
+def test_the_first_of_several_is_named_and_a_long_one_is_cut() -> None:
+    found = end_to_end(head("/", ("Connection", "zz, close"), ("connection", "a" * 99)))
+
+    assert found == HeadProblem(Reason.MALFORMED_REQUEST, f"the Connection header names `{'a' * 40}`")
+
+
+def test_te_travels_on_over_http2_only() -> None:
+    te = ("te", "trailers")
+
+    assert end_to_end(head("/", te, version=HttpVersion.HTTP2)) == (te,)
+    assert end_to_end(head("/", te, ("Connection", "te"))) == ()
+
+
+def test_a_websocket_handshake_keeps_its_upgrade_and_no_other_option() -> None:
+    assert end_to_end(head("/", *WEBSOCKET)) == (
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        *WEBSOCKET[2:],
+    )
