@@ -6,7 +6,6 @@ Python and share the machine, so wall times say little; the sidecar's own CPU ti
 
 import http.client
 import json
-import os
 import socket
 import ssl
 import statistics
@@ -233,7 +232,7 @@ def run(sidecar: Sidecar, port: int) -> dict[str, float]:
         "request_us_relay": micro["relay"], "request_us_mitmproxy": micro["mitmproxy"],
         "get_s_relay": get["relay"], "get_s_mitmproxy": get["mitmproxy"],
         "put_s_relay": put["relay"], "put_s_mitmproxy": put["mitmproxy"],
-        "start_s": sidecar.start_seconds, "rss_idle_mib": idle, "rss_peak_mib": peak, "cpus": os.cpu_count() or 0,
+        "start_s": sidecar.start_seconds, "rss_idle_mib": idle, "rss_peak_mib": peak,
     }  # fmt: skip
 
 

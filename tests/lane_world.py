@@ -2,12 +2,15 @@
 recorder that remembers. `Talk` plays both neighbours of mitmproxy's HTTP layer without a socket."""
 
 import asyncio
+import socket
+import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
@@ -15,7 +18,7 @@ import h2.config
 import h2.connection
 import h2.events
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from mitmproxy.connection import Client, Connection, ConnectionState, Server
@@ -521,3 +524,36 @@ def carry(source: SSL.Connection, sink: SSL.Connection) -> None:
     with suppress(SSL.WantReadError):
         while True:
             sink.bio_write(source.bio_read(65_536))
+
+
+# --- sockets -------------------------------------------------------------------------------------------
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of one loopback connection: the application's, which blocks, and ours, which does not."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    ours.setblocking(False)
+    return theirs, ours
+
+
+def ssl_server(leaf: MadeLeaf, folder: Path, alpn: str = "http/1.1") -> ssl.SSLContext:
+    """For asyncio's servers; `load_cert_chain` takes files only."""
+    file = folder / f"{token_hex(4)}.pem"
+    pem = serialization.Encoding.PEM
+    file.write_bytes(
+        leaf.key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + leaf.certificate.public_bytes(pem)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    context.set_alpn_protocols([alpn])
+    return context
+
+
+def ssl_client(root: x509.Certificate, alpn: str = "http/1.1") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=root.public_bytes(serialization.Encoding.PEM).decode())
+    context.set_alpn_protocols([alpn])
+    return context

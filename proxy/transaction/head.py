@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, assert_never
 
 from proxy.core.reasons import Reason
 from proxy.wire.authority import read_authority
@@ -104,6 +104,8 @@ def head_of_http1(request: RequestHead) -> Head | HeadProblem:
             return HeadProblem(Reason.METHOD_FORBIDDEN, "CONNECT within a connection opens a tunnel")
         case BadHead():
             return problem_of(form)
+        case _:
+            assert_never(form)
     fields = tuple(field for field in request.headers if field[0].lower() != "host")
     has_body = request.framing not in {NO_BODY, Length(0)}
     return Head(request.method, target, authority, fields, HttpVersion.HTTP1, has_body)

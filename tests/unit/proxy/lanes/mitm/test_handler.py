@@ -1,0 +1,285 @@
+"""The parts of the handler by themselves; test_lane.py has it at work between two sockets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from mitmproxy import tls
+from mitmproxy.connection import Server
+from mitmproxy.proxy import commands, events, layer, server_hooks
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.tls import TlsFailedServerHook, TlsStartClientHook, TlsStartServerHook
+
+from proxy.core.audit import Ending
+from proxy.core.reasons import Reason
+from proxy.lanes.interface import Accepted
+from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
+from proxy.lanes.mitm.engine_options import lane_options
+from proxy.lanes.mitm.handler import ConnectionInLane, Fuse
+from proxy.lanes.mitm.servers import GuardedHttpLayer
+from proxy.lanes.mitm.streams import JudgeRequestHook
+from proxy.lanes.mitm.upstream_tls import UpstreamTls
+from tests.lane_world import HOST, Internet, Talk, Upstream, World, arrival_of, get, tcp_pair, timeouts
+
+GET = b"GET /v1/models HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# --- the fuse ----------------------------------------------------------------------------------------
+
+
+def fused(world: World) -> Talk:
+    def wrap(context: Context, inner: layer.Layer) -> layer.Layer:
+        fuse = Fuse(context, world.lane_world)
+        fuse.child = inner
+        return fuse
+
+    return Talk(world, wrap=wrap)
+
+
+def test_an_exception_in_a_layer_ends_its_connection_and_no_other(world: World) -> None:
+    one, other = fused(world), fused(world)
+    one.say(GET)
+    other.say(GET)
+
+    def broken(_event: events.Event) -> layer.CommandGenerator[None]:
+        raise RuntimeError("boom")
+        yield
+
+    one.http.handle_event = broken  # type: ignore[method-assign]
+    one.reply(b"HTTP/1.1 200 OK\r\n")
+
+    assert one.closed
+    assert [(where, str(error)) for where, error in world.recorder.crashes] == [("mitmproxy layer", "boom")]
+    assert other.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").endswith(b"ok")
+    assert not other.closed
+
+
+def test_after_the_fuse_has_gone_nothing_reaches_the_layer(world: World) -> None:
+    talk = fused(world)
+    talk.say(b"PUT /v1/x HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n")
+    talk.say(b"0\r\nAuthorization: trailer\r\n\r\n")
+    assert talk.closed
+    sent = talk.forwarded
+
+    talk.say(GET)
+    talk.reply(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    assert talk.forwarded == sent
+    assert talk.answer == b""
+    assert len(world.recorder.crashes) == 1
+
+
+def test_a_fuse_by_itself_says_nothing(world: World) -> None:
+    talk = fused(world)
+
+    assert list(talk.layer._handle_event(events.Start())) == []
+
+
+# --- hooks -------------------------------------------------------------------------------------------
+
+
+def in_lane(
+    world: World, work: Callable[[ConnectionInLane], Awaitable[None]], internet: Internet | None = None
+) -> None:
+    """Something done with a handler whose connection exists and is not served."""
+    internet = internet or Internet()
+
+    async def run() -> None:
+        theirs, ours = tcp_pair()
+        streams = await asyncio.open_connection(sock=ours)
+        accepted = Accepted(ours, arrival_of(), ("192.0.2.7", 443), (b"http/1.1",))
+        handler = ConnectionInLane(
+            streams,
+            accepted,
+            world.lane_world,
+            lane_options(5.0),
+            ClientTls(internet),
+            UpstreamTls([internet.root]),
+        )
+        try:
+            await work(handler)
+        finally:
+            streams[1].transport.abort()
+            theirs.close()
+
+    asyncio.run(run())
+
+
+def test_a_hook_that_fails_is_told_and_raises_nothing(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        exchange = handler._conversation.exchange(get())
+        exchange.open = None  # type: ignore[method-assign, assignment]
+        await handler.handle_hook(JudgeRequestHook(exchange))
+        assert exchange.opening.record.reason == Reason.INTERNAL_ERROR.value
+
+    in_lane(world, work)
+
+    assert [where for where, _ in world.recorder.crashes] == ["hook judge_request"]
+
+
+def test_the_hook_of_a_request_opens_its_transaction(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        exchange = handler._conversation.exchange(get())
+        await handler.handle_hook(JudgeRequestHook(exchange))
+        assert exchange.opening.record.reason == Reason.GRANTED.value
+
+    in_lane(world, work)
+
+
+def test_behind_tls_comes_our_http_layer(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        asked = layer.NextLayer(handler.layer.context)
+        await handler.handle_hook(layer.NextLayerHook(asked))
+        assert isinstance(asked.layer, GuardedHttpLayer)
+
+    in_lane(world, work)
+
+
+def test_tls_is_ours_on_both_sides(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        context = handler.layer.context
+        for alpn, offered in ((HTTP2, HTTP2), (HTTP1, HTTP1), (None, HTTP1)):
+            context.client.alpn = alpn
+            data = tls.TlsData(Server(address=("192.0.2.7", 443)), context)
+            await handler.handle_hook(TlsStartServerHook(data))
+            assert data.ssl_conn is not None
+            assert (data.conn.sni, data.conn.alpn_offers) == (HOST, (offered,))
+            assert data.ssl_conn.get_servername() == HOST.encode()
+        data = tls.TlsData(context.client, context)
+        await handler.handle_hook(TlsStartClientHook(data))
+        assert data.ssl_conn is not None
+
+    in_lane(world, work)
+
+
+def test_a_host_without_a_leaf_gets_no_tls(world: World) -> None:
+    class Bare(Internet):
+        def leaf_for(self, host: str) -> None:  # type: ignore[override]
+            raise LookupError
+
+    async def work(handler: ConnectionInLane) -> None:
+        data = tls.TlsData(handler.client, handler.layer.context)
+        await handler.handle_hook(TlsStartClientHook(data))
+        assert data.ssl_conn is None
+
+    in_lane(world, work, Bare())
+    assert [where for where, _ in world.recorder.crashes] == ["hook tls_start_client"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("Certificate verify failed: hostname mismatch", Reason.UPSTREAM_UNVERIFIED),
+        ("Certificate verify failed: certificate has expired", Reason.UPSTREAM_UNVERIFIED),
+        ("The remote server does not speak TLS.", Reason.UPSTREAM_UNVERIFIED),
+        ("OpenSSL Error([('SSL routines', '', 'unsupported protocol')])", Reason.UPSTREAM_UNVERIFIED),
+        ("connection closed", Reason.UPSTREAM_UNREACHABLE),
+        ("connection cancelled", Reason.UPSTREAM_UNREACHABLE),
+    ],
+)
+def test_why_a_handshake_failed_becomes_a_reason(world: World, error: str, reason: Reason) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        data = tls.TlsData(Server(address=("192.0.2.7", 443)), handler.layer.context)
+        data.conn.error = error
+        await handler.handle_hook(TlsFailedServerHook(data))
+        found, why = handler._conversation.upstream_fault(connecting=True)
+        assert found is reason
+        assert error not in why
+
+    in_lane(world, work)
+
+
+def test_a_new_attempt_forgets_how_the_last_one_failed(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        handler._conversation.tls_fault = "x"
+        handler._conversation.timed_out = True
+        server = Server(address=("192.0.2.7", 443))
+        hook = server_hooks.ServerConnectHook(server_hooks.ServerConnectionHookData(server, handler.client))
+        await handler.handle_hook(hook)
+        found, _ = handler._conversation.upstream_fault(connecting=False)
+        assert found is Reason.UPSTREAM_FAILED
+
+    in_lane(world, work)
+
+
+def test_hooks_that_do_not_concern_us_change_nothing(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        await handler.handle_hook(server_hooks.ClientConnectedHook(handler.client))
+
+    in_lane(world, work)
+    assert world.recorder.crashes == []
+
+
+# --- mitmproxy's words ---------------------------------------------------------------------------------
+
+
+def test_what_mitmproxy_logs_is_dropped_and_what_crashed_is_told(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        handler.log("Unexpected data from server: b'secret'")
+        error = RuntimeError("boom")
+        handler.log("crashed", exc_info=(RuntimeError, error, None))
+        try:
+            raise LookupError
+        except LookupError:
+            handler.log("mitmproxy has crashed!", exc_info=True)
+
+    in_lane(world, work)
+
+    assert [type(error) for _, error in world.recorder.crashes] == [RuntimeError, LookupError]
+
+
+def test_a_command_that_breaks_the_handler_ends_the_connection(world: World) -> None:
+    """Mitmproxy would log it and let the connection hang."""
+
+    async def work(handler: ConnectionInLane) -> None:
+        class Odd(layer.Layer):
+            def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+                yield commands.Command()
+
+        handler.layer.child = Odd(handler.layer.context)  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            await handler.serve()
+
+    in_lane(world, work)
+
+    assert [type(error) for _, error in world.recorder.crashes][:1] == [RuntimeError]
+
+
+# --- drain -----------------------------------------------------------------------------------------------
+
+
+def test_a_drain_is_told_what_is_on_its_way_and_since_when_it_stands(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        accepted = handler._accepted
+        assert not accepted.busy()
+        exchange = handler._conversation.exchange(get())
+        assert accepted.busy()
+        handler.timeout_watchdog.last_activity -= 100
+        assert 100 <= accepted.idle_for() < 105
+        exchange.finish(Ending.COMPLETED)
+        assert not accepted.busy()
+
+    in_lane(world, work)
+
+
+def test_the_idle_time_is_the_settings(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        assert handler.timeout_watchdog.timeout == 0.5
+
+    in_lane(replace(world, timeouts=timeouts(idle=0.5)), work)
+
+
+def test_an_upstream_answer_after_a_failed_one_is_possible(world: World) -> None:
+    talk = fused(world)
+    talk.upstream = Upstream(error="no route")
+    talk.say(GET)
+    talk.upstream = Upstream()
+    talk.say(GET)
+
+    assert talk.reply(b"HTTP/1.1 204 No Content\r\n\r\n").startswith(b"HTTP/1.1 204")
