@@ -57,6 +57,8 @@ DOORMEN: Final[Mapping[str, frozenset[str]]] = {
     "mitmproxy": MITMPROXY_LANE,
     "OpenSSL": MITMPROXY_LANE,
     "h2": MITMPROXY_LANE,
+    "h11": MITMPROXY_LANE,
+    "hpack": MITMPROXY_LANE,
     "prometheus_client": frozenset({"proxy.edge.telemetry"}),
     "structlog": frozenset({"proxy.edge.logs"}),
 }

@@ -17,6 +17,7 @@ from typing import Any, Final
 from tests.canary import Canary, shared_canary
 from tests.raw_client import Reply, talk
 from tests.sidecar_pod import CAPTURED, Sidecar, SidecarPod, sidecar_pod
+from tests.upstream_authority import UpstreamCertificate
 from tests.upstreams import Handler, Upstream, tls_context
 
 HOST: Final = "api.lab.example"
@@ -75,11 +76,18 @@ class Lab:
 
     @contextmanager
     def second(
-        self, routes: Mapping[str, Handler] = MappingProxyType({}), *, name: str, alpn: Sequence[str] = ()
+        self,
+        name: str,
+        routes: Mapping[str, Handler] = MappingProxyType({}),
+        *,
+        alpn: Sequence[str] = (),
+        certificate: UpstreamCertificate | None = None,
+        speaks_tls: bool = True,
     ) -> Iterator[Upstream]:
         """Another upstream, at its own address."""
         self.pod.resolve(name, to=[SECOND])
-        context = tls_context(*self.pod.upstream_certificate(name), alpn=alpn)
+        certificate = certificate or self.pod.upstream_certificate(name)
+        context = tls_context(*certificate, alpn=alpn) if speaks_tls else None
         with Upstream(context, routes, ns=self.pod.network.net, addresses=[SECOND]) as upstream:
             yield upstream
 

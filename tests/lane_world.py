@@ -217,7 +217,7 @@ class Upstream:
 class Talk:
     """One connection: what is fed goes in as if it came from the wire, what came out is in `to`.
 
-    Needs `mitmproxy.proxy.layers.tls.ServerTLSLayer` replaced by its own MockTLSLayer: see `cleartext_tls`.
+    Needs `ServerTLSLayer` in `clients` replaced by mitmproxy's MockTLSLayer: see `_cleartext_tls`.
     """
 
     def __init__(
@@ -534,7 +534,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname())
         ours, _ = listener.accept()
-    ours.setblocking(False)
+    ours.setblocking(False)  # noqa: FBT003 - its name
     return theirs, ours
 
 

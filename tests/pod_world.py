@@ -24,16 +24,14 @@ CREDENTIAL: Final = "api-key"
 API: Final = "podkey.io/v1alpha1"
 
 
-def policy(
-    *grants: Mapping[str, Any], workloads: Mapping[str, Any] | None = None, name: str = "llm", **spec: Any
-) -> str:
+def policy(*grants: Mapping[str, Any], workloads: Mapping[str, Any] | None = None) -> str:
     """An AccessPolicy with these grants, and a CredentialSource for each credential that they name."""
     whole = [{"credential": CREDENTIAL, **grant} for grant in grants]
     documents = [
         _document(
             "AccessPolicy",
-            name,
-            {"workloads": workloads or {"serviceAccounts": [ACCOUNT]}, "grants": whole, **spec},
+            "llm",
+            {"workloads": workloads or {"serviceAccounts": [ACCOUNT]}, "grants": whole},
         )
     ]
     for credential in sorted({grant["credential"] for grant in whole}):

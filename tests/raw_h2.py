@@ -57,17 +57,22 @@ class Http2:
         outcome: dict[int, Answer | str] = {}
         heads: dict[int, list[tuple[str, str]]] = {}
         bodies: dict[int, bytes] = {}
+        trailers: dict[int, list[tuple[str, str]]] = {}
         for event in self._reader.receive_data(data):
             match event:
                 case h2.events.ResponseReceived():
                     heads[event.stream_id] = [(n.decode(), v.decode("latin-1")) for n, v in event.headers]
                 case h2.events.DataReceived():
                     bodies[event.stream_id] = bodies.get(event.stream_id, b"") + event.data
+                case h2.events.TrailersReceived():
+                    trailers[event.stream_id] = [(n.decode(), v.decode("latin-1")) for n, v in event.headers]
                 case h2.events.StreamEnded():
                     fields = heads[event.stream_id]
                     status = int(dict(fields)[":status"])
                     body = bodies.get(event.stream_id, b"")
-                    outcome[event.stream_id] = Answer(status, tuple(fields), body)
+                    outcome[event.stream_id] = Answer(
+                        status, tuple(fields), body, tuple(trailers.get(event.stream_id, ()))
+                    )
                 case h2.events.StreamReset():
                     outcome.setdefault(event.stream_id, f"reset {event.error_code}")
                 case h2.events.ConnectionTerminated():

@@ -17,39 +17,32 @@ are captured. `pod.dial`, `pod.listen` and `in_namespace` make sockets of this t
 namespace, so that servers and raw clients can be plain threads of the test.
 """
 
-import contextlib
-import functools
 import itertools
-import json
 import os
-import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proxy.core.contract import (
-    ADMIN_PORT,
     BUNDLE_FILE,
     CA_FILE,
     ENDPOINTS_FILE,
-    EXPLICIT_PORT,
     PROXY_UID,
-    TRANSPARENT_PORT,
 )
 from tests import netns
+from tests.app_environment import PROXY_VARIABLES, new_placeholders, trust_variables
 from tests.canary import Canary
 from tests.kubelet_volume import KubeletVolume
 from tests.netns import APP_UID, INTERNET_V4, INTERNET_V6, ROOT, PodNetwork, pod_network
+from tests.sidecar_process import WAIT_SECONDS, Sidecar, in_namespace, wait_for
 from tests.upstream_authority import UpstreamAuthority, UpstreamCertificate
+from tests.warm_up import warm_up_sdks, warm_up_sidecar
 
 NAMESPACE: Final = "training"
 ACCOUNT: Final = "trainer"
@@ -57,183 +50,13 @@ POD_NAME: Final = "llama-0"
 
 # Far above what anything takes here; reached only when something hangs.
 START_SECONDS: Final = 20.0
-WAIT_SECONDS: Final = 10.0
-STEP_SECONDS: Final = 0.01
 
 ENTER_SCRIPT: Final = 'mount --bind "$1" /etc/hosts; mount --bind "$2" /etc/resolv.conf; shift 2; exec "$@"'
 # Nothing listens there, so that a name that /etc/hosts lacks is unknown at once.
 RESOLV_CONF: Final = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
-SDKS: Final = ("boto3", "botocore", "s3transfer", "httpx", "httpcore", "h2", "huggingface_hub", "openai")
-
 CAPTURED: Final = "transparent"
 EXPLICIT: Final = "explicit"
-
-_SAMPLE: Final = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)").fullmatch
-_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"').findall
-
-
-def in_namespace[T](ns: str, work: Callable[[], T]) -> T:
-    """Do something in a network namespace: sockets that it makes stay there."""
-    outcome: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            with (netns.NAMESPACES / ns).open() as file:
-                os.setns(file.fileno(), os.CLONE_NEWNET)
-            outcome.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-            errors.append(error)
-
-    # Only this thread moves, and it ends here.
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return outcome[0]
-
-
-def wait_for[T](look: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T:
-    """What `look` returns, as soon as it is true."""
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds} s in vain for {what}")
-        time.sleep(STEP_SECONDS)
-    return found
-
-
-# --- the sidecar ---------------------------------------------------------------------------------
-
-
-class Sidecar:
-    """A running `podkey run`."""
-
-    def __init__(self, process: subprocess.Popen[bytes], network: PodNetwork, log: Path, audit: Path) -> None:
-        self.process = process
-        self.network = network
-        self.log_file = log
-        self.audit_file = audit
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    # --- what it writes ---
-
-    def log(self) -> str:
-        """Everything on standard output and standard error."""
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
-    def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log().splitlines(keepends=True) if _is_record(line)]
-
-    def audit(self) -> list[dict[str, Any]]:
-        if not self.audit_file.exists():
-            return []
-        text = self.audit_file.read_text()
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-    def wait_audit(self, count: int, seconds: float = WAIT_SECONDS) -> list[dict[str, Any]]:
-        """The audit records, as soon as there are that many."""
-        return wait_for(
-            lambda: records if len(records := self.audit()) >= count else [],
-            f"{count} audit records",
-            seconds,
-        )
-
-    def wait_log(self, event: str, seconds: float = WAIT_SECONDS, count: int = 1) -> list[dict[str, Any]]:
-        """The log lines of an event, as soon as there are that many."""
-
-        def look() -> list[dict[str, Any]]:
-            lines = [line for line in self.log_lines() if line["event"] == event]
-            return lines if len(lines) >= count else []
-
-        return wait_for(look, f"the log line {event!r}", seconds)
-
-    # --- its admin port ---
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a page of the admin port; status 0 while nobody listens."""
-        try:
-            sock = in_namespace(
-                self.network.pod, lambda: socket.create_connection(("127.0.0.1", ADMIN_PORT), 5)
-            )
-        except OSError:
-            return 0, ""
-        with sock:
-            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-            answer = b"".join(iter(functools.partial(sock.recv, 65_536), b"")).decode()
-        head, _, body = answer.partition("\r\n\r\n")
-        return int(head.split(" ", 2)[1]), body
-
-    def metrics_text(self) -> str:
-        return self.get("/metrics")[1]
-
-    def metrics(self) -> dict[str, float]:
-        """Samples by `name{labels}`, as they are written."""
-        found = {}
-        for line in self.metrics_text().splitlines():
-            match = _SAMPLE(line)
-            if match is not None:
-                key = match[1] if match[2] is None else f"{match[1]}{{{match[2]}}}"
-                found[key] = float(match[3])
-        return found
-
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum of all samples of this name that have these labels."""
-        total = 0.0
-        for key, value in self.metrics().items():
-            found, _, rest = key.partition("{")
-            if found == name and labels.items() <= dict(_LABEL(rest)).items():
-                total += value
-        return total
-
-    # --- its memory ---
-
-    def rss_bytes(self) -> int:
-        return self._status("VmRSS")
-
-    def peak_rss_bytes(self) -> int:
-        return self._status("VmHWM")
-
-    def status_text(self) -> str:
-        """What the kernel says of it."""
-        return Path(f"/proc/{self.pid}/status").read_text()
-
-    def _status(self, field: str) -> int:
-        for line in self.status_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) * 1024
-        raise KeyError(field)
-
-    # --- its end ---
-
-    def terminate(self) -> None:
-        """SIGTERM: it drains."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def wait(self, seconds: float = 30.0) -> int:
-        """Its exit status."""
-        return self.process.wait(seconds)
-
-    def stop(self) -> int:
-        self.terminate()
-        return self.wait()
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-
-def _is_record(line: str) -> bool:
-    return line.startswith("{") and line.endswith("}\n")
-
-
-# --- the pod -------------------------------------------------------------------------------------
 
 
 class SidecarPod:
@@ -255,7 +78,7 @@ class SidecarPod:
         self.labels_file = self.private / "podinfo" / "labels"
         self.policy: KubeletVolume | None = None
         self.secrets: dict[str, KubeletVolume] = {}
-        self.placeholders = _placeholders()
+        self.placeholders = new_placeholders()
         self.capture = ""
         self._sidecars: list[Sidecar] = []
         self._apps: list[subprocess.Popen[bytes]] = []
@@ -287,12 +110,8 @@ class SidecarPod:
 
     def listen(self, port: int, host: str = INTERNET_V4) -> socket.socket:
         """A listening socket out there, of this process. The caller closes it."""
-
-        def bind() -> socket.socket:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            return socket.create_server((host, port), family=family, backlog=4096)
-
-        return in_namespace(self.network.net, bind)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return in_namespace(self.network.net, lambda: socket.create_server((host, port), family=family))
 
     def dial(self, host: str, port: int, timeout: float = WAIT_SECONDS) -> socket.socket:
         """A connection from inside the pod, as root, which is captured like any other user."""
@@ -342,7 +161,7 @@ class SidecarPod:
         `settings`: the names of `PODKEY_…` in lower case without that prefix, such as `drain_timeout="5s"`.
         A second start (after the first ended) keeps policy, secrets and state where nothing new is given.
         """
-        warm_up()
+        warm_up_sidecar()
         if policy is not None:
             self.write_policy(policy)
         for name, files in (secrets or {}).items():
@@ -350,13 +169,12 @@ class SidecarPod:
         number = next(self._count)
         audit = self.private / f"audit-{number}.jsonl"
         log = self.folder / f"log-{number}.jsonl"
-        environment = self._environment(capture, audit) | {
-            f"PODKEY_{name.upper()}": value for name, value in settings.items()
-        }
+        changes = {f"PODKEY_{name.upper()}": value for name, value in settings.items()}
+        environment = {"HOME": str(self.state), **self._environment(capture, audit), **changes}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 self._command([sys.executable, "-O", "-m", "proxy", "run"], PROXY_UID, caps=()),
-                env=netns._environment({"HOME": str(self.state), **environment}),
+                env=netns._environment(environment),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -441,24 +259,15 @@ class SidecarPod:
 
     def app_environment(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """What the injector gives to a container; None takes a variable away."""
-        bundle = str(self.bundle)
         variables: dict[str, str | None] = {
             "HOME": str(self.home),
-            "SSL_CERT_FILE": bundle,
-            "REQUESTS_CA_BUNDLE": bundle,
-            "CURL_CA_BUNDLE": bundle,
-            "AWS_CA_BUNDLE": bundle,
-            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": bundle,
-            "NODE_EXTRA_CA_CERTS": str(self.ca),
-            "GIT_SSL_CAINFO": bundle,
             "AWS_DEFAULT_REGION": "eu-west-1",
             "PYTHONWARNINGS": "error",
+            **trust_variables(self.ca, self.bundle),
             **self.placeholders,
         }
         if EXPLICIT in self.capture.split(","):
-            proxy = f"http://127.0.0.1:{EXPLICIT_PORT}"
-            # curl reads http_proxy in lower case only: a CGI program's environment holds the other one.
-            variables |= {"HTTPS_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "127.0.0.1,localhost"}
+            variables |= PROXY_VARIABLES
         variables |= changes or {}
         return {name: value for name, value in variables.items() if value is not None}
 
@@ -530,55 +339,38 @@ class SidecarPod:
     # --- the end ---
 
     def close(self) -> None:
-        if self._sidecars:
-            self.canary.search(self.sidecar.metrics_text(), "the sidecar's metrics")
-        for process in self._apps:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        stream.close()
-        for sidecar in self._sidecars:
-            sidecar.kill()
-        self.canary.findings()  # the files are about to go
-        shutil.rmtree(self.folder)
+        """Last things first; each happens whatever became of the others."""
+        with ExitStack() as last:
+            last.callback(self.canary.findings)  # the files are about to go
+            for sidecar in self._sidecars:
+                last.callback(sidecar.kill)
+            for process in self._apps:
+                last.callback(_end, process)
+            if self._sidecars and self.sidecar.process.poll() is None:
+                self.canary.search(self.sidecar.metrics_text(), "the sidecar's metrics")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(BrokenPipeError):
+                stream.close()
 
 
 @contextmanager
 def sidecar_pod(canary: Canary, *, v6: bool = True, internet: Sequence[str] = ()) -> Iterator[SidecarPod]:
     """For a fixture of a module together with `shared_canary`; tests with a pod of their own use `pod`."""
-    folder = Path(tempfile.mkdtemp(prefix="podkey-pod-"))
-    folder.chmod(0o755)
-    with pod_network(v6=v6, internet=internet) as network:
+    with ExitStack() as last:
+        folder = Path(tempfile.mkdtemp(prefix="podkey-pod-"))
+        last.callback(shutil.rmtree, folder)
+        folder.chmod(0o755)
+        network = last.enter_context(pod_network(v6=v6, internet=internet))
         pod = SidecarPod(network, folder, canary)
-        try:
-            yield pod
-        finally:
-            pod.close()
-
-
-@functools.cache
-def warm_up() -> None:
-    """The sidecar's user cannot keep bytecode of `python -O` in the checkout; root can, once for all."""
-    subprocess.run(
-        [sys.executable, "-O", "-c", "import proxy.cli.run, proxy.edge.assembly, proxy.cli.redirect"],
-        cwd=ROOT,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
-        check=True,
-    )
-
-
-@functools.cache
-def warm_up_sdks() -> None:
-    """Applications may not write into the virtual environment either, and SDKs are large."""
-    folders = [
-        Path(sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages", name)
-        for name in SDKS
-    ]
-    compileall = [sys.executable, "-m", "compileall", "-q", *map(str, filter(Path.is_dir, folders))]
-    subprocess.run(compileall, check=True)
+        last.callback(pod.close)
+        yield pod
 
 
 def _argv(program: Sequence[str] | str, arguments: Sequence[str]) -> list[str]:
@@ -594,23 +386,10 @@ def _made(folder: Path, owner: int, mode: int) -> Path:
     return folder
 
 
-def _placeholders() -> dict[str, str]:
-    """In the shapes of the catalogue, random for each pod."""
-    return {
-        "OPENAI_API_KEY": f"sk-podkey-{os.urandom(16).hex()}",
-        "ANTHROPIC_API_KEY": f"sk-ant-podkey-{os.urandom(16).hex()}",
-        "HF_TOKEN": f"hf_podkey{os.urandom(14).hex()}",
-        "AWS_ACCESS_KEY_ID": f"PODKEY{os.urandom(7).hex().upper()}",
-        "AWS_SECRET_ACCESS_KEY": f"podkey{os.urandom(17).hex()}",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-
-
 __all__ = [
     "ACCOUNT",
     "NAMESPACE",
     "POD_NAME",
-    "TRANSPARENT_PORT",
     "Sidecar",
     "SidecarPod",
     "in_namespace",

@@ -1,8 +1,7 @@
 """The internet's certificates, for tests: an authority that the sidecar trusts, and one that it does not."""
 
-import datetime
+import datetime as dt
 import itertools
-from collections.abc import Iterator
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-DAY = datetime.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 
 
 class UpstreamCertificate(NamedTuple):
@@ -27,7 +26,7 @@ class _Signer:
     def __init__(self, name: str) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         self.certificate = (
             _builder(self.name, self.name, self.key.public_key(), now - DAY, now + 30 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -36,7 +35,7 @@ class _Signer:
         )
 
     def sign(self, names: tuple[str, ...], key: ec.EllipticCurvePrivateKey, *, expired: bool) -> bytes:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         begins, ends = (now - 3 * DAY, now - DAY) if expired else (now - DAY, now + DAY)
         issuer = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
@@ -59,7 +58,7 @@ class UpstreamAuthority:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
-        self._numbers: Iterator[int] = itertools.count()
+        self._numbers = itertools.count()
         self._signer = _Signer("The Internet's CA")
         self.file = folder / "authority.pem"
         self.file.write_bytes(self._signer.certificate.public_bytes(serialization.Encoding.PEM))
@@ -89,8 +88,8 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
-    begins: datetime.datetime,
-    ends: datetime.datetime,
+    begins: dt.datetime,
+    ends: dt.datetime,
 ) -> x509.CertificateBuilder:
     return x509.CertificateBuilder(
         issuer, subject, key, x509.random_serial_number(), begins, ends

@@ -272,7 +272,12 @@ class Sidecar:
             if Capture.TRANSPARENT in listeners.capture:
                 reception.open_door(listen_on_loopback(listeners.transparent_port), router.redirected)
             if Capture.EXPLICIT in listeners.capture:
-                own = {listeners.transparent_port, listeners.explicit_port, listeners.admin_port}
+                own = {
+                    listeners.transparent_port,
+                    listeners.explicit_port,
+                    listeners.admin_port,
+                    *(endpoint.port for endpoint in bound),
+                }
                 proxy = ExplicitProxy(router, lanes.relay, lanes.unopened, frozenset(own), timeouts.header)
                 reception.open_door(listen_on_loopback(listeners.explicit_port), proxy.serve)
             if bound:

@@ -4,7 +4,7 @@ import errno
 import socket
 import struct
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from proxy.core.contract import METADATA_ADDRESSES
@@ -23,6 +23,7 @@ _SOCKADDR_IN6: Final = struct.Struct("!2xH4x16s4x")
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
+_NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 _METADATA: Final = frozenset(map(ip_address, METADATA_ADDRESSES))
 
 
@@ -113,6 +114,8 @@ def _plain(host: str) -> IPv4Address | IPv6Address:
     """The address that is meant: `::ffff:169.254.169.254` and its kin reach the IPv4 host."""
     address = ip_address(host.partition("%")[0])
     if isinstance(address, IPv6Address):
+        if address in _NAT64:
+            return IPv4Address(address.packed[-4:])
         return address.ipv4_mapped or address.sixtofour or address
     return address
 

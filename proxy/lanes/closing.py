@@ -10,11 +10,14 @@ async def flush_and_close(writer: asyncio.StreamWriter, patience: float) -> None
     Whoever owns the socket may close it afterwards. To close it earlier would cut the end of an answer off.
     """
     writer.close()
+    closed = False
     try:
         async with asyncio.timeout(patience):
             with suppress(OSError):
                 await writer.wait_closed()
+            closed = True
     except TimeoutError:
         pass
     finally:
-        writer.transport.abort()
+        if not closed:  # asyncio's transports cannot be aborted once they are gone
+            writer.transport.abort()

@@ -15,7 +15,7 @@ from proxy.transaction.head import Head, HeadProblem
 from proxy.transaction.opening import Forward, Opening, Refused
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began
-from proxy.transaction.redaction import Redactor
+from proxy.transaction.redaction import Redactor, redact_bytes
 from proxy.transaction.refusals import RefusalAnswer, render_refusal
 from proxy.transaction.refusing import Asked, refuse
 from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
@@ -128,6 +128,15 @@ class Exchange:
         if self._redactor is None:
             return data
         return self._redactor.feed(data) if data else self._redactor.finish()
+
+    def receive_piece(self, data: bytes) -> bytes:
+        """A piece of a connection that switched protocols. Nothing can be held back there: what stands in
+        it whole is blotted out, and no more."""
+        self.received += len(data)
+        forms = self.opening.forms if isinstance(self.opening, Forward) else frozenset()
+        clean = redact_bytes(data, forms)
+        self.redactions += clean != data
+        return clean
 
     def finish(self, ending: Ending) -> None:
         """Write the record. Further calls change nothing: the first ending is the true one."""

@@ -10,10 +10,10 @@ from proxy.core.arrival import LaneName
 from proxy.lanes.closing import flush_and_close
 from proxy.lanes.interface import Accepted, Address, LaneWorld
 
-# One read's size. Larger ones save little CPU, and memory grows with every open connection.
-CHUNK: Final = 256 * 1024
+# One read's size. Larger ones save little CPU, and an application may leave thousands of connections unread.
+CHUNK: Final = 64 * 1024
 # A writer is waited for above this: what a slow reader may make us hold, per direction.
-HIGH_WATER: Final = 512 * 1024
+HIGH_WATER: Final = 64 * 1024
 
 
 class Relay:

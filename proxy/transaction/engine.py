@@ -64,7 +64,7 @@ def open_request(
     path = RequestPath.parse(raw_path)
     query = Query.parse(raw_query) if raw_query else EMPTY_QUERY
     record = began(pod, arrival, now, request_id, head=head, path=path.text)
-    fields = end_to_end(head)
+    fields = end_to_end(head, pod.policies.wanted_headers)
     if isinstance(fields, HeadProblem):
         return refuse(asked, head, record, fields.reason, fields.message, closes=True)
 
@@ -156,12 +156,11 @@ def _attached(  # noqa: PLR0917 - the results of the steps before
 ) -> Forward:
     path, raw_query = target
     kept, kept_query = clear_slots(fields, raw_query, rules.slots)
-    dropped = {"accept-encoding", BUCKET_OWNER}
+    dropped = {"accept-encoding", "sec-websocket-extensions", BUCKET_OWNER}
     edited: list[tuple[str, str | Secret]] = [
         field for field in kept if field[0].lower() not in dropped or _pinned_elsewhere(field, verdict)
     ]
-    if not head.wants_websocket:
-        edited.append(IDENTITY_ENCODING)
+    edited.append(IDENTITY_ENCODING)
     if verdict.expected_bucket_owner is not None:
         edited.append((BUCKET_OWNER, verdict.expected_bucket_owner))
     edited.extend(placement.headers)

@@ -1,6 +1,6 @@
 """Which header fields of a request travel on, and which end here."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from proxy.core.reasons import Reason
@@ -12,6 +12,12 @@ HOP_BY_HOP: Final = frozenset({
     "upgrade", "http2-settings",
 })  # fmt: skip
 
+# Fields that frame the request, or that we set or read: they are spelled with hyphens, or refused.
+SPELLED_ONE_WAY: Final = HOP_BY_HOP | {
+    "accept-encoding", "content-encoding", "content-length", "content-type", "sec-websocket-extensions",
+    "transfer-encoding", "x-amz-expected-bucket-owner",
+}  # fmt: skip
+
 # What Connection may name. To name any other field asks us to drop it on the way, `Connection: authorization`
 # for one; no common client does it, and what a field means must not depend on who stands between.
 CONNECTION_OPTIONS: Final = frozenset({
@@ -19,12 +25,19 @@ CONNECTION_OPTIONS: Final = frozenset({
 })  # fmt: skip
 
 
-def end_to_end(head: Head) -> tuple[tuple[str, str], ...] | HeadProblem:
-    """The fields that travel on, in their order."""
+def end_to_end(head: Head, judged: Collection[str]) -> tuple[tuple[str, str], ...] | HeadProblem:
+    """The fields that travel on, in their order. `judged`: those that a decision looks at."""
     named = options_of(head) - CONNECTION_OPTIONS
     if named:
         message = f"the Connection header names `{min(named)[:40]}`"
         return HeadProblem(Reason.MALFORMED_REQUEST, message)
+    for name, _ in head.fields:
+        if "_" in name:
+            twin = name.lower().replace("_", "-")
+            if twin in SPELLED_ONE_WAY or (twin in judged and name.lower() not in judged):
+                # To a CGI-like server both are one header: it would read what we did not.
+                message = f"the header `{name[:40]}` is `{twin[:40]}` to some servers"
+                return HeadProblem(Reason.MALFORMED_REQUEST, message)
     return tuple(_kept(head))
 
 

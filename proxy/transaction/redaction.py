@@ -93,20 +93,25 @@ def _within_base64(value: bytes) -> Iterator[bytes]:
 # Whichever no form holds: then what was blotted out never makes a new form with what stands beside it. The
 # last is in none that `forms_of` gives.
 _MASKS: Final = b"*#\x7f"
+# How much is held back: the next of these above the longest form. API keys fall below the first or second.
+_REACHES: Final = (128, 512, 4096, 32_768)
+_CONTROLS: Final = tuple(bytes([byte]) for byte in (*range(0x20), 0x7F))
 
 
 class Redactor:
     """One response body on its way. Every byte that belongs to a form is blotted out, however it is cut.
 
     What is put in its place has the same length, so that Content-Length and every framing within the body
-    stay true. Held back is only what may be the beginning of a form: always less than the longest form, and
-    nothing at the end of a line.
+    stay true. Held back is what follows the last line break, up to a number of bytes that tells only the size
+    of the secret, and not well: a server-sent event, which ends in a line break, goes on when it comes.
     """
 
     def __init__(self, forms: frozenset[bytes]) -> None:
         self._forms = tuple(forms)
-        self._in_forms = frozenset(b"".join(self._forms))
-        self._mask = bytes([next((mask for mask in _MASKS if mask not in self._in_forms), _MASKS[0])])
+        in_forms = frozenset(b"".join(self._forms))
+        self._mask = bytes([next((mask for mask in _MASKS if mask not in in_forms), _MASKS[0])])
+        longest = max(map(len, self._forms), default=0)
+        self._reach = next((reach for reach in _REACHES if reach >= longest), longest)
         # The end of what came: as it was, to find forms that go on, and as it will be shown.
         self._held = b""
         self._held_shown = b""
@@ -117,6 +122,8 @@ class Redactor:
 
     def feed(self, data: bytes) -> bytes:
         """What can be passed on now."""
+        if not self._forms:
+            return data
         came = self._held + data
         shown = self._blotted(came, self._held_shown + data)
         end = len(came) - self._unfinished(came)
@@ -146,26 +153,28 @@ class Redactor:
         return shown if blotted is None else bytes(blotted)
 
     def _unfinished(self, came: bytes) -> int:
-        """How many bytes at the end could be the beginning of a form."""
-        if not came or came[-1] not in self._in_forms:
-            return 0
-        longest = 0
-        for form in self._forms:
-            start = max(0, len(came) - len(form) + 1)
-            while (start := came.find(form[:1], start, len(came) - longest)) >= 0:
-                if form.startswith(came[start:]):
-                    longest = len(came) - start
-                start += 1
-        return longest
+        """How many bytes at the end could be the beginning of a form: of this secret, or any of its size.
+
+        To hold back only what begins like a form would show, by the sizes of what is passed on, how far a
+        text that the application chose agrees with the secret: it could be read out byte by byte.
+        """
+        tail = came[-self._reach :]
+        return len(tail) - 1 - max(map(tail.rfind, _CONTROLS))
 
 
 def redact_value(value: str, forms: frozenset[bytes]) -> str:
     """A field's value as it may be shown. Values are read from the wire as Latin-1 (RFC 9110 §5.5)."""
     data = value.encode("latin-1", "backslashreplace")
+    clean = redact_bytes(data, forms)
+    return value if clean is data else clean.decode("latin-1")
+
+
+def redact_bytes(data: bytes, forms: frozenset[bytes]) -> bytes:
+    """A piece by itself, with nothing before it and nothing held back."""
     if not any(form in data for form in forms):
-        return value
+        return data
     redactor = Redactor(forms)
-    return (redactor.feed(data) + redactor.finish()).decode("latin-1")
+    return redactor.feed(data) + redactor.finish()
 
 
 # --- which answers are looked at -----------------------------------------------------------------------

@@ -14,7 +14,8 @@ from proxy.wire.outcomes import BadHead, malformed
 # The largest length that C, Go and Java servers hold; one digit more wraps around in some.
 MAX_LENGTH: Final = 2**63 - 1
 
-_DIGITS = re.compile(r"[0-9]{1,19}").fullmatch
+# Zeros in front are one more thing that servers read differently.
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)

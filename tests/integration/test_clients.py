@@ -144,6 +144,7 @@ def shared() -> Iterator[World]:
 
 @pytest.fixture
 def world(shared: World) -> World:
+    shared.pod.sidecar.wait_idle()
     shared.internet.clear()
     return shared
 

@@ -68,6 +68,7 @@ def shared() -> Iterator[World]:
 
 @pytest.fixture
 def world(shared: World) -> World:
+    shared.pod.sidecar.wait_idle()
     shared.api.clear()
     return shared
 

@@ -67,6 +67,7 @@ def shared() -> Iterator[World]:
 
 @pytest.fixture
 def world(shared: World) -> World:
+    shared.pod.sidecar.wait_idle()
     shared.api.clear()
     shared.cleartext.clear()
     return shared

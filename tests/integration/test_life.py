@@ -1,5 +1,6 @@
 """The sidecar's life: it starts with what it needs, says what it lacks, and ends when all has arrived."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -7,11 +8,11 @@ from contextlib import suppress
 
 import pytest
 
-from proxy.core.contract import ADMIN_PORT, EXPLICIT_PORT, TRANSPARENT_PORT
+from proxy.core.contract import ADMIN_PORT, EXPLICIT_PORT, PROXY_UID, TRANSPARENT_PORT
 from tests.canary import Canary
 from tests.netns import INTERNET_V4, ROOT, requires_netns
-from tests.pod_world import Session, fetch, policy, recv_all, secret, upstream_for
-from tests.sidecar_pod import SidecarPod, wait_for
+from tests.pod_world import Session, fetch, policy, recv_all, secret, serving, upstream_for
+from tests.sidecar_pod import SidecarPod, in_namespace, wait_for
 from tests.upstreams import Events, discard, stall
 
 API = "api.openai.com"
@@ -94,6 +95,44 @@ def test_it_does_not_begin_with_a_bad_policy(pod: SidecarPod, canary: Canary) ->
 
 
 @requires_netns
+def test_it_starts_on_volumes_as_the_kubelet_makes_them(pod: SidecarPod) -> None:
+    """An emptyDir belongs to root and is open to all."""
+    for folder in (pod.state, pod.trust):
+        os.chown(folder, 0, 0)
+        folder.chmod(0o777)
+
+    pod.start_sidecar(GRANT)
+
+    (key,) = pod.state.rglob("ca-key.pem")
+    assert (key.stat().st_uid, key.stat().st_mode & 0o777) == (PROXY_UID, 0o600)
+    assert pod.bundle.stat().st_mode & 0o777 == 0o644
+
+
+@requires_netns
+def test_it_waits_for_a_folder_that_it_can_write(pod: SidecarPod) -> None:
+    os.chown(pod.trust, 0, 0)
+    sidecar = pod.start_sidecar(GRANT, ready=False)
+
+    (line,) = sidecar.wait_log("not ready")
+    assert (line["part"], str(pod.trust) in line["why"]) == ("authority", True)
+
+    os.chown(pod.trust, PROXY_UID, PROXY_UID)
+    pod.wait_ready()
+
+
+@requires_netns
+def test_it_waits_for_a_port_that_somebody_holds(pod: SidecarPod) -> None:
+    place = ("127.0.0.1", TRANSPARENT_PORT)
+    with in_namespace(pod.network.pod, lambda: socket.create_server(place)):
+        sidecar = pod.start_sidecar(GRANT, ready=False)
+
+        (line,) = sidecar.wait_log("not ready")
+        assert line["part"] == "listener"
+        assert sidecar.get("/readyz")[0] == 503
+    pod.wait_ready()
+
+
+@requires_netns
 def test_it_can_be_ended_while_it_waits(pod: SidecarPod) -> None:
     sidecar = pod.start_sidecar(ready=False)
     sidecar.wait_log("not ready")
@@ -170,6 +209,10 @@ def test_a_restart_keeps_the_authority_that_applications_have_read(pod: SidecarP
         first = pod.ca.read_bytes()
         pod.sidecar.kill()  # as the kernel does when memory is short
 
+        # What is redirected has nowhere to go: it does not pass.
+        with pytest.raises(ConnectionRefusedError):
+            pod.dial(INTERNET_V4, 443)
+
         pod.start_sidecar()
 
         assert pod.ca.read_bytes() == first
@@ -207,6 +250,27 @@ def test_a_drain_waits_for_an_upload_and_for_nothing_else(pod: SidecarPod, canar
         assert sidecar.wait() == 0
     assert sidecar.wait_log("drained")[0]["cut"] == 0
     assert [(one["path"], one["ending"]) for one in sidecar.audit()][-1] == ("/v1/files", "completed")
+
+
+@requires_netns
+def test_a_drain_waits_for_what_is_relayed_unopened(pod: SidecarPod) -> None:
+    def count(sock: socket.socket) -> None:
+        sock.sendall(b"%d bytes" % len(recv_all(sock)))
+
+    with serving(pod.listen(443), count):
+        sidecar = pod.start_sidecar(GRANT)
+        with pod.dial(INTERNET_V4, 443) as sock:
+            sock.sendall(b"\x00" * 1000)
+            wait_for(lambda: sidecar.metric("podkey_connections_open", lane="relay"), "the connection")
+
+            sidecar.terminate()
+            sidecar.wait_log("draining")
+            sock.sendall(b"\x00" * 1000)
+            sock.shutdown(socket.SHUT_WR)
+
+            assert recv_all(sock) == b"2000 bytes"
+        assert sidecar.wait() == 0
+    assert sidecar.wait_log("drained")[0]["cut"] == 0
 
 
 @requires_netns

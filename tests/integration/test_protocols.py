@@ -235,7 +235,7 @@ def test_a_stream_that_waits_holds_up_no_other(world: Lab) -> None:
 
 def test_an_h2_client_at_an_http1_upstream_is_refused_before_any_byte_of_its_body(world: Lab) -> None:
     name = "old.more.lab.example"
-    with world.second(name=name, alpn=["http/1.1"]) as upstream:
+    with world.second(name, alpn=["http/1.1"]) as upstream:
         client = Http2()
         client.open(1, fields("/v1/a", "POST", name), ends=False)
         client.data(1, b"hello")
@@ -247,9 +247,15 @@ def test_an_h2_client_at_an_http1_upstream_is_refused_before_any_byte_of_its_bod
 
 
 HTTPX = """
-import asyncio, hashlib, httpx, json
+import asyncio, hashlib, httpx, json, os, ssl
+class OnlyHttp2(ssl.SSLContext):
+    def set_alpn_protocols(self, _protocols):
+        # httpx offers http/1.1 even where it is told not to speak it.
+        super().set_alpn_protocols(["h2"])
 async def main():
-    async with httpx.AsyncClient(http2=True, http1=False, timeout=20) as client:
+    context = OnlyHttp2(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(os.environ["SSL_CERT_FILE"])
+    async with httpx.AsyncClient(http2=True, verify=context, timeout=20) as client:
         async def call(number):
             body = bytes([number]) * 300_000
             answer = await client.post("https://api.lab.example/v1/up", content=body)

@@ -1,6 +1,6 @@
 """What changes while the sidecar runs: policy, secrets and labels, as the kubelet brings them."""
 
-import pytest
+from collections.abc import Mapping
 
 from tests.canary import Canary
 from tests.netns import requires_netns
@@ -15,8 +15,8 @@ MODELS, FILES = "/v1/models", "/v1/files"
 SECONDS = 5.0
 
 
-def grant(*paths: str, **spec: object) -> str:
-    return policy({"service": "openai", "paths": list(paths)}, **spec)
+def grant(*paths: str, workloads: Mapping[str, object] | None = None) -> str:
+    return policy({"service": "openai", "paths": list(paths)}, workloads=workloads)
 
 
 def test_a_new_policy_holds_without_a_restart_also_on_open_connections(
@@ -56,32 +56,59 @@ def test_a_host_that_a_new_policy_names_is_governed_from_then_on(pod: SidecarPod
         wait_for(attached, "the credential", SECONDS)
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    ["spec: [", "", grant("v1/models"), "\x00\x01\x02"],
-    ids=["no yaml", "nothing", "bad path", "binary"],
-)
-def test_a_bad_policy_changes_nothing_and_is_told_loudly(
-    pod: SidecarPod, canary: Canary, garbage: str
-) -> None:
+def test_a_bad_policy_changes_nothing_and_is_told_loudly(pod: SidecarPod, canary: Canary) -> None:
     with upstream_for(pod, API):
         sidecar = pod.start_sidecar(grant(MODELS), secret(canary.secret("openai key")))
-        first = sidecar.log_lines()[0]["policy"]
+        first = sidecar.wait_log("ready")[0]["policy"]
 
-        pod.write_policy(garbage)
+        for number, garbage in enumerate(("spec: [", grant("v1/models"), "\x00\x01\x02"), 1):
+            pod.write_policy(garbage)
 
-        (line,) = sidecar.wait_log("policy rejected, the old one stays in force", SECONDS)
-        assert (line["level"], line["policy"]) == ("error", first)
-        assert "policy.yaml" in line["why"]
-        assert sidecar.metric("podkey_policy_reloads_total", outcome="rejected") == 1
-        assert sidecar.metric("podkey_policy_info", sha256=first) == 1
-        assert fetch(pod, API, MODELS).status == 200
-        assert fetch(pod, API, FILES).status == 403
+            lines = sidecar.wait_log("policy rejected, the old one stays in force", SECONDS, count=number)
+            assert (lines[-1]["level"], lines[-1]["policy"]) == ("error", first)
+            assert "policy.yaml" in lines[-1]["why"]
+            assert sidecar.metric("podkey_policy_reloads_total", outcome="rejected") == number
+            assert sidecar.metric("podkey_policy_info", sha256=first) == 1
+            assert fetch(pod, API, MODELS).status == 200
+            assert fetch(pod, API, FILES).status == 403
         assert sidecar.get("/readyz")[0] == 200
 
         pod.write_policy(grant(MODELS, FILES))
 
         wait_for(lambda: fetch(pod, API, FILES).status == 200, "the mended policy", SECONDS)
+
+
+def test_a_policy_folder_that_vanishes_changes_nothing(pod: SidecarPod, canary: Canary) -> None:
+    with upstream_for(pod, API):
+        sidecar = pod.start_sidecar(grant(MODELS), secret(canary.secret("openai key")))
+
+        pod.policy_folder.rename(pod.private / "elsewhere")
+
+        (line,) = sidecar.wait_log("the policy folder cannot be read, the old policy stays", SECONDS)
+        assert line["level"] == "error"
+        assert fetch(pod, API, MODELS).status == 200
+        assert fetch(pod, API, FILES).status == 403
+
+        (pod.private / "elsewhere").rename(pod.policy_folder)
+        pod.write_policy(grant(MODELS, FILES))
+
+        wait_for(lambda: fetch(pod, API, FILES).status == 200, "the next policy", SECONDS)
+
+
+def test_an_emptied_policy_grants_nothing_any_more(pod: SidecarPod, canary: Canary) -> None:
+    """It is no accident to be mended: whoever deletes the last grant means it."""
+    with upstream_for(pod, API) as upstream:
+        pod.start_sidecar(grant(MODELS), secret(canary.secret("openai key")))
+        fetch(pod, API, MODELS)
+        assert upstream.requests[-1].header("authorization") != []
+
+        pod.write_policy("")
+
+        def is_bare() -> bool:
+            fetch(pod, API, MODELS)
+            return upstream.requests[-1].header("authorization") == []
+
+        wait_for(is_bare, "the end of the grant", SECONDS)
 
 
 def test_a_rotated_secret_is_used_at_once_and_the_old_one_no_more(pod: SidecarPod, canary: Canary) -> None:

@@ -14,7 +14,7 @@ from proxy.core.contract import METADATA_ADDRESSES, PROXY_UID, TRANSPARENT_PORT
 from tests.canary import Canary, shared_canary
 from tests.netns import INTERNET_V4, INTERNET_V6, POD_V4, POD_V6, requires_netns
 from tests.pod_world import policy, recv_all, secret, serving
-from tests.sidecar_pod import SidecarPod, in_namespace, sidecar_pod
+from tests.sidecar_pod import SidecarPod, in_namespace, sidecar_pod, wait_for
 from tests.upstreams import Upstream, tls_context
 
 pytestmark = requires_netns
@@ -29,11 +29,12 @@ API, FILES, PLAIN, SHELL, SLOW = (
 SHELL_V4, SLOW_V4 = "203.0.113.20", "203.0.113.30"
 BANNER = b"SSH-2.0-OpenSSH_9.2\r\n"
 
-# Prints the issuer of the certificate that it sees, and its fingerprint.
+# Prints the fingerprint of the certificate that it sees.
 SHOW_CERTIFICATE = """
 import hashlib, socket, ssl, sys
+host = sys.argv[1]
 context = ssl.create_default_context()
-with context.wrap_socket(socket.create_connection((sys.argv[1], 443), 10), server_hostname=sys.argv[1]) as tls:
+with context.wrap_socket(socket.create_connection((host, 443), 10), server_hostname=host) as tls:
     print(hashlib.sha256(tls.getpeercert(binary_form=True)).hexdigest())
 """
 
@@ -108,6 +109,7 @@ def shared() -> Iterator[World]:
 
 @pytest.fixture
 def world(shared: World) -> World:
+    shared.pod.sidecar.wait_idle()
     shared.api.clear()
     shared.cleartext.clear()
     return shared
@@ -163,7 +165,7 @@ def test_the_applications_own_key_never_arrives_and_is_reported(world: World, ca
     record = sidecar.wait_audit(before + 1)[-1]
     assert (record["verdict"], record["staticCredentialSeen"]) == ("attach", True)
     assert sidecar.metric("podkey_static_credentials_seen_total", service="openai") == seen + 1
-    (line,) = [one for one in sidecar.wait_log("the application sent a credential of its own")]
+    (line,) = sidecar.wait_log("the application sent a credential of its own")
     assert (line["host"], line["request_id"]) == (API, record["requestId"])
     canary.watch(sidecar.log_file, "the sidecar's log")
     canary.watch(sidecar.audit_file, "the audit trail")
@@ -187,7 +189,9 @@ def test_a_client_that_does_not_trust_the_pod_ends_the_handshake(world: World) -
 
     assert done.returncode == 60, done.stderr  # peer certificate cannot be authenticated
     assert world.api.requests == []
-    assert world.pod.sidecar.metric("podkey_client_tls_failures_total") == failures + 1
+    wait_for(
+        lambda: world.pod.sidecar.metric("podkey_client_tls_failures_total") == failures + 1, "the count"
+    )
 
 
 # --- everybody else ------------------------------------------------------------------------------
@@ -293,7 +297,10 @@ def test_the_proxys_own_port_hangs_up_on_callers(world: World, host: str) -> Non
     with pytest.raises(ConnectionResetError), world.pod.dial(host, TRANSPARENT_PORT, timeout=5) as sock:
         sock.recv(1)
 
-    assert world.pod.sidecar.metric("podkey_connections_refused_total", reason="direct") == refused + 1
+    wait_for(
+        lambda: world.pod.sidecar.metric("podkey_connections_refused_total", reason="direct") == refused + 1,
+        "the count",
+    )
 
 
 def test_the_proxys_user_is_not_captured(world: World) -> None:

@@ -67,6 +67,8 @@ def _context(leaf: Leaf, alpn: bytes | None) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    # OpenSSL's own table would hold twenty thousand sessions per host. Clients resume with tickets.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.use_certificate(leaf.certificate)  # type: ignore[arg-type] # an x509.Certificate; not our package
     context.use_privatekey(leaf.key)  # type: ignore[arg-type] # likewise
 

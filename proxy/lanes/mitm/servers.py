@@ -1,24 +1,32 @@
 """The application's side: our own reading of each request's head, in front of mitmproxy's."""
 
+from collections.abc import Callable
 from typing import Final
 
 import h2.config
 import h2.errors
 import h2.events
 from mitmproxy import http
-from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HTTPMode
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
+    HttpLayer,
+    HTTPMode,
+)
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import RequestHeaders
 from mitmproxy.proxy.layers.http._http1 import Http1Server, make_body_reader
-from mitmproxy.proxy.layers.http._http2 import Http2Connection, Http2Server
+from mitmproxy.proxy.layers.http._http2 import Http2Connection, Http2Server, StreamState
 
 from proxy.core.audit import Ending
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.mitm.client_tls import HTTP2
+from proxy.lanes.mitm.clients import PacedHttp2Client, UpstreamHttp, WithoutTrailers, upstream_stack
 from proxy.lanes.mitm.conversation import Conversation
+from proxy.lanes.mitm.pacing import CLIENT_WINDOW, PacedConnection, Settle
 from proxy.lanes.mitm.streams import GuardedStream
 from proxy.transaction.head import Head, HeadProblem, head_of_http1, head_of_http2, options_of, problem_of
 from proxy.wire.fields import MAX_HEAD_BYTES
@@ -29,8 +37,6 @@ from proxy.wire.request_head import RequestHead, read_request_head
 
 Commands = layer.CommandGenerator[None]
 
-# HPACK's own limit. Ours is half of it and answers with a reason; this one ends the connection.
-MAX_H2_HEADER_LIST: Final = 131_072
 # What is kept of bytes whose turn has not come: half a chunk's size line, or a request that was sent before
 # the answer to the last one. One read and a whole head; mitmproxy itself would keep all of it.
 MAX_UNREAD: Final = 65_536 + MAX_HEAD_BYTES
@@ -85,7 +91,8 @@ class GuardedHttp1Server(Http1Server):
         yield ReceiveHttp(
             RequestHeaders(self.stream_id, _bare_request(head, reading), end_stream=not head.has_body)
         )
-        self.body_reader = make_body_reader(_body_size(reading.framing))
+        reader = WithoutTrailers(make_body_reader(_body_size(reading.framing)))
+        self.body_reader = reader  # type: ignore[assignment] # the same calls
         self.state = self.read_body
         yield from self.state(event)
 
@@ -134,7 +141,7 @@ def _body_size(framing: Framing) -> int | None:
             return None
 
 
-class GuardedHttp2Server(Http2Server):
+class GuardedHttp2Server(PacedConnection, Http2Server):
     """Judges field lists itself; h2's own validation differs from release to release, and its answer to a bad
     one is the end of the connection."""
 
@@ -145,25 +152,36 @@ class GuardedHttp2Server(Http2Server):
         self._conversation = conversation
         self._heads: dict[int, Head] = {}
         self.h2_conn.config.validate_inbound_headers = False
-        self.h2_conn.decoder.max_header_list_size = MAX_H2_HEADER_LIST
+        self.pace(CLIENT_WINDOW)
 
     def head(self, stream_id: int) -> Head:
         return self._heads.pop(stream_id)
 
     def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
         if isinstance(event, h2.events.RequestReceived):
-            stream_id, ended = event.stream_id or 0, event.stream_ended is not None
-            fields = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
-            head = head_of_http2(fields, ended=ended)
-            if isinstance(head, HeadProblem):
-                self._refuse(stream_id, head)
-                return False
-            self._heads[stream_id] = head
-        elif isinstance(event, h2.events.TrailersReceived):
+            yield from self._receive(event)
+            return False
+        if isinstance(event, h2.events.TrailersReceived):
             fields = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
             if h2_trailers_fault(fields) is not None:
                 return (yield from self._end())
         return (yield from super().handle_h2_event(event))
+
+    def _receive(self, event: h2.events.RequestReceived) -> Commands:
+        stream_id, ended = event.stream_id or 0, event.stream_ended is not None
+        fields = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
+        head = head_of_http2(fields, ended=ended)
+        if isinstance(head, HeadProblem):
+            self._refuse(stream_id, head)
+            return
+        self._heads[stream_id] = head
+        self.streams[stream_id] = StreamState.HEADERS_RECEIVED
+        # mitmproxy would read the fields once more, and differently.
+        method, target = head.method.encode("latin-1"), head.target.encode("latin-1")
+        bare = http.Request(
+            "", 0, method, b"https", b"", target, b"HTTP/2.0", http.Headers(), None, None, 0, None
+        )
+        yield ReceiveHttp(RequestHeaders(stream_id, bare, end_stream=ended))
 
     def _refuse(self, stream_id: int, problem: HeadProblem) -> None:
         exchange: Exchange = self._conversation.exchange(problem)
@@ -195,6 +213,8 @@ class GuardedHttpLayer(HttpLayer):
     def __init__(self, context: Context, conversation: Conversation) -> None:
         super().__init__(context, HTTPMode.transparent)
         self._conversation = conversation
+        # The layers of each upstream connection: the outermost, and the one that speaks HTTP.
+        self._upstreams: dict[Connection, tuple[layer.Layer, UpstreamHttp]] = {}
         self._server: GuardedHttp1Server | GuardedHttp2Server
         if context.client.alpn == HTTP2:
             self._server = GuardedHttp2Server(self.context.fork(), conversation)
@@ -215,25 +235,65 @@ class GuardedHttpLayer(HttpLayer):
         if isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
             return  # the end of one that was let go
         yield from super()._handle_event(event)
+        if isinstance(self._server, GuardedHttp2Server):
+            yield from self._settle(self._server)
+
+    def _settle(self, server: GuardedHttp2Server) -> Commands:
+        """Each side may send on as far as the other has taken what came."""
+        clients = [(outer, http.child) for outer, http in self._upstreams.values()]
+
+        def not_sent_up(stream_id: int) -> int:
+            stream = self.streams.get(stream_id)
+            waiting = stream.waiting_bytes if isinstance(stream, GuardedStream) else 0
+            return waiting + sum(
+                client.waiting_for(stream_id) for _, client in clients if isinstance(client, PacedHttp2Client)
+            )
+
+        if server.owes:
+            yield from self.event_to_child(server, Settle(not_sent_up))
+        for outer, client in clients:
+            if isinstance(client, PacedHttp2Client) and client.owes:
+                down = _down(client, server)
+                yield from self.event_to_child(outer, Settle(down))
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
-        """Closed connections go before the next one is looked for.
+        """The upstream of this conversation, where it is open or opening; else a new connection to it."""
+        self._forget_closed()
+        for connection in list(self.connections) if reuse else ():
+            if not event.connection_spec_matches(connection):
+                continue
+            if connection in self.waiting_for_establishment:
+                self.waiting_for_establishment[connection].append(event)
+                return
+            if connection.connected:
+                stream = self.command_sources.pop(event)
+                found = GetHttpConnectionCompleted(event, (connection, None))
+                yield from self.event_to_child(stream, found)
+                return
+        context = self.context.fork()
+        outer, http_layer = upstream_stack(context, event)
+        self.connections[context.server] = outer
+        self._upstreams[context.server] = (outer, http_layer)
+        self.waiting_for_establishment[context.server].append(event)
+        yield from self.event_to_child(outer, events.Start())
 
-        mitmproxy keeps every one that ever was, and the error of one that failed is its answer from then on.
-        """
+    def _forget_closed(self) -> None:
+        """All that are over. The base class keeps every connection that ever was, and gives the error of one
+        that failed as its answer from then on."""
         used = {stream.context.server for stream in self.streams.values()}
-        for connection in list(self.connections):
-            if (
-                isinstance(connection, Server)
-                and connection.state is ConnectionState.CLOSED
-                and connection not in self.waiting_for_establishment
-                and connection not in used
-            ):
-                del self.connections[connection]
-        yield from super().get_connection(event, reuse=reuse)
+        for connection in list(self._upstreams):
+            over = connection.state is ConnectionState.CLOSED
+            if over and connection not in self.waiting_for_establishment and connection not in used:
+                self.connections.pop(connection, None)
+                del self._upstreams[connection]
 
     def make_stream(self, stream_id: int) -> Commands:
         head = self._server.head(stream_id)
         stream = GuardedStream(self.context.fork(), stream_id, self._conversation, head)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
+
+
+def _down(client: PacedHttp2Client, server: GuardedHttp2Server) -> Callable[[int], int]:
+    """How much of a response waits for the application to take it, by the upstream's number of the stream."""
+    return lambda stream_id: server.unsent(client.theirs(stream_id))

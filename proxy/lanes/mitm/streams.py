@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from hpack import NeverIndexedHeaderTuple
 from mitmproxy import http
 from mitmproxy.net.http.status_codes import RESPONSES
 from mitmproxy.net.http.validate import validate_headers
@@ -19,6 +20,7 @@ from mitmproxy.proxy.layers.http._events import (
     RequestData,
     RequestHeaders,
     RequestProtocolError,
+    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -38,6 +40,8 @@ from proxy.transaction.opening import Forward, Refused
 Commands = layer.CommandGenerator[None]
 
 SWITCHING_PROTOCOLS: Final = 101
+# What an event takes besides its data: a million empty ones are memory, too.
+EVENT_BYTES: Final = 256
 
 
 @dataclass
@@ -58,7 +62,9 @@ class GuardedStream(HttpStream):
     @property
     def waiting_bytes(self) -> int:
         """What came of the body while the stream waits for its verdict or its upstream."""
-        return sum(len(event.data) for event in self._paused_event_queue if isinstance(event, RequestData))
+        waiting = self._paused_event_queue
+        data = sum(len(event.data) for event in waiting if isinstance(event, RequestData))
+        return data + EVENT_BYTES * len(waiting)
 
     # --- the request ---
 
@@ -101,15 +107,15 @@ class GuardedStream(HttpStream):
         request.data.host, request.data.port = address
         request.data.scheme = b"https"
         request.data.path = _bytes(opening.target)
-        fields = [(name.encode("latin-1"), _bytes(value)) for name, value in opening.fields]
+        fields = [_field(name, value) for name, value in opening.fields]
         authority = opening.authority.encode("ascii")
         if self._head.version is HttpVersion.HTTP2:
             request.data.authority = authority
-            fields = [(name.lower(), value) for name, value in fields]
         else:
             request.data.authority = b""  # the request line is in origin form (RFC 9112 §3.2.1)
             fields.insert(0, (b"Host", authority))
-        request.headers = http.Headers(fields)
+        request.headers = http.Headers()
+        request.headers.fields = tuple(fields)  # its constructor would make plain tuples of them
 
     def _send_piece(self, data: bytes) -> Iterable[bytes]:
         self.exchange.sent += len(data)
@@ -145,6 +151,8 @@ class GuardedStream(HttpStream):
             yield commands.CloseConnection(self.flow.server_conn)
             yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, fault))
             return
+        # A reason phrase may quote what was sent; the standard's own says as much (RFC 9112 §4).
+        response.reason = RESPONSES.get(response.status_code, "")
         edits = self.exchange.response(response.status_code, _text(response.headers.fields))
         response.headers = http.Headers(
             [(name.encode("latin-1"), value.encode("latin-1")) for name, value in edits.fields]
@@ -161,12 +169,10 @@ class GuardedStream(HttpStream):
         except ValueError:
             return "the upstream's response head can be read in two ways"
         opening = self.exchange.opening
+        switched = response.status_code == SWITCHING_PROTOCOLS
         wanted = isinstance(opening, Forward) and opening.is_websocket
-        if response.status_code == SWITCHING_PROTOCOLS and not wanted:
+        if switched and not (wanted and response.headers.get("upgrade", "").lower() == "websocket"):
             return "the upstream switched protocols, which nobody asked for"
-        if response.status_code < 200 and response.status_code != SWITCHING_PROTOCOLS:
-            # mitmproxy takes it for the last word in HTTP/1, and the client would wait for the real answer.
-            return f"the upstream sent an interim response ({response.status_code}): podkey passes none on"
         return None
 
     def _receive_piece(self, data: bytes) -> Iterable[bytes]:
@@ -197,8 +203,13 @@ class GuardedStream(HttpStream):
         if isinstance(event, RequestData):
             self.exchange.sent += len(event.data)
         elif isinstance(event, ResponseData):
-            self.exchange.received += len(event.data)
+            event = ResponseData(event.stream_id, self.exchange.receive_piece(event.data))
         yield from super().passthrough(event)
+
+    def state_stream_request_body(self, event: events.Event) -> Commands:
+        if isinstance(event, RequestTrailers):
+            return  # an upstream that merges them into the head would see what nobody judged
+        yield from super().state_stream_request_body(event)
 
     # --- what goes wrong ---
 
@@ -238,6 +249,13 @@ class GuardedStream(HttpStream):
         self.flow.live = False
         self.exchange.finish(Ending.REFUSED)
         yield DropStream(self.stream_id)
+
+
+def _field(name: str, value: str | Secret) -> tuple[bytes, bytes]:
+    """A credential never goes into HTTP/2's compression table, to be guessed at (RFC 7541 §7.1.3)."""
+    if isinstance(value, Secret):
+        return NeverIndexedHeaderTuple(name.lower().encode("latin-1"), value.reveal())
+    return name.encode("latin-1"), value.encode("latin-1")
 
 
 def _bytes(value: str | Secret) -> bytes:

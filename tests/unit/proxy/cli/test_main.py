@@ -23,7 +23,9 @@ from tests.command_line import (
     stdin_of,
 )
 
-HELPS = [("--help",), *((name, "--help") for name in COMMANDS)]
+# It goes on until it is told to stop: its help has no example that a test could run.
+SERVING = {"run"}
+HELPS = [("--help",), *((name, "--help") for name in COMMANDS if name not in SERVING)]
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",), ("help",)])
@@ -50,7 +52,7 @@ def test_every_command_has_its_module_and_its_help(name: str, capsys: pytest.Cap
     assert callable(module.execute)
     assert out.startswith(f"usage: podkey {name} ")
     assert out[: len(out) // 2] == out[len(out) // 2 :]  # both ways say the same
-    assert example_lines(out) != []
+    assert (example_lines(out) == []) is (name in SERVING)
 
 
 @pytest.mark.parametrize("argv", HELPS)

@@ -483,8 +483,26 @@ def test_a_websocket_handshake_keeps_what_makes_it_one() -> None:
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
         ("Sec-WebSocket-Version", "13"),
+        ("Accept-Encoding", "identity"),
         ("authorization", f"Bearer {CANARY}"),
     ]
+
+
+def test_a_websocket_that_carries_our_credential_is_not_compressed() -> None:
+    offer = ("Sec-WebSocket-Extensions", "permessage-deflate")
+    granted = forwarded(head("/v1/realtime", *WEBSOCKET, offer))
+    passed = forwarded(head("/x", *WEBSOCKET, offer, host="elsewhere.example"), to("elsewhere.example"))
+
+    assert offer not in granted.fields
+    assert offer in passed.fields
+
+
+@pytest.mark.parametrize("name", ["Content_Length", "OpenAI_Project", "X_Amz_Expected_Bucket_Owner"])
+def test_a_field_that_hides_behind_underscores_is_malformed_request(name: str) -> None:
+    opening = refused(head("/v1/models", (name, "1")))
+
+    assert opening.refusal.reason is Reason.MALFORMED_REQUEST
+    assert opening.closes
 
 
 def test_the_grants_bucket_owner_replaces_the_applications() -> None:

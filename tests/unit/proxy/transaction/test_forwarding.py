@@ -3,9 +3,17 @@
 import pytest
 
 from proxy.core.reasons import Reason
-from proxy.transaction.forwarding import CONNECTION_OPTIONS, HOP_BY_HOP, end_to_end
-from proxy.transaction.head import HeadProblem, HttpVersion
+from proxy.transaction import forwarding
+from proxy.transaction.forwarding import CONNECTION_OPTIONS, HOP_BY_HOP, SPELLED_ONE_WAY
+from proxy.transaction.head import Head, HeadProblem, HttpVersion
 from tests.transaction_world import WEBSOCKET, head
+
+# What some decision looks at: a header of a pin, and one that has an entry for either spelling.
+JUDGED = frozenset({"openai-project", "x-http-method", "x_http_method"})
+
+
+def end_to_end(sent: Head) -> tuple[tuple[str, str], ...] | HeadProblem:
+    return forwarding.end_to_end(sent, JUDGED)
 
 
 @pytest.mark.parametrize("version", HttpVersion)
@@ -58,4 +66,28 @@ def test_a_websocket_handshake_keeps_its_upgrade_and_no_other_option() -> None:
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         *WEBSOCKET[2:],
+    )
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SPELLED_ONE_WAY | {"openai-project"} if "-" in name))
+def test_a_field_that_we_set_or_read_may_not_hide_behind_underscores(name: str) -> None:
+    found = end_to_end(head("/", (name.title().replace("-", "_"), "x")))
+
+    assert isinstance(found, HeadProblem)
+    assert found.reason is Reason.MALFORMED_REQUEST
+    assert found.message.endswith(f"is `{name}` to some servers")
+
+
+@pytest.mark.parametrize("name", ["X_Mine", "openai_projects", "X_Http_Method", "te_", "a_b-c"])
+def test_other_underscores_are_nobodys_business(name: str) -> None:
+    # The judge itself refuses `X_Http_Method`, and says better why.
+    assert end_to_end(head("/", (name, "x"))) == ((name, "x"),)
+
+
+def test_a_half_hidden_field_is_hidden_too_and_a_long_one_is_cut() -> None:
+    found = end_to_end(head("/", ("A", "1"), ("Content_Type", "x")))
+
+    assert isinstance(end_to_end(head("/", ("x-amz_expected-bucket_owner", "1"))), HeadProblem)
+    assert found == HeadProblem(
+        Reason.MALFORMED_REQUEST, "the header `Content_Type` is `content-type` to some servers"
     )

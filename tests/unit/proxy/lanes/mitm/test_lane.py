@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from mitmproxy.proxy.events import Event
-from mitmproxy.proxy.layers import tls
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
 from proxy.core.arrival import LaneName
 from proxy.core.audit import Ending
 from proxy.core.settings import Capture
 from proxy.lanes.interface import Accepted, Address
-from proxy.lanes.mitm import handler
+from proxy.lanes.mitm import clients, handler
 from proxy.lanes.mitm.client_tls import ClientTls
 from proxy.lanes.mitm.handler import MAX_WAITING, ConnectionInLane
 from proxy.lanes.mitm.lane import MitmproxyLane
@@ -40,7 +40,6 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SHORT = timeouts(connect=0.2, idle=0.3)
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-REAL_SERVER_TLS = tls.ServerTLSLayer
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def pod() -> Internet:
 
 @pytest.fixture(autouse=True)
 def _real(monkeypatch: pytest.MonkeyPatch, _cleartext_tls: None) -> None:
-    monkeypatch.setattr(tls, "ServerTLSLayer", REAL_SERVER_TLS)
+    monkeypatch.setattr(clients, "ServerTLSLayer", ServerTLSLayer)
     monkeypatch.setattr(handler, "FAREWELL", 0.05)
 
 
@@ -301,13 +300,13 @@ def test_the_end_of_a_connection_is_announced(
 def test_the_end_of_a_large_answer_reaches_a_slow_reader(
     world: World, internet: Internet, pod: Internet, tmp_path: Path
 ) -> None:
-    body = bytes(4_000_000)
+    body = bytes(1_000_000)
 
     async def run() -> None:
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         site = Site(ssl_server(internet.leaf(HOST), tmp_path), answer)
         async with at(site) as address, served(world, internet, pod, address) as (sock, task):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
             reader, writer = await asyncio.open_connection(
                 sock=sock, ssl=ssl_client(pod.root), server_hostname=HOST, limit=4096
             )
@@ -322,6 +321,7 @@ def test_the_end_of_a_large_answer_reaches_a_slow_reader(
 
     asyncio.run(run())
     assert world.recorder.record.ending is Ending.COMPLETED
+    assert world.recorder.crashes == []
 
 
 def test_an_upload_that_waits_for_its_upstream_is_not_taken_into_memory(
@@ -360,14 +360,14 @@ def test_a_lane_that_is_told_to_stop_takes_both_connections_with_it(
     world: World, internet: Internet, pod: Internet, tmp_path: Path
 ) -> None:
     async def run() -> None:
-        site = Site(ssl_server(internet.leaf(HOST), tmp_path), answer=b"HTTP/1.1 200 OK\r\n\r\nfirst ")
+        site = Site(ssl_server(internet.leaf(HOST), tmp_path), answer=b"HTTP/1.1 200 OK\r\n\r\nfirst\n")
         async with at(site) as address, served(world, internet, pod, address) as (sock, task):
             reader, writer = await asyncio.open_connection(
                 sock=sock, ssl=ssl_client(pod.root), server_hostname=HOST
             )
             writer.write(GET)
             async with asyncio.timeout(5):
-                await reader.readuntil(b"first ")
+                await reader.readuntil(b"first\n")
                 task.cancel()
                 with suppress(ConnectionError):
                     await reader.read()

@@ -8,7 +8,9 @@ from mitmproxy.proxy import commands, events
 
 from proxy.core.audit import Ending
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.servers import MAX_H2_HEADER_LIST, MAX_UNREAD
+from proxy.lanes.mitm.pacing import CLIENT_WINDOW, MAX_HEADER_LIST, UPSTREAM_WINDOW
+from proxy.lanes.mitm.servers import MAX_UNREAD
+from proxy.lanes.mitm.streams import EVENT_BYTES
 from proxy.wire.fields import MAX_FIELDS, MAX_HEAD_BYTES
 from proxy.wire.request_head import MAX_REQUEST_LINE
 from tests.lane_world import H2Client, H2Upstream, Talk, Upstream, World
@@ -262,7 +264,7 @@ def test_a_large_piece_of_a_body_is_no_excess(talk: Talk) -> None:
 def test_what_waits_for_an_upstream_is_known(world: World, talk: Talk) -> None:
     talk.holds = True
     talk.say(b"PUT /v1/x HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n" + b"x" * 60)
-    assert talk.conversation.waiting_bytes == 60
+    assert talk.conversation.waiting_bytes == 60 + EVENT_BYTES
 
     talk.judge()
 
@@ -394,7 +396,7 @@ def test_a_header_list_above_hpacks_limit_ends_the_connection(world: World) -> N
     talk = Talk(world, alpn=HTTP2)
     client = H2Client(talk)
 
-    client.request([(b"x%d" % number, b"y" * 60_000) for number in range(MAX_H2_HEADER_LIST // 60_000 + 1)])
+    client.request([(b"x%d" % number, b"y" * 60_000) for number in range(MAX_HEADER_LIST // 60_000 + 1)])
 
     assert client.of(ConnectionTerminated)
     assert talk.closed
@@ -445,30 +447,69 @@ def test_frames_that_are_no_http2_end_the_connection(world: World) -> None:
     assert talk.closed
 
 
-def test_trailers_of_http1_end_the_connection(world: World) -> None:
-    """Mitmproxy has no way for them; the Fuse around the layer makes an end of it (test_handler.py)."""
+def test_trailers_of_http1_are_dropped_and_the_request_goes_on(world: World) -> None:
     talk = Talk(world)
-    talk.say(b"PUT /v1/x HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+    talk.say(b"PUT /v1/x HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
 
-    with pytest.raises(NotImplementedError):
-        talk.say(b"0\r\nAuthorization: x\r\n\r\n")
+    talk.say(b"0\r\nAuthorization: x\r\n\r\n")
+
+    assert talk.forwarded.endswith(b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert talk.reply(OK) == OK
 
 
-@pytest.mark.xfail(strict=True, reason="mitmproxy buffers what an HTTP/2 window does not let through")
 def test_an_http2_client_that_reads_slowly_does_not_make_us_hold_its_response(world: World) -> None:
     talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
     client = H2Client(talk)
-    client.request()  # with the 64 KiB window of RFC 9113, which it never opens further
+    stream = client.request()  # with the 64 KiB window of RFC 9113
     upstream = H2Upstream(talk)
-    upstream.h2.send_headers(upstream.stream, [(b":status", b"200")])
+    upstream.h2.send_headers(upstream.stream, [(b":status", b"200"), (b"content-type", b"image/png")])
 
+    sent = pour(upstream, upstream.stream, 8_000_000)
+    assert sent <= 2 * UPSTREAM_WINDOW
+
+    client.h2.increment_flow_control_window(8_000_000)
+    client.h2.increment_flow_control_window(8_000_000, stream)
+    client.flush()
+    upstream.flush()
+    sent += pour(upstream, upstream.stream, 8_000_000 - sent)
+    assert len(client.body(stream)) == sent
+
+
+def test_an_http2_upstream_that_reads_slowly_does_not_make_us_hold_an_upload(world: World) -> None:
+    talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
+    client = H2Client(talk)
+    stream = client.request(method=b"PUT", end=False)
+    upstream = H2Upstream(talk)
+
+    sent = pour(client, stream, 8_000_000)
+    assert sent <= 3 * CLIENT_WINDOW
+
+    upstream.h2.increment_flow_control_window(8_000_000)
+    upstream.h2.increment_flow_control_window(8_000_000, upstream.stream)
+    upstream.flush()
+    client.flush()
+    assert pour(client, stream, 8_000_000 - sent) > 0
+
+
+def test_an_upload_over_http2_waits_with_its_verdict(world: World) -> None:
+    talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
+    talk.holds = True
+    client = H2Client(talk)
+    stream = client.request(method=b"PUT", end=False)
+
+    assert pour(client, stream, 8_000_000) <= 2 * CLIENT_WINDOW
+    talk.judge()
+    assert talk.forwarded
+
+
+def pour(side: H2Client | H2Upstream, stream: int, size: int) -> int:
+    """Send as much as the other side lets through; returns how much that was."""
     sent = 0
-    while sent < 8_000_000 and upstream.h2.local_flow_control_window(upstream.stream) >= 16_384:
-        upstream.h2.send_data(upstream.stream, b"x" * 16_384)
-        upstream.flush()
+    while sent < size and side.h2.local_flow_control_window(stream) >= 16_384:
+        side.h2.send_data(stream, b"x" * 16_384)
+        side.flush()
         sent += 16_384
-
-    assert sent < 2_000_000
+    return sent
 
 
 def test_the_layer_reads_the_protocol_that_tls_agreed_on(world: World) -> None:

@@ -1,0 +1,119 @@
+"""The upstream's side: mitmproxy's clients, with limits, without interim responses and trailers."""
+
+import re
+from typing import Final
+
+import h2.config
+import h2.events
+from h11 import EndOfMessage
+from h11._receivebuffer import ReceiveBuffer
+from mitmproxy.connection import Server
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
+from mitmproxy.proxy.layers.http._events import HttpEvent, RequestData
+from mitmproxy.proxy.layers.http._http1 import Http1Client, TBodyReader
+from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
+
+from proxy.lanes.mitm.client_tls import HTTP2
+from proxy.lanes.mitm.pacing import UPSTREAM_WINDOW, PacedConnection
+
+Commands = layer.CommandGenerator[None]
+
+# A response's head, or what is unread behind one. Servers with many cookies send some 16 KiB.
+MAX_UNREAD: Final = 262_144
+
+# An interim response (RFC 9110 §15.2) but 101, which is final. Its end is the empty line.
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9][ \r\n]").match
+
+
+class WithoutTrailers:
+    """A reader of bodies that drops what follows the last chunk: mitmproxy's HTTP/1 cannot pass it on.
+
+    A recipient may drop trailers (RFC 9110 §6.5.1).
+    """
+
+    def __init__(self, reader: TBodyReader) -> None:
+        self._reader = reader
+
+    def __call__(self, data: ReceiveBuffer) -> object:
+        return self._bare(self._reader(data))
+
+    def read_eof(self) -> object:
+        return self._bare(self._reader.read_eof())
+
+    @staticmethod
+    def _bare(event: object) -> object:
+        return EndOfMessage() if isinstance(event, EndOfMessage) else event
+
+
+class LimitedHttp1Client(Http1Client):
+    def _handle_event(self, event: events.Event) -> Commands:
+        yield from super()._handle_event(event)
+        if len(self.buf) > MAX_UNREAD:
+            self.buf.maybe_extract_at_most(len(self.buf))
+            yield commands.CloseConnection(self.conn)
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        # mitmproxy takes an interim response for the final one; the next answer would then be another
+        # request's, and would be searched for another request's credential.
+        while self.request is not None and _INTERIM(bytes(self.buf)):
+            if self.buf.maybe_extract_lines() is None:
+                if isinstance(event, events.DataReceived):
+                    return
+                break
+        yield from super().read_headers(event)
+
+    def read_body(self, event: events.Event) -> Commands:
+        if not isinstance(self.body_reader, WithoutTrailers):
+            self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment] # the same calls
+        yield from super().read_body(event)
+
+
+class PacedHttp2Client(PacedConnection, Http2Client):
+    h2_conf = h2.config.H2Configuration(**Http2Connection.h2_conf_defaults, client_side=True)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.pace(UPSTREAM_WINDOW)
+
+    def waiting_for(self, stream_id: int) -> int:
+        """What of a request's body, by the application's number of the stream, is not on its way yet."""
+        ours = self.our_stream_id.get(stream_id)
+        if ours is not None:
+            return self.unsent(ours)
+        queued: list[HttpEvent] = self.stream_queue.get(stream_id, [])  # type: ignore[assignment] # so it is filled
+        return sum(len(event.data) for event in queued if isinstance(event, RequestData))
+
+    def theirs(self, stream_id: int) -> int:
+        """The application's number of a stream that is ours."""
+        return self.their_stream_id.get(stream_id, 0)
+
+
+class UpstreamHttp(layer.Layer):
+    """Opens the connection, then speaks what was agreed on."""
+
+    child: LimitedHttp1Client | PacedHttp2Client | None = None
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if self.child is not None:
+            yield from self.child.handle_event(event)
+            return
+        err = yield commands.OpenConnection(self.context.server)
+        if not err:
+            chosen = PacedHttp2Client if self.context.server.alpn == HTTP2 else LimitedHttp1Client
+            self.child = chosen(self.context)
+            yield from self.child.handle_event(event)
+        yield RegisterHttpConnection(self.context.server, err)
+
+
+def upstream_stack(context: Context, asked: GetHttpConnection) -> tuple[layer.Layer, UpstreamHttp]:
+    """The layers of a new connection to the conversation's upstream: the outermost, and the one of HTTP."""
+    name = context.server.sni
+    context.server = Server(address=asked.address, transport_protocol="tcp")
+    context.server.sni = name
+    tls = ServerTLSLayer(context)
+    http = UpstreamHttp(context)
+    tls.child_layer = http
+    return tls, http

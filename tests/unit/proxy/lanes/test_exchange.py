@@ -1,0 +1,212 @@
+import asyncio
+
+import pytest
+
+from proxy.core.audit import Ending
+from proxy.core.credentials import CredentialRef
+from proxy.core.lease import LeaseReply
+from proxy.core.reasons import Reason
+from proxy.lanes.exchange import Exchange
+from proxy.transaction.head import HeadProblem
+from proxy.transaction.opening import Forward, Refused
+from tests.lane_world import HOST, LIVE, SOURCE, World, arrival_of, get, no_lease
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def opened(world: World, target: str = "/v1/models") -> Exchange:
+    exchange = Exchange(world.lane_world, arrival_of(), get(target))
+    asyncio.run(exchange.open())
+    return exchange
+
+
+# --- opening -----------------------------------------------------------------------------------------
+
+
+def test_until_it_was_opened_the_answer_is_no(world: World) -> None:
+    exchange = Exchange(world.lane_world, arrival_of(), get())
+
+    assert isinstance(exchange.opening, Refused)
+    assert exchange.record.reason == Reason.INTERNAL_ERROR.value
+    with pytest.raises(TypeError):
+        exchange.response(200, [])
+
+
+def test_a_granted_request_gets_a_lease_and_goes_on(world: World) -> None:
+    exchange = opened(world)
+
+    assert isinstance(exchange.opening, Forward)
+    assert world.leases.asked == [SOURCE]
+    assert [record.reason for record in world.recorder.decisions] == ["granted"]
+
+
+def test_a_refused_request_asks_for_no_lease(world: World) -> None:
+    exchange = opened(world, "/other")
+
+    assert isinstance(exchange.opening, Refused)
+    assert world.leases.asked == []
+
+
+def test_without_a_lease_it_is_refused(world: World) -> None:
+    world.leases.reply = no_lease
+
+    assert opened(world).record.reason == Reason.CREDENTIAL_UNAVAILABLE.value
+
+
+def test_leases_that_raise_refuse_it_and_their_words_are_not_shown(world: World) -> None:
+    def broken(_: CredentialRef) -> LeaseReply:
+        raise RuntimeError(LIVE)
+
+    world.leases.reply = broken
+    exchange = opened(world)
+
+    assert isinstance(exchange.opening, Refused)
+    assert exchange.record.reason == Reason.INTERNAL_ERROR.value
+    assert LIVE not in exchange.opening.refusal.message
+    assert [where for where, _ in world.recorder.crashes] == ["transaction"]
+    assert [record.reason for record in world.recorder.decisions] == ["internal_error"]
+
+
+def test_a_request_that_cannot_be_recorded_does_not_travel(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(world.recorder, "decided", broken)
+    exchange = Exchange(world.lane_world, arrival_of(), get())
+
+    with pytest.raises(OSError, match="disk full"):
+        asyncio.run(exchange.open())
+
+    assert isinstance(exchange.opening, Refused)
+
+
+def test_cancellation_is_not_swallowed(world: World) -> None:
+    def cancelled(_: CredentialRef) -> LeaseReply:
+        raise asyncio.CancelledError
+
+    world.leases.reply = cancelled
+    exchange = Exchange(world.lane_world, arrival_of(), get())
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(exchange.open())
+    assert isinstance(exchange.opening, Refused)
+
+
+def test_a_head_that_cannot_be_judged_is_refused_at_once(world: World) -> None:
+    problem = HeadProblem(Reason.HEADERS_TOO_LARGE, "more than 200 fields")
+    exchange = Exchange(world.lane_world, arrival_of(), problem)
+
+    refused = exchange.open_unreadable()
+
+    assert refused.refusal.reason is Reason.HEADERS_TOO_LARGE
+    assert "more than 200 fields" in refused.refusal.message
+    assert [record.reason for record in world.recorder.decisions] == ["headers_too_large"]
+
+
+def test_a_head_that_could_be_judged_is_not_let_through_unjudged(world: World) -> None:
+    refused = Exchange(world.lane_world, arrival_of(), get()).open_unreadable()
+
+    assert refused.refusal.reason is Reason.INTERNAL_ERROR
+    assert world.leases.asked == []
+
+
+def test_a_connection_is_turned_away_for_a_reason(world: World) -> None:
+    exchange = Exchange(world.lane_world, arrival_of(), get("/v1/a?key=secret"))
+
+    refused = exchange.turn_away(Reason.CLEARTEXT, "the request is not encrypted")
+
+    assert refused.closes
+    assert (refused.record.reason, refused.record.path) == ("cleartext", "/v1/a")
+    assert [record.reason for record in world.recorder.decisions] == ["cleartext"]
+
+
+def test_an_unreachable_tunnel_counts_as_a_failed_upstream(world: World) -> None:
+    problem = HeadProblem(Reason.UPSTREAM_UNREACHABLE, "no such host")
+
+    Exchange(world.lane_world, arrival_of(), problem).turn_away(Reason.UPSTREAM_UNREACHABLE, "no such host")
+
+    assert world.recorder.failures == [(HOST, "upstream_unreachable")]
+
+
+# --- afterwards --------------------------------------------------------------------------------------
+
+
+def test_a_request_that_could_not_travel_is_refused_after_all(world: World) -> None:
+    exchange = opened(world)
+
+    refused = exchange.fail(Reason.UPSTREAM_STALLED, "it sent nothing")
+    answer = exchange.answer(refused)
+    exchange.finish(Ending.COMPLETED)
+
+    assert answer.status == exchange.status == 504
+    assert world.recorder.failures == [(HOST, "upstream_stalled")]
+    record = world.recorder.record
+    assert (record.reason, record.ending) == ("upstream_stalled", Ending.REFUSED)
+    assert record.credential == "ml/a"
+
+
+def test_the_address_that_was_connected_to_is_recorded(world: World) -> None:
+    exchange = opened(world)
+
+    exchange.upstream("198.51.100.1:443")
+
+    assert exchange.record.upstream == "198.51.100.1:443"
+
+
+def test_bytes_and_time_are_recorded(world: World) -> None:
+    exchange = opened(world)
+    exchange.response(201, [("Content-Type", "application/octet-stream")])
+    exchange.sent = 7
+    assert exchange.receive(b"abc") == b"abc"
+    world.clock.seconds += 1.25
+
+    exchange.finish(Ending.COMPLETED)
+
+    record = world.recorder.record
+    assert (record.status, record.sent_bytes, record.received_bytes) == (201, 7, 3)
+    assert record.duration_ms == 1250.0
+
+
+def test_the_credential_is_blotted_out_of_fields_text_and_trailers(world: World) -> None:
+    exchange = opened(world)
+    edits = exchange.response(200, [("Content-Type", "text/plain"), ("X-Echo", LIVE)])
+
+    text = exchange.receive(b"it is " + LIVE.encode()) + exchange.receive(b"!") + exchange.receive(b"")
+    trailers = exchange.trailers([("grpc-message", LIVE)])
+    exchange.finish(Ending.COMPLETED)
+
+    assert dict(edits.fields)["X-Echo"] == "*" * len(LIVE)
+    assert text == b"it is " + b"*" * len(LIVE) + b"!"
+    assert LIVE not in dict(trailers)["grpc-message"]
+    assert world.recorder.record.redactions == 2
+
+
+def test_a_binary_body_is_passed_on_as_it_is(world: World) -> None:
+    exchange = opened(world)
+    exchange.response(200, [("Content-Type", "application/octet-stream")])
+
+    assert exchange.receive(LIVE.encode()) == LIVE.encode()
+    assert exchange.receive(b"") == b""
+
+
+def test_a_refused_request_has_no_response(world: World) -> None:
+    exchange = opened(world, "/other")
+
+    with pytest.raises(TypeError):
+        exchange.response(200, [])
+    with pytest.raises(TypeError):
+        exchange.trailers([])
+
+
+def test_a_policy_that_is_replaced_meanwhile_does_not_change_a_request(world: World) -> None:
+    exchange = Exchange(world.lane_world, arrival_of(), get())
+    world.pod = World().pod
+
+    asyncio.run(exchange.open())
+
+    assert exchange.record.verdict == "attach"
