@@ -32,7 +32,7 @@ def serve(settings: ProxySettings) -> int:
         LineWriter(STANDARD_OUTPUT, metrics.log_lost).write,
         clock.now,
     )
-    recorder = EdgeRecorder(metrics, AuditSink(_audit_writer(output, metrics)), log)
+    recorder = EdgeRecorder(metrics, AuditSink(_audit_writer(output, metrics)), log, clock)
 
     async def live() -> None:
         stop = asyncio.Event()

@@ -79,6 +79,13 @@ class FileLineWriter:
 
 
 def _write_all(descriptor: int, line: bytes) -> None:
+    """Raises OSError. Half a line that was written is ended, so that it does not swallow the next one."""
     rest = memoryview(line)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        if len(rest) < len(line):
+            with suppress(OSError):
+                os.write(descriptor, b"\n")
+        raise

@@ -1,15 +1,21 @@
 """What lanes report goes to the metrics, the audit trail and the log: one place that knows all three."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from proxy.core.arrival import Arrival, LaneName
-from proxy.core.audit import AuditRecord
+from proxy.core.audit import AuditRecord, Ending
 from proxy.core.hosts import Hostname
 from proxy.edge.telemetry import Metrics, Rejection
+from proxy.lanes.interface import Clock
 
-# A client that does not trust us tries again, some of them forever; the first few lines tell it.
-MAX_DISTRUST_LINES: Final = 20
+# A request with a credential that takes longer than this gets an extra audit line before its end: whatever
+# becomes of us, no more than this many seconds of use are unrecorded.
+LONG_SECONDS: Final = 10.0
+# Of how many different things it is remembered how often they were logged.
+MAX_KINDS: Final = 512
 
 
 class Log(Protocol):
@@ -21,28 +27,52 @@ class Log(Protocol):
 
 
 class EdgeRecorder:
-    def __init__(self, metrics: Metrics, audit: Callable[[AuditRecord], None], log: Log) -> None:
+    def __init__(
+        self, metrics: Metrics, audit: Callable[[AuditRecord], None], log: Log, clock: Clock
+    ) -> None:
         self._metrics = metrics
         self._audit = audit
         self._log = log
-        self._distrusted = 0
+        self._clock = clock
+        # Requests with a credential that have not ended, oldest first, and since when.
+        self._under_way: dict[str, tuple[float, AuditRecord]] = {}
+        self._warned: Counter[tuple[str, ...]] = Counter()
 
     # --- lanes ---
 
     def decided(self, record: AuditRecord, seconds: float) -> None:
         self._metrics.decided(seconds)
+        if record.verdict == "attach":
+            self._under_way[record.request_id] = (self._clock.monotonic(), record)
         if record.static_credential_seen:
-            self._log.warning(
-                "the application sent a credential of its own",
-                host=record.host,
-                service=record.service,
-                request_id=record.request_id,
+            self._warn(
+                "the application sent a credential of its own", host=record.host, service=record.service
             )
 
     def finished(self, record: AuditRecord) -> None:
+        self._under_way.pop(record.request_id, None)
         self._metrics.finished(record)
         self._metrics.moved(LaneName(record.lane), record.sent_bytes, record.received_bytes)
         self._audit(record)
+
+    def tell_of_long_ones(self) -> None:
+        """To be called every second or so."""
+        late = self._clock.monotonic() - LONG_SECONDS
+        for request_id, (since, record) in list(self._under_way.items()):
+            if since > late:
+                return
+            del self._under_way[request_id]
+            self._audit(replace(record, ending=Ending.OPEN))
+
+    def _warn(self, event: str, **fields: str) -> None:
+        """The first time, the second, the fourth, the eighth …: what is repeated does not fill the log."""
+        kind = (event, *fields.values())
+        if len(self._warned) >= MAX_KINDS and kind not in self._warned:
+            self._warned.clear()
+        self._warned[kind] += 1
+        count = self._warned[kind]
+        if count & (count - 1) == 0:
+            self._log.warning(event, **fields, count=count)
 
     def opened(self, arrival: Arrival) -> None:
         self._metrics.opened(arrival.lane, arrival.capture)
@@ -53,17 +83,15 @@ class EdgeRecorder:
 
     def client_distrusts(self, name: Hostname) -> None:
         self._metrics.client_distrusts()
-        self._distrusted += 1
-        if self._distrusted <= MAX_DISTRUST_LINES:
-            self._log.warning(
-                "a client ended the TLS handshake: it may not trust this pod's authority",
-                host=name,
-                fix="point its trust variable at the bundle: see docs/sidecar.md",
-            )
+        self._warn(
+            "a client ended the TLS handshake: it may not trust this pod's authority",
+            host=name,
+            fix="point its trust variable at the bundle: see docs/sidecar.md",
+        )
 
     def upstream_failed(self, name: Hostname, reason: str) -> None:
         self._metrics.upstream_failed(reason)
-        self._log.warning("upstream failed", host=name, reason=reason)
+        self._warn("upstream failed", host=name, reason=reason)
 
     def failed_open(self, where: str) -> None:
         self._metrics.failed_open()

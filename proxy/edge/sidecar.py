@@ -27,7 +27,7 @@ from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
 from proxy.edge.reception import Reception
 from proxy.edge.recorder import EdgeRecorder, Log
 from proxy.edge.routing import Lanes, Router
-from proxy.edge.sockets import listen_on_loopback
+from proxy.edge.sockets import connections_that_fit, listen_on_loopback
 from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
 from proxy.edge.watch import FolderWatch
@@ -250,6 +250,7 @@ class Sidecar:
         while True:
             self._metrics.leases(leases.live, leases.failed)
             self._metrics.certificates(trust.leaves.minted, trust.leaves.cached)
+            self._recorder.tell_of_long_ones()
             await asyncio.sleep(1.0)
 
     @staticmethod
@@ -264,7 +265,11 @@ class Sidecar:
         governed = MitmproxyLane(world, ClientTls(trust), UpstreamTls(trust.upstreams.certificates))
         lanes = Lanes(Relay(world), governed, Unopened(world))
         router = Router(state, lanes, self._recorder, timeouts.header)
-        reception = Reception(listeners.max_connections, self._recorder)
+        fitting = connections_that_fit(listeners.max_connections)
+        if fitting < listeners.max_connections:
+            fix = "raise the container's limit of open files, or lower PODKEY_MAX_CONNECTIONS"
+            self._log.warning("too few file descriptors", connections=fitting, fix=fix)
+        reception = Reception(fitting, self._recorder)
         bound, problems = bind_endpoints(listeners.endpoints, state().policies.catalogue)
         if problems:
             return "; ".join(f"{problem.name}: {problem.message}; {problem.fix}" for problem in problems)

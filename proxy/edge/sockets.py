@@ -1,6 +1,7 @@
 """Loopback listeners, and what the kernel knows of a connection that came to one."""
 
 import errno
+import resource
 import socket
 import struct
 from contextlib import suppress
@@ -13,6 +14,9 @@ from proxy.lanes.interface import Address
 LOOPBACK: Final = ("127.0.0.1", "::1")
 # Connections that wait to be accepted while the loop is busy; the kernel cuts it at somaxconn.
 BACKLOG: Final = 1024
+
+# Listeners, logs, watched files, probes and scrapes.
+SPARE_FILES: Final = 128
 
 # linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h: both are 80.
 _SO_ORIGINAL_DST: Final = 80
@@ -58,6 +62,20 @@ def listen_on_loopback(port: int) -> list[socket.socket]:
             listener.close()
         raise
     return listeners
+
+
+def connections_that_fit(wanted: int) -> int:
+    """How many connections there are file descriptors for: each takes two, and the rest of us some more.
+
+    The soft limit is raised to the hard one, which needs no privilege.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * wanted + SPARE_FILES
+    if hard == resource.RLIM_INFINITY or hard >= needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(1, (hard - SPARE_FILES) // 2)
 
 
 def original_destination(sock: socket.socket) -> Address | None:

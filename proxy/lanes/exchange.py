@@ -56,6 +56,10 @@ class Exchange:
         self.opening = step
         return step
 
+    def revoke(self) -> None:
+        """Whatever was decided does not count."""
+        self.opening = self._failure("podkey failed on it")
+
     def open_unreadable(self) -> Refused:
         """For a head that cannot be judged: there is nothing to wait for."""
         if isinstance(self._head, HeadProblem):

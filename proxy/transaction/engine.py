@@ -23,7 +23,7 @@ from proxy.core.settings import Capture
 from proxy.core.verdict import Attach, PassThrough, Refuse
 from proxy.judge.decide import decide
 from proxy.judge.index import HostRules
-from proxy.transaction.forwarding import end_to_end
+from proxy.transaction.forwarding import end_to_end, twin
 from proxy.transaction.head import Head, HeadProblem
 from proxy.transaction.opening import Forward, Opening
 from proxy.transaction.pod import PodState
@@ -64,7 +64,7 @@ def open_request(
     path = RequestPath.parse(raw_path)
     query = Query.parse(raw_query) if raw_query else EMPTY_QUERY
     record = began(pod, arrival, now, request_id, head=head, path=path.text)
-    fields = end_to_end(head, pod.policies.wanted_headers)
+    fields = end_to_end(head)
     if isinstance(fields, HeadProblem):
         return refuse(asked, head, record, fields.reason, fields.message, closes=True)
 
@@ -92,6 +92,12 @@ def open_request(
             pass
         case _:
             assert_never(verdict)
+    wanted = pod.policies.wanted_headers
+    if isinstance(problem := twin(fields, wanted), HeadProblem):
+        return refuse(asked, head, record, problem.reason, problem.message, verdict.rule, closes=True)
+    if query.has_semicolon and not query.folded_names.isdisjoint(name.lower() for name in rules.slots.query):
+        message = "a semicolon in the query hides where the application's own credential ends"
+        return refuse(asked, head, record, Reason.AMBIGUOUS_QUERY, message, verdict.rule)
 
     # (5) The lease: a live credential, or none.
     reply = yield verdict.credential
@@ -104,9 +110,6 @@ def open_request(
     if isinstance(placement, Unplaceable):
         message = f"the credential {verdict.credential}: {placement.why}"
         return refuse(asked, head, record, Reason.CREDENTIAL_UNUSABLE, message, verdict.rule)
-    if query.has_semicolon and not query.folded_names.isdisjoint(name.lower() for name in rules.slots.query):
-        message = "a semicolon in the query hides where the application's own credential ends"
-        return refuse(asked, head, record, Reason.AMBIGUOUS_QUERY, message, verdict.rule)
     return _attached(asked, head, record, rules, verdict, placement, fields, (path.text, raw_query))
 
 

@@ -1,6 +1,6 @@
 """Which header fields of a request travel on, and which end here."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from proxy.core.reasons import Reason
@@ -25,20 +25,28 @@ CONNECTION_OPTIONS: Final = frozenset({
 })  # fmt: skip
 
 
-def end_to_end(head: Head, judged: Collection[str]) -> tuple[tuple[str, str], ...] | HeadProblem:
-    """The fields that travel on, in their order. `judged`: those that a decision looks at."""
+def end_to_end(head: Head) -> tuple[tuple[str, str], ...] | HeadProblem:
+    """The fields that travel on, in their order."""
     named = options_of(head) - CONNECTION_OPTIONS
     if named:
         message = f"the Connection header names `{min(named)[:40]}`"
         return HeadProblem(Reason.MALFORMED_REQUEST, message)
-    for name, _ in head.fields:
-        if "_" in name:
-            twin = name.lower().replace("_", "-")
-            if twin in SPELLED_ONE_WAY or (twin in judged and name.lower() not in judged):
-                # To a CGI-like server both are one header: it would read what we did not.
-                message = f"the header `{name[:40]}` is `{twin[:40]}` to some servers"
-                return HeadProblem(Reason.MALFORMED_REQUEST, message)
     return tuple(_kept(head))
+
+
+def twin(fields: Iterable[tuple[str, str]], judged: Collection[str]) -> HeadProblem | None:
+    """A field that some servers take for one that we judged or set: to a CGI-like one, `_` is `-`.
+
+    `judged`: the names that a decision looks at.
+    """
+    for name, _ in fields:
+        key = name.lower()
+        if "_" in key:
+            other = key.replace("_", "-")
+            if other in SPELLED_ONE_WAY or (other in judged and key not in judged):
+                message = f"the header `{name[:40]}` is `{other[:40]}` to some servers"
+                return HeadProblem(Reason.MALFORMED_REQUEST, message)
+    return None
 
 
 def _kept(head: Head) -> Iterator[tuple[str, str]]:

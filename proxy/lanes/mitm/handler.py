@@ -133,6 +133,8 @@ class ConnectionInLane(LiveConnectionHandler):
             await self._handle(hook)
         except Exception as error:  # noqa: BLE001 - fail closed: a hook that fails ends its connection
             self._world.recorder.crashed(f"hook {hook.name}", error)
+            if isinstance(hook, JudgeRequestHook):
+                hook.exchange.revoke()
             self._cancel(self.client, "a hook failed")
 
     async def _handle(self, hook: commands.StartHook) -> None:

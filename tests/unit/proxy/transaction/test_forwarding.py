@@ -13,7 +13,11 @@ JUDGED = frozenset({"openai-project", "x-http-method", "x_http_method"})
 
 
 def end_to_end(sent: Head) -> tuple[tuple[str, str], ...] | HeadProblem:
-    return forwarding.end_to_end(sent, JUDGED)
+    return forwarding.end_to_end(sent)
+
+
+def twin(*fields: tuple[str, str]) -> HeadProblem | None:
+    return forwarding.twin(fields, JUDGED)
 
 
 @pytest.mark.parametrize("version", HttpVersion)
@@ -71,7 +75,7 @@ def test_a_websocket_handshake_keeps_its_upgrade_and_no_other_option() -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in SPELLED_ONE_WAY | {"openai-project"} if "-" in name))
 def test_a_field_that_we_set_or_read_may_not_hide_behind_underscores(name: str) -> None:
-    found = end_to_end(head("/", (name.title().replace("-", "_"), "x")))
+    found = twin((name.title().replace("-", "_"), "x"))
 
     assert isinstance(found, HeadProblem)
     assert found.reason is Reason.MALFORMED_REQUEST
@@ -81,13 +85,13 @@ def test_a_field_that_we_set_or_read_may_not_hide_behind_underscores(name: str) 
 @pytest.mark.parametrize("name", ["X_Mine", "openai_projects", "X_Http_Method", "te_", "a_b-c"])
 def test_other_underscores_are_nobodys_business(name: str) -> None:
     # The judge itself refuses `X_Http_Method`, and says better why.
-    assert end_to_end(head("/", (name, "x"))) == ((name, "x"),)
+    assert twin((name, "x")) is None
 
 
 def test_a_half_hidden_field_is_hidden_too_and_a_long_one_is_cut() -> None:
-    found = end_to_end(head("/", ("A", "1"), ("Content_Type", "x")))
+    found = twin(("A", "1"), ("Content_Type", "x"))
 
-    assert isinstance(end_to_end(head("/", ("x-amz_expected-bucket_owner", "1"))), HeadProblem)
+    assert isinstance(twin(("x-amz_expected-bucket_owner", "1")), HeadProblem)
     assert found == HeadProblem(
         Reason.MALFORMED_REQUEST, "the header `Content_Type` is `content-type` to some servers"
     )

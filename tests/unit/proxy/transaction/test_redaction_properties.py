@@ -63,18 +63,14 @@ def test_exactly_what_belongs_to_a_form_is_blotted_out_however_the_answer_is_cut
     assert redactor.hits == sum(body.startswith(form, at) for form in forms for at in range(len(body)))
 
 
-@given(answers())
-def test_what_is_held_back_is_shorter_than_the_longest_form_and_no_longer_than_needed(
-    answer: tuple[frozenset[bytes], list[bytes]],
+@given(answers(), answers())
+def test_the_sizes_of_what_is_passed_on_tell_nothing_of_the_secret(
+    answer: tuple[frozenset[bytes], list[bytes]], other: tuple[frozenset[bytes], list[bytes]]
 ) -> None:
-    forms, pieces = answer
-    redactor = Redactor(forms)
-    fed, shown = b"", 0
-    for piece in pieces:
-        fed += piece
-        shown += len(redactor.feed(piece))
-        ends = [size for form in forms for size in range(len(form)) if fed.endswith(form[:size])]
-        assert len(fed) - shown == max(ends)
+    """For any two secrets of about a size: else an application could ask for texts and compare."""
+    one, two = Redactor(answer[0]), Redactor(other[0])
+    for piece in answer[1]:
+        assert len(one.feed(piece)) == len(two.feed(piece))
 
 
 @given(answers(), st.binary(max_size=20))
