@@ -78,7 +78,11 @@ class Sidecar:
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log().splitlines(keepends=True) if _is_record(line)]
 
-    def audit(self) -> list[dict[str, Any]]:
+    def audit(self, ending: str = "") -> list[dict[str, Any]]:
+        """The records of requests that ended; with `ending="open"` those of long ones before their end."""
+        return [record for record in self._audit_lines() if (record["ending"] == "open") is (ending == "open")]
+
+    def _audit_lines(self) -> list[dict[str, Any]]:
         if not self.audit_file.exists():
             return []
         text = self.audit_file.read_text()

@@ -36,6 +36,7 @@ from tests.netns import INTERNET_V4, INTERNET_V6, NAMESPACES
 KEPT: Final = 1024 * 1024
 # How long a test waits for something to arrive before it fails.
 PATIENCE: Final = 10.0
+STEP: Final = 0.01
 BLOCK: Final = bytes(256 * 1024)
 
 Handler = Callable[["Request"], None]
@@ -290,9 +291,13 @@ class Upstream:
             self._changed.notify_all()
 
     def wait_until(self, what: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        deadline = time.monotonic() + seconds
         with self._changed:
-            if not self._changed.wait_for(what, seconds):
-                raise AssertionError(f"not within {seconds} s: {what}")
+            while not what():
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"not within {seconds} s: {what}")
+                # Bytes are counted without a word; everything else is told.
+                self._changed.wait(STEP)
 
     def record(self, request: Request) -> None:
         self.requests.append(request)

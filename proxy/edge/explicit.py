@@ -16,6 +16,7 @@ from proxy.edge.sockets import is_fenced, is_loopback
 from proxy.lanes.interface import Accepted, Address, Lane
 from proxy.lanes.unopened import Unopened
 from proxy.transaction.forwarding import HOP_BY_HOP
+from proxy.wire.authority import Authority
 from proxy.wire.outcomes import BadHead
 from proxy.wire.request_head import RequestHead, read_request_head
 from proxy.wire.targets import AbsoluteForm, AuthorityForm, split_target
@@ -43,7 +44,7 @@ class ExplicitProxy:
             case AuthorityForm(host=host, port=port):
                 await self._connect(sock, guest, head, host, port)
             case AbsoluteForm(scheme="http", authority=authority, target=target):
-                await self._cleartext(sock, guest, head, authority.host, authority.port or HTTP_PORT, target)
+                await self._cleartext(sock, guest, head, authority, target)
             case BadHead(detail=detail):
                 await self._refuse(sock, NOBODY, 0, Reason.MALFORMED_REQUEST, None, detail)
             case _:
@@ -63,10 +64,11 @@ class ExplicitProxy:
         await loop.sock_sendall(sock, ESTABLISHED)
         await self.router.route(sock, guest, address, Capture.EXPLICIT, host)
 
-    async def _cleartext(  # noqa: PLR0917 - a request's parts
-        self, sock: socket.socket, guest: Guest, head: RequestHead, host: str, port: int, target: str
+    async def _cleartext(
+        self, sock: socket.socket, guest: Guest, head: RequestHead, authority: Authority, target: str
     ) -> None:
         """A plain http:// request, as proxies have always served it. Never with a credential."""
+        host, port = authority.host, authority.port or HTTP_PORT
         name = parse_hostname(host) or NOBODY
         if name and self.router.governs(name):
             await self._refuse(sock, name, port, Reason.CLEARTEXT, head)
@@ -77,7 +79,7 @@ class ExplicitProxy:
             return
         sock.recv(head.size)
         arrival = replace(_arrival(name, port), upstream=f"{address[0]}:{port}")
-        guest.accepted = Accepted(sock, arrival, address, None, _origin_form(head, target))
+        guest.accepted = Accepted(sock, arrival, address, None, _origin_form(head, authority, target))
         await self.relay.serve(guest.accepted)
 
     async def _resolve(self, host: str, port: int) -> Address | Reason:
@@ -114,9 +116,13 @@ def _arrival(name: Hostname, port: int) -> Arrival:
     return Arrival(name, port, Capture.EXPLICIT, LaneName.RELAY)
 
 
-def _origin_form(head: RequestHead, target: str) -> bytes:
+def _origin_form(head: RequestHead, authority: Authority, target: str) -> bytes:
     """The head for the origin server: one request, then the connection ends, so that no second one on it can
-    go to a host that the first did not name."""
-    kept = [(name, value) for name, value in head.headers if name.lower() not in HOP_BY_HOP]
-    lines = [f"{head.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in kept)]
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+    go to a host that the first did not name. Its own Host counts for nothing (RFC 9112 §3.2.2)."""
+    host = f"[{authority.host}]" if ":" in authority.host else authority.host
+    if authority.port is not None:
+        host = f"{host}:{authority.port}"
+    dropped = HOP_BY_HOP | {"host"}
+    kept = [f"{name}: {value}" for name, value in head.headers if name.lower() not in dropped]
+    lines = [f"{head.method} {target} HTTP/1.1", f"Host: {host}", *kept, "Connection: close", "", ""]
+    return "\r\n".join(lines).encode("latin-1")

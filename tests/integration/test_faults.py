@@ -26,8 +26,8 @@ from tests.upstreams import Gate, discard, drip, hang_up, produce, raw, reflect,
 
 # Short enough to wait for, long enough for a busy machine.
 IDLE = 2.0
-CONNECT = 2.0
-HEADER = 2.0
+CONNECT = 1.0
+HEADER = 1.0
 TIMEOUTS = {
     "idle_timeout": f"{IDLE:g}s",
     "connect_timeout": f"{CONNECT:g}s",
@@ -43,13 +43,14 @@ ROUTES = {
     "/v1/stall": stall,
     "/v1/drip": drip(8, IDLE / 4),
     "/v1/gone": hang_up,
-    "/v1/half": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\ncontent-type: text/plain\r\n\r\n", b"half"),
-    "/v1/half-chunked": raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"4\r\nhalf\r\n"),
+    "/v1/half": raw(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\ncontent-type: text/plain\r\n\r\n", b"half\n"
+    ),
+    "/v1/half-chunked": raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"5\r\nhalf\n\r\n"),
     "/v1/half-head": raw(b"HTTP/1.1 200 OK\r\ncontent-le"),
     "/v1/nonsense": raw(b"\x00\x01\x02 nonsense\r\n\r\n"),
     "/v1/two-lengths": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
     "/v1/both": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-    "/v1/fold": raw(b"HTTP/1.1 200 OK\r\nx-a: 1\r\n x-b: 2\r\ncontent-length: 0\r\n\r\n"),
     "/v1/switch": raw(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: other\r\n\r\n", b"anything"),
     "/v1/more": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", b"HTTP/1.1 200 OK\r\n\r\nsmuggled"),
     "/v1/discard": discard,
@@ -122,7 +123,7 @@ def test_an_upstream_that_our_own_authority_certified_gets_no_byte(world: Lab) -
 
 def _our_own(world: Lab) -> ssl.SSLContext:
     """What the sidecar itself would show for the name."""
-    files = [path.read_bytes() for path in world.pod.state.iterdir()]
+    files = [path.read_bytes() for path in world.pod.state.rglob("*") if path.is_file()]
     (key,) = filter(None, map(read_key, files))
     (authority,), _ = read_certificates(world.pod.ca.read_bytes())
     own, now = new_key(), datetime.now(UTC)
@@ -201,7 +202,7 @@ def test_a_slow_answer_takes_as_long_as_it_moves(world: Lab) -> None:
 # --- upstreams that break off ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["gone", "half-head", "nonsense", "two-lengths", "both", "fold", "switch"])
+@pytest.mark.parametrize("path", ["gone", "half-head", "nonsense", "two-lengths", "both", "switch"])
 def test_an_answer_that_cannot_be_read_is_ours_to_give(world: Lab, path: str) -> None:
     answer = world.talk(request(f"/v1/{path}"), answers=1).only
     assert (answer.status, answer.reason) == (502, "upstream_failed")
@@ -212,7 +213,7 @@ def test_an_answer_that_cannot_be_read_is_ours_to_give(world: Lab, path: str) ->
 def test_half_an_answer_is_seen_to_be_half(world: Lab, path: str) -> None:
     before = len(world.sidecar.audit())
     reply = world.talk(request(path))
-    assert (reply.only.status, reply.only.body, reply.only.whole) == (200, b"half", False)
+    assert (reply.only.status, reply.only.body, reply.only.whole) == (200, b"half\n", False)
     assert reply.end in {"eof", "reset"}
     assert world.new_audit(before)[0]["ending"] == "upstream_failed"
 
@@ -303,46 +304,51 @@ def test_a_head_that_does_not_go_on_is_cut_off_after_the_header_timeout(world: L
 # --- secrets and policies that change ----------------------------------------------------------------------
 
 
-def test_a_secret_that_vanishes_or_is_empty_is_a_refusal_and_comes_back(world: Lab) -> None:
-    pod = world.pod
-    good = {"token": world.token.encode()}
-    found = []
-    for files in ({"token": b""}, {}, {"token": b"two\nlines"}, good):
-        pod.write_secret("lab", files)
-        wanted = 200 if files == good else 502
-        answer = wait_for(lambda wanted=wanted: _answered(world, wanted), f"status {wanted}")
-        found.append(answer.reason)
-        if wanted == 502:
-            assert not any(one.header("authorization") for one in world.upstream.requests)
-        world.upstream.clear()
-    assert found == ["credential_unusable", "credential_unavailable", "credential_unusable", None]
+BAD_SECRETS: list[tuple[dict[str, bytes], str]] = [
+    ({"token": b""}, "credential_unavailable"),
+    ({"token": b"two\nlines"}, "credential_unusable"),
+    ({"other": b"x"}, "credential_unavailable"),
+]
 
 
-def _answered(world: Lab, status: int) -> Answer | None:
+def test_a_secret_that_is_empty_or_broken_or_gone_is_a_refusal_until_it_is_back(world: Lab) -> None:
+    try:
+        for files, reason in BAD_SECRETS:
+            world.pod.write_secret("lab", files)
+            wait_for(lambda reason=reason: _told(world) == (502, reason), reason)
+            world.upstream.clear()
+            assert _told(world) == (502, reason)
+            assert world.upstream.connections == []
+    finally:
+        world.pod.write_secret("lab", {"token": world.token.encode()})
+        wait_for(lambda: _told(world) == (200, None), "the secret")
+
+
+def _told(world: Lab) -> tuple[int, str | None]:
     answer = world.talk(request("/v1/discard"), answers=1).only
-    if answer.status != status:
-        world.upstream.clear()
-        return None
-    return answer
+    return answer.status, answer.reason
 
 
 def test_a_secret_that_changes_in_flight_is_blotted_out_in_its_old_form(world: Lab) -> None:
     gate.open.clear()
     old, new = world.token, world.pod.canary.secret("a newer token")
-    with tls(world.pod, HOST) as sock:
-        sock.sendall(request("/v1/held"))
-        world.upstream.wait_until(lambda: len(world.upstream.requests) == 1)
-        world.pod.write_secret("lab", {"token": new.encode()})
-        wait_for(lambda: _attached(world) == new, "the new secret")
+    try:
+        with tls(world.pod, HOST) as sock:
+            sock.sendall(request("/v1/held"))
+            world.upstream.wait_until(lambda: len(world.upstream.requests) == 1)
+            world.pod.write_secret("lab", {"token": new.encode()})
+            wait_for(lambda: _attached(world) == new, "the new secret")
+            gate.open.set()
+            answer = ask(sock, b"")
+            assert answer.body.startswith(b"you sent <***")
+            assert old.encode() not in answer.body
+            # The connection goes on with what is valid now.
+            assert ask(sock, request("/v1/reflect")).status == 200
+            assert world.upstream.requests[-1].header("authorization") == [f"Bearer {new}"]
+    finally:
         gate.open.set()
-        answer = ask(sock, b"")
-        assert answer.body.startswith(b"you sent <***")
-        assert old.encode() not in answer.body
-        # The connection goes on with what is valid now.
-        assert ask(sock, request("/v1/reflect")).status == 200
-        assert world.upstream.requests[-1].header("authorization") == [f"Bearer {new}"]
-    world.pod.write_secret("lab", {"token": old.encode()})
-    wait_for(lambda: _attached(world) == old, "the old secret")
+        world.pod.write_secret("lab", {"token": old.encode()})
+        wait_for(lambda: _attached(world) == old, "the old secret")
 
 
 def _attached(world: Lab) -> str:
@@ -353,8 +359,7 @@ def _attached(world: Lab) -> str:
 
 GARBAGE = {
     "no yaml": "\x00\x01 {{{",
-    "empty": "",
-    "half of it": POLICY[: len(POLICY) // 2],
+    "a cut": POLICY[: POLICY.index("credential: lab")],
     "an unknown field": POLICY.replace("methods:", "metods:"),
     "a credential that is not there": POLICY.replace("credential: lab", "credential: nothing"),
 }
@@ -413,7 +418,7 @@ def test_two_thousand_idle_connections_hold_up_nobody(canary: Canary) -> None:
 
 
 def _hold(world: Lab, idle: ExitStack) -> None:
-    """Half of them say nothing at all, half have had their handshake with us."""
+    """Most of them say nothing at all, a quarter have had their handshake with us."""
     context = ssl.create_default_context(cafile=world.pod.ca)
 
     def dial() -> None:
@@ -424,10 +429,10 @@ def _hold(world: Lab, idle: ExitStack) -> None:
 
     plain: list[socket.socket] = []
     in_namespace(world.pod.network.pod, dial)
-    for sock in plain[::2]:
+    for sock in plain[::4]:
         idle.enter_context(context.wrap_socket(sock, server_hostname=HOST))
     open_now = world.sidecar.metric("podkey_connections_open")
-    assert open_now == IDLE_CONNECTIONS / 2
+    assert open_now == IDLE_CONNECTIONS / 4
 
 
 # --- what breaks in the sidecar itself ---------------------------------------------------------------------
@@ -550,4 +555,4 @@ def test_a_crash_in_one_connection_is_told_and_touches_no_other(broken: tuple[La
         (switches / "proxy.transaction.engine:decide").unlink()
         assert ask(sock, request("/v1/x")).status == 200
     told = [line for line in world.sidecar.log_lines() if line["event"] == "unexpected error"]
-    assert {line["error"] for line in told} == {"RuntimeError"}
+    assert {line["error"].split()[0] for line in told} == {"RuntimeError"}

@@ -166,6 +166,30 @@ def test_a_refused_upload_of_1_gib_is_answered_and_not_held(bulk: Lab) -> None:
     assert [one.path for one in bulk.upstream.requests] == ["/v1/echo"]
 
 
+HTTP2 = """
+import httpx, os, ssl, sys
+class OnlyHttp2(ssl.SSLContext):
+    def set_alpn_protocols(self, _protocols):
+        super().set_alpn_protocols(["h2"])
+context = OnlyHttp2(ssl.PROTOCOL_TLS_CLIENT)
+context.load_verify_locations(os.environ["SSL_CERT_FILE"])
+size, block = int(sys.argv[1]), bytes(1 << 20)
+with httpx.Client(http2=True, verify=context, timeout=60) as client:
+    up = client.put("https://api.lab.example/v1/discard", content=(block for _ in range(size >> 20)))
+    with client.stream("GET", f"https://api.lab.example/v1/bytes?bytes={size}") as down:
+        got = sum(map(len, down.iter_raw()))
+print(up.http_version, up.json()["length"], got)
+"""
+
+
+@pytest.mark.slow
+def test_http2_takes_as_little_memory(bulk: Lab) -> None:
+    size = 128 * MIB
+    done = bulk.pod.run_app(HTTP2, str(size), timeout=120)
+    assert done.stdout == f"HTTP/2 {size} {size}\n", done.stderr
+    assert bulk.sidecar.peak_rss_bytes() <= PEAK
+
+
 def test_a_slow_reader_holds_back_its_upstream_and_not_our_memory(world: Lab) -> None:
     before = world.sidecar.rss_bytes()
     size = 400 * MIB

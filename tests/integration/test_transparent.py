@@ -166,7 +166,7 @@ def test_the_applications_own_key_never_arrives_and_is_reported(world: World, ca
     assert (record["verdict"], record["staticCredentialSeen"]) == ("attach", True)
     assert sidecar.metric("podkey_static_credentials_seen_total", service="openai") == seen + 1
     (line,) = sidecar.wait_log("the application sent a credential of its own")
-    assert (line["host"], line["request_id"]) == (API, record["requestId"])
+    assert (line["host"], line["service"]) == (API, "openai")
     canary.watch(sidecar.log_file, "the sidecar's log")
     canary.watch(sidecar.audit_file, "the audit trail")
 

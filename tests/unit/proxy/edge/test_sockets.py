@@ -49,10 +49,8 @@ def test_it_listens_on_the_loopback_addresses_and_nowhere_else() -> None:
 
 
 def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError) as failure:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         listen_on_loopback(taken.getsockname()[1])
-
-    assert failure.value.errno == errno.EADDRINUSE
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proxy.core.identity import WorkloadIdentity
+from proxy.core.settings import ProxySettings
+from proxy.documents.setting_values import SettingProblem
+from proxy.documents.settings import read_settings
+from proxy.edge.pod_files import PodFiles
+from tests.kubelet_volume import KubeletVolume
+
+REQUIRED = {"PODKEY_NAMESPACE": "ml", "PODKEY_SERVICE_ACCOUNT": "trainer", "PODKEY_POD_NAME": "train-0"}
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self.lines.append((event, fields))
+
+    warning = error = info
+
+
+def settings(**variables: str) -> ProxySettings:
+    found = read_settings({**REQUIRED, **variables})
+    assert isinstance(found, ProxySettings), found
+    return found
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> KubeletVolume:
+    return KubeletVolume(tmp_path / "pod", {"labels": b'team="vision"\n', "placeholders": b"KEY=podkey-x\n"})
+
+
+@pytest.fixture
+def files(volume: KubeletVolume) -> PodFiles:
+    folder = volume.folder
+    return PodFiles(
+        settings(
+            PODKEY_LABELS_FILE=str(folder / "labels"), PODKEY_PLACEHOLDERS_FILE=str(folder / "placeholders")
+        )
+    )
+
+
+def problem(found: object) -> SettingProblem:
+    assert isinstance(found, SettingProblem)
+    return found
+
+
+def test_labels_are_part_of_the_identity(files: PodFiles) -> None:
+    found = files.identity()
+
+    assert isinstance(found, WorkloadIdentity)
+    assert (found.namespace, found.service_account, found.pod_name) == ("ml", "trainer", "train-0")
+    assert found.labels == {"team": "vision"}
+
+
+def test_without_a_file_a_pod_has_no_labels() -> None:
+    found = PodFiles(settings()).identity()
+
+    assert isinstance(found, WorkloadIdentity)
+    assert found.labels == {}
+
+
+def test_a_labels_file_that_is_missing_is_told(files: PodFiles, volume: KubeletVolume) -> None:
+    volume.swap({"placeholders": b""})
+
+    found = problem(files.identity())
+
+    assert found.name == "PODKEY_LABELS_FILE"
+    assert "does not exist" in found.message
+    assert "metadata.labels" in found.fix
+
+
+def test_labels_that_cannot_be_read_are_told(files: PodFiles, volume: KubeletVolume) -> None:
+    volume.swap({"labels": b"team=vision without quotes\n"})
+
+    assert problem(files.identity()).name == "PODKEY_LABELS_FILE"
+
+
+def test_placeholders_are_exactly_what_the_pod_was_given(files: PodFiles) -> None:
+    assert files.placeholders() == {"podkey-x"}
+    assert PodFiles(settings()).placeholders() == frozenset()
+
+
+def test_a_placeholders_file_that_is_missing_is_told(files: PodFiles, volume: KubeletVolume) -> None:
+    volume.swap({"labels": b""})
+
+    found = problem(files.placeholders())
+
+    assert (found.name, "does not exist" in found.message) == ("PODKEY_PLACEHOLDERS_FILE", True)
+
+
+def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing" / "labels")
+
+    assert "No such file" in problem(PodFiles(settings(PODKEY_LABELS_FILE=missing)).identity()).message
+
+
+def test_a_labels_file_without_an_end_is_not_read_whole(files: PodFiles, volume: KubeletVolume) -> None:
+    volume.swap({"labels": b'a="b"\n' * 1_000_000})
+
+    assert isinstance(files.identity(), SettingProblem)
+
+
+# --- watching --------------------------------------------------------------------------------------------
+
+
+def looks(files: PodFiles, changed: Callable[[WorkloadIdentity], None], log: Log) -> Callable[[], None]:
+    """Looks often enough for a change to settle."""
+    watch = files.watch(changed, log)
+    assert watch is not None
+    seconds = iter(range(1000))
+
+    def look() -> None:
+        for _ in range(3):
+            watch.look(float(next(seconds)))
+
+    return look
+
+
+def test_labels_that_change_are_applied(files: PodFiles, volume: KubeletVolume) -> None:
+    seen: list[WorkloadIdentity] = []
+    log = Log()
+    look = looks(files, seen.append, log)
+    look()
+    assert seen == []
+
+    volume.swap({"labels": b'team="speech"\n'})
+    look()
+
+    assert [identity.labels for identity in seen] == [{"team": "speech"}]
+    assert [event for event, _ in log.lines] == ["labels applied"]
+
+
+def test_labels_that_cannot_be_read_leave_the_old_ones(files: PodFiles, volume: KubeletVolume) -> None:
+    seen: list[WorkloadIdentity] = []
+    log = Log()
+    look = looks(files, seen.append, log)
+
+    volume.swap({"labels": b"nonsense\n"})
+    look()
+    volume.swap({"other": b""})
+    look()
+
+    assert seen == []
+    assert [event for event, _ in log.lines] == [
+        "the labels cannot be read, the old ones count",
+        "the labels file cannot be read, the old labels count",
+    ]
+
+
+def test_a_file_that_appears_later_is_applied(tmp_path: Path) -> None:
+    file = tmp_path / "labels"
+    files = PodFiles(settings(PODKEY_LABELS_FILE=str(file)))
+    seen: list[WorkloadIdentity] = []
+    look = looks(files, seen.append, Log())
+
+    file.write_text('team="vision"\n')
+    look()
+
+    assert [identity.labels for identity in seen] == [{"team": "vision"}]
+
+
+def test_without_a_file_there_is_nothing_to_watch() -> None:
+    assert PodFiles(settings()).watch(lambda _: None, Log()) is None
+
+
+def test_other_settings_do_not_matter(files: PodFiles) -> None:
+    assert PodFiles(replace(files.settings)).identity() == files.identity()

@@ -1,0 +1,175 @@
+from dataclasses import replace
+
+import pytest
+
+from proxy.core.arrival import LaneName
+from proxy.core.audit import AuditRecord, Ending
+from proxy.edge.recorder import LONG_SECONDS, MAX_KINDS, EdgeRecorder
+from proxy.edge.telemetry import Metrics
+from tests.lane_world import HOST, LIVE, NOON, Clock, arrival_of
+
+RECORD = AuditRecord(
+    time=NOON,
+    request_id="1",
+    namespace="ml",
+    service_account="trainer",
+    pod_name="train-0",
+    pod_uid="0f3d",
+    node="gpu-7",
+    evidence="declared",
+    host=HOST,
+    port=443,
+    method="GET",
+    path="/v1/models",
+    verdict="attach",
+    reason="granted",
+    lane="mitmproxy",
+)
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, object]]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self.lines.append(("info", event, fields))
+
+    def warning(self, event: str, **fields: object) -> None:
+        self.lines.append(("warning", event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        self.lines.append(("error", event, fields))
+
+
+class House:
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.audited: list[AuditRecord] = []
+        self.log = Log()
+        self.clock = Clock()
+        self.recorder = EdgeRecorder(self.metrics, self.audited.append, self.log, self.clock)
+
+    def metric(self, start: str) -> float:
+        lines = self.metrics.exposition()[0].decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_a_finished_request_is_counted_and_audited(house: House) -> None:
+    record = replace(RECORD, sent_bytes=3, received_bytes=4, status=200)
+
+    house.recorder.decided(record, 0.001)
+    house.recorder.finished(record)
+
+    assert house.audited == [record]
+    assert house.metric("podkey_requests_total{") == 1
+    assert house.metric("podkey_decision_duration_seconds_count") == 1
+    assert house.metric('podkey_bytes_total{direction="sent",lane="mitmproxy"}') == 3
+    assert house.metric('podkey_bytes_total{direction="received",lane="mitmproxy"}') == 4
+
+
+def test_a_long_request_with_a_credential_is_audited_before_its_end(house: House) -> None:
+    house.recorder.decided(RECORD, 0.0)
+    house.recorder.tell_of_long_ones()
+    assert house.audited == []
+
+    house.clock.seconds += LONG_SECONDS
+    house.recorder.tell_of_long_ones()
+    house.recorder.tell_of_long_ones()
+    house.recorder.finished(RECORD)
+
+    assert [record.ending for record in house.audited] == [Ending.OPEN, Ending.COMPLETED]
+
+
+def test_only_those_that_are_long_are_told_of(house: House) -> None:
+    house.recorder.decided(RECORD, 0.0)
+    house.clock.seconds += LONG_SECONDS / 2
+    house.recorder.decided(replace(RECORD, request_id="2"), 0.0)
+    house.recorder.decided(replace(RECORD, request_id="3", verdict="refuse"), 0.0)
+    house.clock.seconds += LONG_SECONDS / 2
+
+    house.recorder.tell_of_long_ones()
+
+    assert [record.request_id for record in house.audited] == ["1"]
+
+
+def test_a_finished_request_is_not_long(house: House) -> None:
+    house.recorder.decided(RECORD, 0.0)
+    house.recorder.finished(RECORD)
+    house.clock.seconds += 2 * LONG_SECONDS
+
+    house.recorder.tell_of_long_ones()
+
+    assert len(house.audited) == 1
+
+
+def test_a_credential_of_the_applications_own_is_an_event(house: House) -> None:
+    house.recorder.decided(replace(RECORD, static_credential_seen=True), 0.0)
+
+    ((level, event, fields),) = house.log.lines
+    assert (level, fields["host"]) == ("warning", HOST)
+    assert "of its own" in event
+
+
+def test_connections_are_counted_by_lane_and_way(house: House) -> None:
+    arrival = arrival_of(lane=LaneName.RELAY)
+
+    house.recorder.opened(arrival)
+    assert house.metric('podkey_connections_open{lane="relay"}') == 1
+    house.recorder.closed(arrival, 10, 20)
+
+    assert house.metric('podkey_connections_open{lane="relay"}') == 0
+    assert house.metric('podkey_connections_total{lane="relay",way="transparent"}') == 1
+    assert house.metric('podkey_bytes_total{direction="received",lane="relay"}') == 20
+
+
+def test_what_is_repeated_is_logged_ever_more_rarely(house: House) -> None:
+    for _ in range(100):
+        house.recorder.client_distrusts(HOST)
+
+    assert [fields["count"] for _, _, fields in house.log.lines] == [1, 2, 4, 8, 16, 32, 64]
+    assert house.metric("podkey_client_tls_failures_total") == 100
+
+
+def test_different_things_are_counted_apart(house: House) -> None:
+    house.recorder.upstream_failed(HOST, "upstream_stalled")
+    house.recorder.upstream_failed(HOST, "upstream_failed")
+    house.recorder.upstream_failed(HOST, "upstream_failed")
+
+    assert [fields["count"] for _, _, fields in house.log.lines] == [1, 1, 2]
+    assert house.metric("podkey_upstream_failures_total") == 3
+
+
+def test_what_is_remembered_of_repetitions_has_a_limit(house: House) -> None:
+    for number in range(3 * MAX_KINDS):
+        house.recorder.upstream_failed(HOST, f"reason-{number}")
+
+    assert len(house.recorder._warned) <= MAX_KINDS
+
+
+def test_a_request_that_was_about_to_pass_is_an_error(house: House) -> None:
+    house.recorder.failed_open("mitmproxy")
+
+    assert house.log.lines[0][0] == "error"
+    assert house.metric("podkey_fail_open_total") == 1
+
+
+def test_a_crash_is_handed_on_as_an_error_and_not_as_its_text(house: House) -> None:
+    error = RuntimeError(LIVE)
+
+    house.recorder.crashed("somewhere", error)
+
+    ((level, event, fields),) = house.log.lines
+    assert (level, fields) == ("error", {"where": "somewhere", "error": error})
+    assert LIVE not in event
+
+
+@pytest.mark.parametrize("reason", ["limit", "peer", "direct", "fenced"])
+def test_connections_that_were_turned_away_are_counted(house: House, reason: str) -> None:
+    house.recorder.refused_connection(reason)
+
+    assert house.metric(f'podkey_connections_refused_total{{reason="{reason}"}}') == 1
