@@ -117,7 +117,7 @@ def looks(files: PodFiles, changed: Callable[[WorkloadIdentity], None], log: Log
 
     def look() -> None:
         for _ in range(3):
-            watch.look(float(next(seconds)))
+            watch.step(float(next(seconds)))
 
     return look
 

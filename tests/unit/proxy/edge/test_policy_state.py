@@ -120,7 +120,7 @@ def test_of_many_problems_some_are_told_and_the_number_of_the_others(folder: Pol
     assert "and 20 more: see podkey check" in message
 
 
-# --- the state -----------------------------------------------------------------------------------------------
+# --- the state ---------------------------------------------------------------------------------------
 
 
 def test_requests_are_judged_by_what_is_in_force(folder: PolicyFolder) -> None:
@@ -163,7 +163,7 @@ def test_a_bad_policy_keeps_the_old_one(folder: PolicyFolder) -> None:
 
 
 def test_new_labels_may_select_other_policies(tmp_path: Path, catalogue: Catalogue) -> None:
-    workloads = "{serviceAccounts: [trainer], selector: {matchLabels: {team: speech}}}"
+    workloads = "{serviceAccounts: [trainer], podSelector: {matchLabels: {team: speech}}}"
     (tmp_path / "p.yaml").write_text(
         policy("{hosts: [api.example.com], credential: a}", workloads=workloads) + SOURCES
     )

@@ -1,0 +1,480 @@
+"""The whole sidecar in this process, on ports of the loopback that nobody else uses."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from proxy.core.audit import AuditRecord
+from proxy.core.contract import ENDPOINTS_FILE
+from proxy.core.services import Catalogue
+from proxy.core.settings import ProxySettings
+from proxy.documents.settings import read_settings
+from proxy.edge import sidecar as module
+from proxy.edge.authority import TrustProblem
+from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
+from proxy.edge.recorder import EdgeRecorder
+from proxy.edge.sidecar import Sidecar
+from proxy.edge.telemetry import Metrics
+from tests.judge_world import POD, SOURCES, policy
+from tests.lane_world import Clock, Internet
+
+POLICY = policy("{hosts: [api.example.com], credential: a}")
+
+
+class Log:
+    """Lines, and a way to wait for one."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+        self._news = asyncio.Event()
+
+    def info(self, event: str, **fields: object) -> None:
+        self.lines.append((event, fields))
+        self._news.set()
+
+    warning = error = info
+
+    async def wait_for(self, event: str, number: int = 1) -> dict[str, object]:
+        async with asyncio.timeout(5):
+            while True:
+                found = [fields for line, fields in self.lines if line == event]
+                if len(found) >= number:
+                    return found[number - 1]
+                self._news.clear()
+                await self._news.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(sock.getsockname()[1]) for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+class Place:
+    """The folders and ports of one sidecar, and what has to be there for it to be ready."""
+
+    def __init__(self, folder: Path, catalogue: Catalogue) -> None:
+        self.folder = folder
+        self.catalogue = catalogue
+        self.transparent, self.explicit, self.admin, self.endpoint = free_ports(4)
+        for name in ("policy", "secrets", "state", "ca"):
+            (folder / name).mkdir()
+        (folder / "policy" / "p.yaml").write_text(POLICY + SOURCES)
+        (folder / "roots.pem").write_bytes(Internet().root.public_bytes(Encoding.PEM))
+        self.variables = {
+            "PODKEY_NAMESPACE": "ml",
+            "PODKEY_SERVICE_ACCOUNT": "trainer",
+            "PODKEY_CAPTURE": "transparent,explicit,endpoint",
+            "PODKEY_TRANSPARENT_PORT": str(self.transparent),
+            "PODKEY_EXPLICIT_PORT": str(self.explicit),
+            "PODKEY_ADMIN_PORT": str(self.admin),
+            "PODKEY_ENDPOINTS": f"{self.endpoint}=openai",
+            "PODKEY_POLICY_DIR": str(folder / "policy"),
+            "PODKEY_SECRETS_DIR": str(folder / "secrets"),
+            "PODKEY_STATE_DIR": str(folder / "state"),
+            "PODKEY_TRUST_DIR": str(folder / "ca"),
+            "PODKEY_ROOTS_FILE": str(folder / "roots.pem"),
+            "PODKEY_DRAIN_TIMEOUT": "0s",
+        }
+
+    @property
+    def settings(self) -> ProxySettings:
+        found = read_settings(self.variables)
+        assert isinstance(found, ProxySettings), found
+        return found
+
+
+class Running:
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.log = Log()
+        self.stop = asyncio.Event()
+        self.metrics = Metrics()
+        self.audited: list[AuditRecord] = []
+        self.clock = Clock()
+        recorder = EdgeRecorder(self.metrics, self.audited.append, self.log, self.clock)
+        self.sidecar = Sidecar(place.settings, place.catalogue, self.metrics, recorder, self.log, self.stop)
+        self.task: asyncio.Task[None] | None = None
+
+    async def readyz(self) -> tuple[int, dict[str, str]]:
+        answer = await ask(self.place.admin, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        missing = {one["condition"]: one["reason"] for one in json.loads(body)["missing"]}
+        return int(head.split()[1]), missing
+
+    def metric(self, name: str) -> float:
+        lines = self.metrics.exposition()[0].decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+async def ask(port: int, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.fixture
+def place(tmp_path: Path, catalogue: Catalogue) -> Place:
+    return Place(tmp_path, catalogue)
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+
+
+@asynccontextmanager
+async def running(place: Place) -> AsyncIterator[Running]:
+    one = Running(place)
+    one.task = asyncio.get_running_loop().create_task(one.sidecar.run())
+    try:
+        yield one
+    finally:
+        one.stop.set()
+        async with asyncio.timeout(5):
+            await one.task
+
+
+def live(place: Place, work: Callable[[Running], Awaitable[None]]) -> Running:
+    """Something done while the sidecar runs; afterwards it has ended."""
+
+    async def run() -> Running:
+        async with running(place) as one:
+            await work(one)
+        return one
+
+    return asyncio.run(run())
+
+
+# --- start -----------------------------------------------------------------------------------------------
+
+
+def test_with_all_parts_it_is_ready_and_listens(place: Place) -> None:
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        assert await one.readyz() == (200, {})
+        assert one.metric("podkey_ready") == 1
+        for port in (place.transparent, place.explicit, place.endpoint):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+
+    one = live(place, work)
+
+    assert one.metric("podkey_ready") == 0
+    assert one.metric("podkey_policy_info") == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "variable", "value"),
+    [
+        ("policy", "PODKEY_POLICY_DIR", "missing"),
+        ("identity", "PODKEY_LABELS_FILE", "missing/labels"),
+        ("identity", "PODKEY_PLACEHOLDERS_FILE", "missing/placeholders"),
+        ("authority", "PODKEY_ROOTS_FILE", "missing.pem"),
+        ("authority", "PODKEY_STATE_DIR", "missing/deep/state"),
+    ],
+)
+def test_what_is_missing_is_named_and_nothing_listens_meanwhile(
+    place: Place, part: str, variable: str, value: str
+) -> None:
+    place.variables[variable] = str(place.folder / value)
+
+    async def work(one: Running) -> None:
+        fields = await one.log.wait_for("not ready")
+        assert fields["part"] == part
+        status, missing = await one.readyz()
+        assert status == 503
+        assert "missing" in missing[part]
+        for port in (place.transparent, place.explicit, place.endpoint):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+
+    one = live(place, work)
+
+    assert [event for event, _ in one.log.lines].count("not ready") == 1
+
+
+def test_it_becomes_ready_when_what_is_missing_comes(place: Place) -> None:
+    folder = place.folder / "policy"
+    folder.rename(place.folder / "elsewhere")
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("not ready")
+        (place.folder / "elsewhere").rename(folder)
+        await one.log.wait_for("ready")
+        assert await one.readyz() == (200, {})
+
+    live(place, work)
+
+
+def test_a_bad_policy_is_waited_out(place: Place) -> None:
+    file = place.folder / "policy" / "p.yaml"
+    file.write_text("{")
+
+    async def work(one: Running) -> None:
+        fields = await one.log.wait_for("not ready")
+        assert "p.yaml" in str(fields["why"])
+        file.write_text(POLICY + SOURCES)
+        await one.log.wait_for("ready")
+
+    live(place, work)
+
+
+@pytest.mark.parametrize("missing", ["PODKEY_POLICY_DIR", "PODKEY_ROOTS_FILE", "PODKEY_PLACEHOLDERS_FILE"])
+def test_it_stops_when_told_while_it_waits(place: Place, missing: str) -> None:
+    place.variables[missing] = str(place.folder / "missing")
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("not ready")
+        one.stop.set()
+        assert one.task is not None
+        async with asyncio.timeout(5):
+            await one.task
+
+    one = live(place, work)
+
+    assert "ready" not in [event for event, _ in one.log.lines]
+
+
+def test_an_endpoint_that_means_nothing_is_named(place: Place) -> None:
+    place.variables["PODKEY_ENDPOINTS"] = f"{place.endpoint}=opnai"
+
+    async def work(one: Running) -> None:
+        fields = await one.log.wait_for("not ready")
+        assert fields["part"] == "listener"
+        assert "opnai" in str(fields["why"])
+
+    live(place, work)
+
+
+def test_a_port_that_is_taken_is_named_and_tried_again(place: Place) -> None:
+    async def work(one: Running) -> None:
+        fields = await one.log.wait_for("not ready")
+        assert "cannot listen" in str(fields["why"])
+        # The doors that were open already are shut again.
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", place.transparent)
+        taken.close()
+        await one.log.wait_for("ready")
+
+    taken = socket.create_server(("127.0.0.1", place.explicit))
+    live(place, work)
+
+
+def test_an_admin_port_that_is_taken_ends_the_sidecar(place: Place) -> None:
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", place.admin)), pytest.raises(OSError, match="in use"):
+            await Running(place).sidecar.run()
+
+    asyncio.run(run())
+
+
+# --- what it serves ------------------------------------------------------------------------------------------
+
+
+def test_endpoints_are_told_to_the_application_and_stay_the_same(place: Place) -> None:
+    file = place.folder / "ca" / ENDPOINTS_FILE
+    texts = []
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        texts.append(file.read_text())
+
+    for _ in range(2):
+        live(place, work)
+
+    assert f"OPENAI_BASE_URL=http://127.0.0.1:{place.endpoint}/podkey-" in texts[0]
+    assert texts[0] == texts[1]
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_endpoint_without_its_prefix_is_refused(place: Place) -> None:
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        answer = await ask(
+            place.endpoint, b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        )
+        assert b"podkey-reason: endpoint_token" in answer
+
+    one = live(place, work)
+
+    assert [record.reason for record in one.audited] == ["endpoint_token"]
+
+
+def test_the_explicit_proxy_does_not_lead_back_to_us_or_to_metadata(place: Place) -> None:
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        for target in (f"127.0.0.1:{place.admin}", f"localhost:{place.transparent}", "169.254.169.254:80"):
+            answer = await ask(
+                place.explicit, f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode()
+            )
+            assert b"podkey-reason: fenced_address" in answer
+
+    live(place, work)
+
+
+def test_a_connection_to_the_transparent_port_itself_is_reset(place: Place) -> None:
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        with suppress(ConnectionResetError):
+            assert await ask(place.transparent, b"x") == b""
+        assert one.metric('podkey_connections_refused_total{reason="direct"}') == 1
+
+    live(place, work)
+
+
+def test_only_what_is_asked_for_is_captured(place: Place) -> None:
+    place.variables["PODKEY_CAPTURE"] = "explicit"
+    del place.variables["PODKEY_ENDPOINTS"]
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", place.transparent)
+        assert not (place.folder / "ca" / ENDPOINTS_FILE).exists()
+
+    live(place, work)
+
+
+def test_a_drain_cuts_idle_connections_and_says_so(place: Place) -> None:
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        reader, writer = await asyncio.open_connection("127.0.0.1", place.explicit)
+        one.stop.set()
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+            assert (await one.log.wait_for("drained"))["cut"] == 0
+        writer.close()
+
+    live(place, work)
+
+
+# --- what goes on beside -----------------------------------------------------------------------------------
+
+
+def state_of(one: Running) -> tuple[PolicyFolder, PolicyState]:
+    folder = PolicyFolder(one.place.folder / "policy", one.place.catalogue)
+    loaded = folder.load()
+    assert isinstance(loaded, LoadedPolicy)
+    return folder, PolicyState(loaded, POD, frozenset(), lambda _sources: None)
+
+
+def beside(place: Place, work: Callable[[Running], Awaitable[None]]) -> Running:
+    async def run() -> Running:
+        one = Running(place)
+        try:
+            async with asyncio.timeout(5):
+                await work(one)
+        finally:
+            for task in one.sidecar._background:
+                task.cancel()
+            await asyncio.gather(*one.sidecar._background, return_exceptions=True)
+        return one
+
+    return asyncio.run(run())
+
+
+def test_a_policy_is_replaced_by_a_sound_one_only(place: Place) -> None:
+    async def work(one: Running) -> None:
+        folder, state = state_of(one)
+        first = state.sha256
+        await one.sidecar._replace_policy(folder, state, {"p.yaml": b"{"})
+        assert state.sha256 == first
+        await one.sidecar._replace_policy(folder, state, {})
+        assert state.sha256 != first
+
+    one = beside(place, work)
+
+    assert [event for event, _ in one.log.lines] == [
+        "policy rejected, the old one stays in force",
+        "policy applied",
+    ]
+    assert one.metric('podkey_policy_reloads_total{outcome="rejected"}') == 1
+
+
+def test_a_policy_that_breaks_us_is_not_in_force(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(PolicyFolder, "compile", broken)
+
+    async def work(one: Running) -> None:
+        with monkeypatch.context() as patch:
+            patch.undo()
+            folder, state = state_of(one)
+        monkeypatch.setattr(PolicyFolder, "compile", broken)
+        before = state()
+        await one.sidecar._replace_policy(folder, state, {})
+        assert state() is before
+
+    one = beside(place, work)
+    assert [event for event, _ in one.log.lines] == [
+        "unexpected error",
+        "policy rejected, the old one stays in force",
+    ]
+
+
+def test_work_that_breaks_is_told_and_begins_again(place: Place) -> None:
+    async def work(one: Running) -> None:
+        tries = 0
+        again = asyncio.Event()
+
+        async def broken() -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 3:
+                again.set()
+            raise RuntimeError("boom")
+
+        one.sidecar._keep_going(broken)
+        await again.wait()
+
+    one = beside(place, work)
+
+    assert [fields["where"] for _, fields in one.log.lines][:2] == ["background", "background"]
+
+
+def test_the_authority_is_renewed_and_trouble_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEWAL_SECONDS", 0.0)
+
+    async def work(one: Running) -> None:
+        trust = one.sidecar._open_trust()
+        assert not isinstance(trust, str), trust
+        outcomes = [False, True, TrustProblem("ca.pem", "cannot be written", "mount it")]
+        monkeypatch.setattr(type(trust), "renew_when_due", lambda *_: outcomes.pop(0) if outcomes else False)
+        one.sidecar._keep_going(lambda: one.sidecar._renew(trust))
+        await one.log.wait_for("the authority was renewed")
+        fields = await one.log.wait_for("the authority could not be renewed")
+        assert "ca.pem" in str(fields["why"])
+
+    beside(place, work)
+
+
+def test_a_policy_folder_that_goes_away_is_told(place: Place) -> None:
+    async def work(one: Running) -> None:
+        one.sidecar._policy_unreadable(OSError(2, "No such file or directory"))
+
+    one = beside(place, work)
+    assert one.log.lines[0][1] == {"why": "No such file or directory"}
+
+
+def test_leases_are_counted_by_their_outcome(place: Place) -> None:
+    async def work(one: Running) -> None:
+        count = one.sidecar._count_lease(one.metrics)
+        count("acquired")
+        count("failed")
+        assert one.metric('podkey_lease_fetches_total{outcome="ok"}') == 1
+        assert one.metric('podkey_lease_fetches_total{outcome="failed"}') == 1
+
+    beside(place, work)
