@@ -6,7 +6,14 @@ import h2.config
 import h2.connection
 import h2.events
 from hpack import Encoder
-from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, SettingsFrame
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from tests.raw_client import Answer
 
@@ -18,13 +25,17 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 class Http2:
     """Writes frames that no library would send, and has one read what comes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int | None = None) -> None:
+        """`window`: what each stream, and the connection, may be sent; 64 KiB otherwise."""
         self._encoder = Encoder()
         self._reader = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, validate_outbound_headers=False)
         )
         self._reader.initiate_connection()
-        self.sent = PREFACE + SettingsFrame(0).serialize()
+        settings = {} if window is None else {SettingsFrame.INITIAL_WINDOW_SIZE: window}
+        self.sent = PREFACE + SettingsFrame(0, settings).serialize()
+        if window is not None:
+            self.sent += WindowUpdateFrame(0, window - 65_535).serialize()
 
     def open(self, stream: int, fields: Sequence[Field], *, ends: bool = True) -> None:
         # The reader only has to know of the stream.

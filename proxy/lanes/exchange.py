@@ -38,8 +38,14 @@ class Exchange:
         self.sent = 0
         self.received = 0
         self.redactions = 0
-        # Until the transaction says otherwise, the answer is no.
-        self.opening: Opening = self._failure("the request was not judged")
+        self._opening: Opening | None = None
+
+    @property
+    def opening(self) -> Opening:
+        """Until the transaction says otherwise, the answer is no."""
+        if self._opening is None:
+            self._opening = self._failure("the request was not judged")
+        return self._opening
 
     async def open(self) -> Opening:
         """Run the transaction; whatever breaks in it is a refusal."""
@@ -53,29 +59,29 @@ class Exchange:
             step = self._failure("podkey failed on it")
         self._world.recorder.decided(step.record, self._elapsed())
         # Last: what could not be recorded does not travel.
-        self.opening = step
+        self._opening = step
         return step
 
     def revoke(self) -> None:
         """Whatever was decided does not count."""
-        self.opening = self._failure("podkey failed on it")
+        self._opening = self._failure("podkey failed on it")
 
     def open_unreadable(self) -> Refused:
         """For a head that cannot be judged: there is nothing to wait for."""
+        refused = self._failure("the request was not judged")
         if isinstance(self._head, HeadProblem):
             step = self._next(self._steps(), None)
             if isinstance(step, Refused):
-                self.opening = step
-        if not isinstance(self.opening, Refused):
-            self.opening = self._failure("the request was not judged")
-        self._world.recorder.decided(self.opening.record, self._elapsed())
-        return self.opening
+                refused = step
+        self._opening = refused
+        self._world.recorder.decided(refused.record, self._elapsed())
+        return refused
 
     def turn_away(self, reason: Reason, why: str) -> Refused:
         """For a connection on which no request is judged at all."""
         record = began(self._pod, self._arrival, self._now, self._id, self._readable, self._path)
         refused = refuse(self._asked(), self._readable, record, reason, why, closes=True)
-        self.opening = refused
+        self._opening = refused
         if reason is Reason.UPSTREAM_UNREACHABLE:
             self._world.recorder.upstream_failed(self._arrival.name, reason.value)
         self._world.recorder.decided(refused.record, self._elapsed())
@@ -97,14 +103,15 @@ class Exchange:
 
     def upstream(self, address: str) -> None:
         """The address that was really connected to."""
-        self.opening = replace(self.opening, record=replace(self.opening.record, upstream=address))
+        self._opening = replace(self.opening, record=replace(self.opening.record, upstream=address))
 
     def fail(self, reason: Reason, why: str) -> Refused:
         """The request was to travel on, and could not."""
         record = self.opening.record
         self._world.recorder.upstream_failed(self._arrival.name, reason.value)
-        self.opening = refuse(self._asked(), self._readable, record, reason, why)
-        return self.opening
+        refused = refuse(self._asked(), self._readable, record, reason, why)
+        self._opening = refused
+        return refused
 
     def answer(self, refused: Refused) -> RefusalAnswer:
         answer = render_refusal(refused.refusal)

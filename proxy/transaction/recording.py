@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import assert_never
+from typing import TypedDict, assert_never
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
@@ -42,24 +42,40 @@ def began(  # noqa: PLR0917 - what is known at the start
 def decided(
     record: AuditRecord, verdict: Verdict, rules: HostRules, facts: RequestFacts, client: ClientCredential
 ) -> AuditRecord:
-    record = replace(
+    return replace(  # once: a copy of the record costs more than the decision
         record,
         service=rules.services[0].name if rules.services else "",
         action=_action(rules, facts),
         reason=verdict.reason.value,
         static_credential_seen=client is ClientCredential.FOREIGN,
+        **_outcome(verdict),
     )
+
+
+class Outcome(TypedDict, total=False):
+    verdict: str
+    would: str
+    policy: str
+    grant: int
+    credential: str
+
+
+def _outcome(verdict: Verdict) -> Outcome:
     match verdict:
         case Attach(rule=rule, credential=credential):
-            return replace(_ruled(record, rule), verdict="attach", credential=str(credential))
+            return {"verdict": "attach", "credential": str(credential), **_ruled(rule)}
         case PassThrough(would=Attach(rule=rule) as would) | PassThrough(would=Refuse(rule=rule) as would):
-            return replace(_ruled(record, rule), verdict="pass_through", would=would.reason.value)
+            return {"verdict": "pass_through", "would": would.reason.value, **_ruled(rule)}
         case PassThrough():
-            return replace(record, verdict="pass_through")
+            return {"verdict": "pass_through"}
         case Refuse(rule=rule):
-            return replace(_ruled(record, rule), verdict="refuse")
+            return {"verdict": "refuse", **_ruled(rule)}
         case _:
             assert_never(verdict)
+
+
+def _ruled(rule: RuleRef | None) -> Outcome:
+    return {} if rule is None else {"policy": f"{rule.namespace}/{rule.policy}", "grant": rule.grant}
 
 
 def refused(record: AuditRecord, reason: Reason) -> AuditRecord:
@@ -69,12 +85,6 @@ def refused(record: AuditRecord, reason: Reason) -> AuditRecord:
 
 def leased(record: AuditRecord, lease: Lease) -> AuditRecord:
     return replace(record, lease_id=lease.id)
-
-
-def _ruled(record: AuditRecord, rule: RuleRef | None) -> AuditRecord:
-    if rule is None:
-        return record
-    return replace(record, policy=f"{rule.namespace}/{rule.policy}", grant=rule.grant)
 
 
 def _action(rules: HostRules, facts: RequestFacts) -> str:

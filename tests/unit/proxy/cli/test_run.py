@@ -46,7 +46,7 @@ def test_all_problems_of_settings_are_told_at_once(
 ) -> None:
     monkeypatch.setenv("PODKEY_ADMIN_PORT", "many")
     monkeypatch.setenv("PODKEY_CAPTRUE", "explicit")
-    monkeypatch.setenv("PODKEY_IDLE_TIMEOUT", "10")
+    monkeypatch.setenv("PODKEY_IDLE_TIMEOUT", "soon")
 
     assert podkey("run") == 1
 

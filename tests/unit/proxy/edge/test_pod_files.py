@@ -82,7 +82,7 @@ def test_labels_that_cannot_be_read_are_told(files: PodFiles, volume: KubeletVol
 
 
 def test_placeholders_are_exactly_what_the_pod_was_given(files: PodFiles) -> None:
-    assert files.placeholders() == {"podkey-x"}
+    assert files.placeholders() == frozenset({"podkey-x"})
     assert PodFiles(settings()).placeholders() == frozenset()
 
 

@@ -6,7 +6,6 @@ from contextlib import closing
 import pytest
 
 from proxy.core.contract import METADATA_ADDRESSES
-from proxy.edge import sockets
 from proxy.edge.sockets import (
     LOOPBACK,
     is_fenced,
@@ -73,7 +72,7 @@ def test_a_machine_without_ipv6_gets_the_other_one(
                 raise OSError(fault, "no IPv6")
             super().bind(address)
 
-    monkeypatch.setattr(sockets.socket, "socket", Limited)
+    monkeypatch.setattr(socket, "socket", Limited)
 
     (listener,) = listen_on_loopback(free_port())
 
@@ -85,7 +84,7 @@ def test_without_sockets_at_all_there_is_an_error(monkeypatch: pytest.MonkeyPatc
     def none(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(sockets.socket, "socket", none)
+    monkeypatch.setattr(socket, "socket", none)
 
     with pytest.raises(OSError, match="too many"):
         listen_on_loopback(1)
@@ -152,7 +151,7 @@ def test_without_a_descriptor_to_ask_with_nobody_is_ours(monkeypatch: pytest.Mon
     def none(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(sockets.socket, "socket", none)
+    monkeypatch.setattr(socket, "socket", none)
 
     assert not is_of_this_machine("192.0.2.7")
     assert is_of_this_machine("127.0.0.1")

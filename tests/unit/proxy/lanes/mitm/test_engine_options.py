@@ -32,7 +32,7 @@ def test_the_idle_time_is_a_whole_number_of_seconds_to_mitmproxy(idle: float, se
 
 def test_no_environment_changes_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = lane_options(10.0)
-    for name in list(plain.keys()):
+    for name in dict(plain.items()):  # type: ignore[no-untyped-call]
         monkeypatch.setitem(os.environ, name.upper(), "x")
         monkeypatch.setitem(os.environ, f"MITMPROXY_{name.upper()}", "x")
 

@@ -43,8 +43,8 @@ def fused(world: World) -> Talk:
 
 
 def broken(_event: events.Event) -> layer.CommandGenerator[None]:
+    yield from [commands.Log("first") for _ in range(1)]
     raise RuntimeError("boom")
-    yield
 
 
 def test_an_exception_in_a_layer_ends_its_connection_and_no_other(world: World) -> None:
@@ -52,7 +52,7 @@ def test_an_exception_in_a_layer_ends_its_connection_and_no_other(world: World) 
     one.say(GET)
     other.say(GET)
 
-    one.http.handle_event = broken  # type: ignore[method-assign]
+    one.http.handle_event = broken  # type: ignore[method-assign, assignment]
     one.reply(b"HTTP/1.1 200 OK\r\n")
 
     assert one.closed
@@ -65,7 +65,7 @@ def test_after_the_fuse_has_gone_nothing_reaches_the_layer(world: World) -> None
     talk = fused(world)
     talk.say(GET)
     sent = talk.forwarded
-    talk.http.handle_event = broken  # type: ignore[method-assign]
+    talk.http.handle_event = broken  # type: ignore[method-assign, assignment]
 
     talk.say(b"x")
     talk.say(GET)
@@ -218,6 +218,10 @@ def test_hooks_that_do_not_concern_us_change_nothing(world: World) -> None:
     assert world.recorder.crashes == []
 
 
+def raise_lookup_error() -> None:
+    raise LookupError
+
+
 # --- mitmproxy's words ---------------------------------------------------------------------------------
 
 
@@ -227,13 +231,13 @@ def test_what_mitmproxy_logs_is_dropped_and_what_crashed_is_told(world: World) -
         error = RuntimeError("boom")
         handler.log("crashed", exc_info=(RuntimeError, error, None))
         try:
-            {}["missing"]
-        except KeyError:
+            raise_lookup_error()
+        except LookupError:
             handler.log("mitmproxy has crashed!", exc_info=True)
 
     in_lane(world, work)
 
-    assert [type(error) for _, error in world.recorder.crashes] == [RuntimeError, KeyError]
+    assert [type(error) for _, error in world.recorder.crashes] == [RuntimeError, LookupError]
 
 
 def test_a_command_that_breaks_the_handler_ends_the_connection(world: World) -> None:
@@ -244,6 +248,8 @@ def test_a_command_that_breaks_the_handler_ends_the_connection(world: World) -> 
             def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
                 if isinstance(event, events.DataReceived):
                     yield commands.Command()
+
+            _handle_event = handle_event
 
         handler.layer.child = Odd(handler.layer.context)  # type: ignore[attr-defined]
         async with asyncio.timeout(5):

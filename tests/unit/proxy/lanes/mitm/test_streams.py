@@ -8,6 +8,7 @@ from mitmproxy.proxy.layers.http import HttpStream
 
 from proxy.core.audit import Ending
 from proxy.core.credentials import CredentialRef
+from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
 from proxy.lanes.mitm.client_tls import HTTP2
@@ -323,7 +324,7 @@ def test_the_refusal_of_a_failed_upstream_comes_in_the_services_own_words() -> N
     talk = Talk(
         world,
         upstream=Upstream(error="no route"),
-        arrival=replace(Talk(world).conversation.arrival, name="api.openai.com"),
+        arrival=replace(Talk(world).conversation.arrival, name=Hostname("api.openai.com")),
     )
 
     answer = talk.say(GET.replace(b"api.example.com", b"api.openai.com"))
