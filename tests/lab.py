@@ -94,7 +94,8 @@ class Lab:
     def check_health(self) -> None:
         """Nothing went past the judge, and nothing broke that a lane did not expect."""
         assert self.sidecar.metric("podkey_fail_open_total") == 0
-        assert [line for line in self.sidecar.log_lines() if line["event"] == "unexpected error"] == []
+        errors = [line for line in self.sidecar.log_lines() if line["event"] == "unexpected error"]
+        assert not errors, errors
 
     def new_audit(self, before: int, count: int = 1) -> list[dict[str, Any]]:
         """The records after the first `before`, as soon as there are so many of them."""

@@ -1,6 +1,8 @@
 """HTTP/2 frames that no library would send, and what comes back, read by one."""
 
+import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 
 import h2.config
 import h2.connection
@@ -89,3 +91,22 @@ class Http2:
                 case h2.events.ConnectionTerminated():
                     outcome[0] = f"goaway {event.error_code}"
         return outcome
+
+
+def push(sock: ssl.SSLSocket, fields: Sequence[Field], size: int) -> int:
+    """Send a request with a body as the windows allow. How much went, when no window opens any more within
+    the socket's time-out."""
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    client.send_headers(1, fields)
+    taken = 0
+    with suppress(TimeoutError):
+        while taken < size:
+            room = min(client.local_flow_control_window(1), client.max_outbound_frame_size, size - taken)
+            if room:
+                client.send_data(1, bytes(room))
+                taken += room
+            sock.sendall(client.data_to_send())
+            if not room:
+                client.receive_data(sock.recv(65_536))
+    return taken

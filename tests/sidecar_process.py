@@ -80,7 +80,9 @@ class Sidecar:
 
     def audit(self, ending: str = "") -> list[dict[str, Any]]:
         """The records of requests that ended; with `ending="open"` those of long ones before their end."""
-        return [record for record in self._audit_lines() if (record["ending"] == "open") is (ending == "open")]
+        return [
+            record for record in self._audit_lines() if (record["ending"] == "open") is (ending == "open")
+        ]
 
     def _audit_lines(self) -> list[dict[str, Any]]:
         if not self.audit_file.exists():

@@ -13,7 +13,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from tests.upstreams import PATIENCE, Connection, Fields, Gone, Request
+from tests.upstream_requests import PATIENCE, Connection, Fields, Gone, Request
 
 RawFields = tuple[tuple[bytes, bytes], ...]
 
@@ -31,6 +31,7 @@ class Stream(Request):
     def _pieces(self) -> Iterator[bytes]:
         while (piece := self.came.get(timeout=PATIENCE)) is not None:
             yield piece
+            self.session.taken(self.stream_id, len(piece))
         if self.reset.is_set():
             raise Gone
 
@@ -109,7 +110,9 @@ class Session:
                 if event.stream_ended:
                     self._streams[number or 0].came.put(None)
             case h2.events.DataReceived(stream_id=number, data=data):
-                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, number or 0)
+                # What padding took of the window is given back at once, the rest when a handler has read it.
+                padding = (event.flow_controlled_length or 0) - len(event.data or b"")
+                self._h2.acknowledge_received_data(padding, number or 0)
                 self._streams[number or 0].came.put(data or b"")
             case h2.events.TrailersReceived(stream_id=number, headers=fields):
                 self._streams[number or 0].trailers = _text(tuple(fields or ()))
@@ -176,6 +179,12 @@ class Session:
                 self._h2.send_headers(number, trailers, end_stream=True)
             else:
                 self._h2.end_stream(number)
+            self._flush()
+
+    def taken(self, number: int, size: int) -> None:
+        """Open the window again."""
+        with self._lock, suppress(h2.exceptions.ProtocolError):
+            self._h2.acknowledge_received_data(size, number)
             self._flush()
 
     def _room(self, number: int) -> int:

@@ -15,7 +15,7 @@ import pytest
 from tests.lab import HOST, Lab, lab
 from tests.netns import MISSING
 from tests.raw_client import Answer, ask, tls
-from tests.raw_h2 import Field, Http2
+from tests.raw_h2 import Field, Http2, push
 from tests.upstreams import FORMS, Events, Gate, Gone, Request, discard, echo, produce, raw, reflect
 
 GIB = 1024**3
@@ -205,24 +205,15 @@ def test_a_slow_upstream_holds_back_its_client_and_not_our_memory(world: Lab, pr
     unread.open.clear()
     before = world.sidecar.rss_bytes()
     with tls(world.pod, HOST, [protocol]) as sock:
-        if protocol == "h2":
-            client = Http2()
-            client.open(1, fields("/v1/unread", "PUT"), ends=False)
-            for _ in range(OFFERED // 16_384):
-                # More than any window allows: whoever takes it all the same ends the connection.
-                if len(client.sent) > 16 * MIB:
-                    break
-                client.data(1, bytes(16_384), ends=False)
-            sent = [client.sent]
-        else:
-            sent = [request("/v1/unread", f"Content-Length: {OFFERED}", method="PUT")]
-            sent += [bytes(MIB)] * (OFFERED // MIB)
         sock.settimeout(1.0)
-        taken = 0
-        with suppress(OSError):
-            for piece in sent:
-                sock.sendall(piece)
-                taken += len(piece)
+        if protocol == "h2":
+            taken = push(sock, fields("/v1/unread", "PUT"), OFFERED)
+        else:
+            sock.sendall(request("/v1/unread", f"Content-Length: {OFFERED}", method="PUT"))
+            taken = 0
+            with suppress(TimeoutError):
+                while taken < OFFERED:
+                    taken += sock.send(bytes(MIB))
         assert taken < GROWTH
         _grows_little(world, before)
     unread.open.set()

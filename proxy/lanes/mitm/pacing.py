@@ -20,6 +20,7 @@ CLIENT_WINDOW: Final = 256 * 1024
 UPSTREAM_WINDOW: Final = 1024 * 1024
 # The protocol's own minimum and default (RFC 9113 §6.5.2). A block of fields may come in 64 frames.
 MAX_FRAME: Final = 16_384
+FRAME_HEADER: Final = 9  # RFC 9113 §4.1
 # The default table. A peer that asks for a larger one has us search it for every field.
 MAX_TABLE: Final = 4096
 # HPACK's own limit for a list of fields. Ours is half of it, and answers with a reason.
@@ -72,9 +73,20 @@ class PacedConnection(Http2Connection):
             yield from self._settle(event.waiting)
         else:
             yield from super()._handle_event(event)
+            # h2 looks at the length of a frame when all of it is there: up to 16 MiB.
+            if len(self.h2_conn.incoming_buffer._data) > FRAME_HEADER + MAX_FRAME and self._is_open:  # noqa: SLF001
+                yield from self.protocol_error("a frame above the limit")
+
+    @property
+    def _is_open(self) -> bool:
+        return self.h2_conn.state_machine.state is not ConnectionState.CLOSED
+
+    def done(self, _event: events.Event) -> layer.CommandGenerator[None]:
+        """The state after the end. mitmproxy's own does not know Settle."""
+        yield from ()
 
     def _settle(self, waiting: Callable[[int], int]) -> layer.CommandGenerator[None]:
-        if self.h2_conn.state_machine.state is ConnectionState.CLOSED:
+        if not self._is_open:
             return
         gone = [stream_id for stream_id in self._owed if waiting(stream_id) < self._window]
         for stream_id in gone:

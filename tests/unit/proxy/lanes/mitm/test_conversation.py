@@ -17,14 +17,12 @@ def conversation(world: World) -> Conversation:
 
 
 def test_it_is_busy_while_one_of_its_requests_is_on_its_way(conversation: Conversation) -> None:
-    assert not conversation.busy
-    first, second = conversation.exchange(get()), conversation.exchange(get())
+    seen = [conversation.busy]
+    for exchange in [conversation.exchange(get()), conversation.exchange(get())]:
+        seen.append(conversation.busy)
+        exchange.finish(Ending.COMPLETED)
 
-    first.finish(Ending.COMPLETED)
-    assert conversation.busy
-    second.finish(Ending.COMPLETED)
-
-    assert not conversation.busy
+    assert [*seen, conversation.busy] == [False, True, True, False]
 
 
 def test_finished_requests_are_let_go(conversation: Conversation) -> None:
