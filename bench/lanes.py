@@ -16,14 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.upstream_authority import UpstreamAuthority, UpstreamCertificate
 
 GIB = 1 << 30
 PIECE = bytes(256 * 1024)
@@ -76,30 +74,11 @@ class Upstream(BaseHTTPRequestHandler):
         pass
 
 
-def certificates(folder: Path) -> None:
-    now = datetime.now(UTC)
-    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench root")])
-
-    def signed(name: x509.Name, public: ec.EllipticCurvePublicKey, extension: x509.ExtensionType) -> bytes:
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(root).public_key(public)
-        builder = builder.serial_number(x509.random_serial_number()).add_extension(extension, critical=True)
-        builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-        return builder.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    (folder / "root.pem").write_bytes(signed(root, root_key.public_key(), x509.BasicConstraints(True, None)))  # noqa: FBT003
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("localhost.localdomain")])
-    (folder / "server.pem").write_bytes(pem + signed(x509.Name([]), key.public_key(), names))
-
-
 @contextmanager
-def upstream(folder: Path) -> Iterator[int]:
+def upstream(certificate: UpstreamCertificate) -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem")
+    context.load_cert_chain(*certificate)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -114,7 +93,7 @@ def free_port() -> int:
 
 
 class Sidecar:
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, authority: Path) -> None:
         (folder / "policy").mkdir()
         (folder / "policy" / "policy.yaml").write_text(POLICY.replace("PORT", str(port)))
         (folder / "secrets" / "key").mkdir(parents=True)
@@ -127,7 +106,7 @@ class Sidecar:
                 *("--explicit-port", str(self.port), "--admin-port", str(admin)),
                 *("--policy-dir", str(folder / "policy"), "--secrets-dir", str(folder / "secrets")),
                 *("--state-dir", str(folder / "state"), "--trust-dir", str(folder / "trust")),
-                *("--upstream-ca-files", str(folder / "root.pem"), "--audit-file", str(folder / "audit")),
+                *("--upstream-ca-files", str(authority), "--audit-file", str(folder / "audit")),
                 *("--namespace", "bench", "--service-account", "bench"),
             ],
             stdout=subprocess.DEVNULL,
@@ -197,9 +176,9 @@ def measured(
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        certificates(folder)
-        with upstream(folder) as port:
-            sidecar = Sidecar(folder, port)
+        authority = UpstreamAuthority(folder / "internet")
+        with upstream(authority.certificate("localhost", "127.0.0.1")) as port:
+            sidecar = Sidecar(folder, port, authority.file)
             try:
                 result = run(sidecar, port)
             finally:
@@ -213,8 +192,6 @@ def run(sidecar: Sidecar, port: int) -> dict[str, float]:
     idle = sidecar.memory("VmRSS")
     # `localhost` is governed, the address is not: the same upstream through both lanes, by turns.
     lanes = {"relay": "127.0.0.1", "mitmproxy": "localhost"}
-    # The relayed certificate is the upstream's own, which the bundle trusts by the extra authority.
-    sidecar.trust.check_hostname = False
     each = {
         lane: [measured(sidecar, port, host, small) for _ in range(ROUNDS)] for lane, host in lanes.items()
     }

@@ -109,7 +109,7 @@ def lab(
     alpn: Sequence[str] = ("h2", "http/1.1"),
     capture: str = CAPTURED,
     canary: Canary | None = None,
-    **settings: str,
+    **settings: Any,
 ) -> Iterator[Lab]:
     """For a fixture of a module; a single test gives its own canary. `alpn`: what the upstream speaks."""
     with ExitStack() as stack:

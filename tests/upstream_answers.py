@@ -1,4 +1,4 @@
-"""How a server of `upstreams` answers. Most answers go for any version of HTTP, the last ones for HTTP/1.1."""
+"""How a server of `upstreams` answers: in any version of HTTP, and at the end in HTTP/1.1 only."""
 
 import base64
 import hashlib

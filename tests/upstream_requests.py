@@ -1,4 +1,4 @@
-"""What a server of `upstreams` has received: connections and requests, byte for byte, and how they are answered."""
+"""What a server of `upstreams` has received, byte for byte, and how it is answered."""
 
 import socket
 import threading

@@ -6,7 +6,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any, Self
 
-import grpc
+import grpc  # type: ignore[import-untyped] # it ships none
 
 from tests.netns import INTERNET_V4
 from tests.upstreams import enter

@@ -17,18 +17,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tests import netns  # noqa: E402 - network namespaces, as the tests make them
+from tests import netns  # noqa: E402 - what the tests make too: network namespaces,
+from tests.upstream_authority import UpstreamAuthority  # noqa: E402 - and an authority of the internet
 
 API, REPORTS = "api.openai.com", "reports.corp.example"
 APP, SIDECAR = 1000, 1337
@@ -114,7 +109,8 @@ class Demo:
         (self.folder / "app" / "app.py").write_text((HERE / "app.py").read_text())
         (self.folder / "keys.json").write_text(json.dumps(self.keys))
         (self.folder / "keys.json").chmod(0o600)
-        make_certificates(self.folder, [API, REPORTS, "localhost"])
+        self.authority = UpstreamAuthority(self.folder / "internet")
+        self.certificate = self.authority.certificate(API, REPORTS, "localhost")
 
     def _folder(self, name: str, uid: int, mode: int) -> None:
         path = self.folder / name
@@ -128,10 +124,9 @@ class Demo:
 
     def start_stand_in(self) -> None:
         address = netns.INTERNET_V4 if self.place.network else "127.0.0.1"
-        argv = python(
-            str(HERE / "stand_in.py"), address, str(self.place.port), str(self.folder / "server.pem"),
-            str(self.folder / "keys.json"),
-        )  # fmt: skip
+        certificate = map(str, self.certificate)
+        port, keys = str(self.place.port), str(self.folder / "keys.json")
+        argv = python(str(HERE / "stand_in.py"), address, port, *certificate, keys)
         process = self._start(argv, 0, {}, outside=True, stdout=subprocess.PIPE)
         if process.stdout is None or process.stdout.readline() != b"ready\n":
             raise SystemExit("demo: the stand-in for the API did not start")
@@ -147,7 +142,7 @@ class Demo:
             "PODKEY_SECRETS_DIR": str(self.folder / "secrets"),
             "PODKEY_STATE_DIR": str(self.folder / "sidecar"),
             "PODKEY_TRUST_DIR": str(self.trust),
-            "PODKEY_UPSTREAM_CA_FILES": str(self.folder / "authority.pem"),
+            "PODKEY_UPSTREAM_CA_FILES": str(self.authority.file),
             "PODKEY_AUDIT_FILE": str(self.audit),
             "PODKEY_LOG_FORMAT": "console",
         }
@@ -280,28 +275,6 @@ def on_localhost(policy: str, port: int) -> str:
     hosts = f"hosts: [localhost]\n      ports: [{port}]"
     policy = policy.replace("service: openai", hosts).replace(f"hosts: [{REPORTS}]", hosts)
     return policy.replace("key: api-key}", "key: api-key}\n  attach: {bearer: {}}")
-
-
-def make_certificates(folder: Path, names: Sequence[str]) -> None:
-    """An authority of the "internet", and a certificate for the stand-in."""
-    now = datetime.now(UTC)
-    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "demo internet")])
-
-    def signed(subject: x509.Name, public: ec.EllipticCurvePublicKey, extension: x509.ExtensionType) -> bytes:
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(root).public_key(public)
-        builder = builder.serial_number(x509.random_serial_number()).add_extension(extension, critical=True)
-        builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-        return builder.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    ca = x509.BasicConstraints(ca=True, path_length=None)
-    (folder / "authority.pem").write_bytes(signed(root, root_key.public_key(), ca))
-    san = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "server.pem").write_bytes(pem + signed(x509.Name([]), key.public_key(), san))
-    (folder / "server.pem").chmod(0o600)
 
 
 @contextmanager

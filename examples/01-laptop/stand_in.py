@@ -60,14 +60,14 @@ class StandIn(BaseHTTPRequestHandler):
         """The demo tells the story."""
 
 
-def main(address: str, port: str, certificate: str, keys: str) -> None:
+def main(address: str, port: str, certificate: str, key: str, keys: str) -> None:
     """`keys` is a file with the secrets that count, as JSON: it is what a provider's database would hold."""
     known = json.loads(Path(keys).read_text())
     login = base64.b64encode(f"{known['user']}:{known['password']}".encode()).decode()
     StandIn.expected = {"openai": f"Bearer {known['api-key']}", "reports": f"Basic {login}"}
     server = ThreadingHTTPServer((address, int(port)), StandIn)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     print("ready", flush=True)
     server.serve_forever()

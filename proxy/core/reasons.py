@@ -328,7 +328,7 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         502,
     ),
     Reason.UPSTREAM_STALLED: ReasonPage(
-        "The upstream accepted the request and then sent nothing for longer than the idle time-out.",
+        "The upstream accepted the request, and then no byte moved for longer than the idle time-out.",
         Actor.PLATFORM,
         "Raise `PODKEY_IDLE_TIMEOUT` if the service is known to think that long.",
         504,

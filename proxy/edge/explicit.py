@@ -13,7 +13,7 @@ from proxy.edge.peeking import peek
 from proxy.edge.reception import Guest
 from proxy.edge.routing import NOBODY, Router
 from proxy.edge.sockets import is_fenced, is_loopback
-from proxy.lanes.interface import Accepted, Address, Lane
+from proxy.lanes.interface import Accepted, Address, Lane, shown
 from proxy.lanes.unopened import Unopened
 from proxy.transaction.forwarding import HOP_BY_HOP
 from proxy.wire.authority import Authority
@@ -78,7 +78,7 @@ class ExplicitProxy:
             await self._refuse(sock, name, port, address, head)
             return
         sock.recv(head.size)
-        arrival = replace(_arrival(name, port), upstream=f"{address[0]}:{port}")
+        arrival = replace(_arrival(name, port), upstream=shown(address))
         guest.accepted = Accepted(sock, arrival, address, None, _origin_form(head, authority, target))
         await self.relay.serve(guest.accepted)
 

@@ -16,7 +16,7 @@ from proxy.core.settings import Capture
 from proxy.edge.peeking import peek
 from proxy.edge.reception import Guest, Refusals
 from proxy.edge.sockets import is_fenced, original_destination, reset
-from proxy.lanes.interface import Accepted, Address, Lane
+from proxy.lanes.interface import Accepted, Address, Lane, shown
 from proxy.lanes.unopened import Unopened
 from proxy.transaction.pod import PodState
 from proxy.wire.authority import read_authority
@@ -111,9 +111,7 @@ class Router:
 
 
 def _arrival(name: Hostname, address: Address, capture: Capture, lane: LaneName) -> Arrival:
-    host, port = address
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Arrival(name, port, capture, lane, shown)
+    return Arrival(name, address[1], capture, lane, shown(address))
 
 
 def _read_first(data: bytes) -> "ClientHello | RequestHead | NotTls | NeedMore | Opaque":

@@ -19,12 +19,19 @@ from proxy.documents.setting_values import SettingProblem
 from proxy.edge.admin import AdminServer, Readiness
 from proxy.edge.authority import TrustProblem, replace_file
 from proxy.edge.clock import SystemClock, new_request_id
-from proxy.edge.endpoints import EndpointDoor, base_urls, bind_endpoints, load_or_make_token, path_prefix
+from proxy.edge.endpoints import (
+    BoundEndpoint,
+    EndpointDoor,
+    base_urls,
+    bind_endpoints,
+    load_or_make_token,
+    path_prefix,
+)
 from proxy.edge.explicit import ExplicitProxy
 from proxy.edge.leases import SecretLeases
 from proxy.edge.pod_files import PodFiles
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
-from proxy.edge.reception import Reception
+from proxy.edge.reception import Reception, Serve
 from proxy.edge.recorder import EdgeRecorder, Log
 from proxy.edge.routing import Lanes, Router
 from proxy.edge.sockets import connections_that_fit, listen_on_loopback
@@ -273,29 +280,33 @@ class Sidecar:
         bound, problems = bind_endpoints(listeners.endpoints, state().policies.catalogue)
         if problems:
             return "; ".join(f"{problem.name}: {problem.message}; {problem.fix}" for problem in problems)
-        try:
-            if Capture.TRANSPARENT in listeners.capture:
-                reception.open_door(listen_on_loopback(listeners.transparent_port), router.redirected)
-            if Capture.EXPLICIT in listeners.capture:
-                own = {
-                    listeners.transparent_port,
-                    listeners.explicit_port,
-                    listeners.admin_port,
-                    *(endpoint.port for endpoint in bound),
-                }
-                proxy = ExplicitProxy(router, lanes.relay, lanes.unopened, frozenset(own), timeouts.header)
-                reception.open_door(listen_on_loopback(listeners.explicit_port), proxy.serve)
-            if bound:
-                prefix = path_prefix(load_or_make_token(self._private))
-                for endpoint in bound:
-                    door = EndpointDoor(endpoint, prefix, governed)
-                    reception.open_door(listen_on_loopback(endpoint.port), door.serve)
-                text = "\n".join((*base_urls(bound, prefix), ""))
-                replace_file(Path(self._settings.folders.trust) / ENDPOINTS_FILE, text.encode(), 0o644)
-        except OSError as error:
-            reception.close_doors()
-            return f"cannot listen: {error.strerror}; another process may hold the port"
+        doors: dict[int, Serve] = {}
+        if Capture.TRANSPARENT in listeners.capture:
+            doors[listeners.transparent_port] = router.redirected
+        if bound:
+            try:
+                prefix = self._publish(bound)
+            except OSError as error:
+                return f"the endpoints cannot be published: {error.filename}: {error.strerror}"
+            doors |= {one.port: EndpointDoor(one, prefix, governed).serve for one in bound}
+        if Capture.EXPLICIT in listeners.capture:
+            own = frozenset({*doors, listeners.explicit_port, listeners.admin_port})
+            explicit = ExplicitProxy(router, lanes.relay, lanes.unopened, own, timeouts.header)
+            doors[listeners.explicit_port] = explicit.serve
+        for port, serve in doors.items():
+            try:
+                reception.open_door(listen_on_loopback(port), serve)
+            except OSError as error:
+                reception.close_doors()
+                return f"cannot listen on port {port}: {error.strerror}; another process may hold it"
         return reception
+
+    def _publish(self, bound: list[BoundEndpoint]) -> str:
+        """Tell the application its base URLs, and return the path prefix that they have."""
+        prefix = path_prefix(load_or_make_token(self._private))
+        text = "\n".join((*base_urls(bound, prefix), ""))
+        replace_file(Path(self._settings.folders.trust) / ENDPOINTS_FILE, text.encode(), 0o644)
+        return prefix
 
     # --- end ---
 

@@ -18,6 +18,12 @@ from proxy.transaction.pod import PodState
 Address = tuple[str, int]
 
 
+def shown(address: Address) -> str:
+    """For records: an IPv6 address in brackets (RFC 3986 §3.2.2)."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(slots=True)
 class Accepted:
     """One connection, handed to a lane with its first unread byte being the first that concerns the lane.

@@ -11,7 +11,7 @@ from tests.lab import HOST, SECOND, Lab, lab
 from tests.netns import INTERNET_V6, MISSING
 from tests.raw_client import Answer, ask, tls
 from tests.raw_h2 import Field, Http2
-from tests.upstreams import Gate, answering, echo, produce, raw, websocket
+from tests.upstreams import Gate, Handler, answering, echo, produce, raw, websocket
 from tests.upstreams_grpc import GrpcUpstream
 
 GRPC_NAME = "grpc.more.lab.example"
@@ -19,7 +19,7 @@ HEAD_ONLY = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\ncontent-type: text/plai
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok"
 
 gate = Gate(echo)
-ROUTES = {
+ROUTES: dict[str, Handler] = {
     "/v1/bytes": produce,
     "/v1/socket": websocket,
     "/v1/held": gate,

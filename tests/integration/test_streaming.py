@@ -16,7 +16,7 @@ from tests.lab import HOST, Lab, lab
 from tests.netns import MISSING
 from tests.raw_client import Answer, ask, tls
 from tests.raw_h2 import Field, Http2, push
-from tests.upstreams import FORMS, Events, Gate, Gone, Request, discard, echo, produce, raw, reflect
+from tests.upstreams import FORMS, Events, Gate, Gone, Handler, Request, discard, echo, produce, raw, reflect
 
 GIB = 1024**3
 MIB = 1024**2
@@ -68,7 +68,7 @@ def cut(request: Request) -> None:
     raise Gone
 
 
-ROUTES = {
+ROUTES: dict[str, Handler] = {
     "/v1/bytes": produce,
     "/v1/discard": discard,
     "/v1/echo": echo,

@@ -55,7 +55,10 @@ class Conversation:
         """Why there is no response, as a reason and one clause."""
         name = self.arrival.name
         if self.stalled:
-            return Reason.UPSTREAM_STALLED, f"{name} sent nothing for {self.world.timeouts.idle:g} s"
+            return (
+                Reason.UPSTREAM_STALLED,
+                f"with {name}, no byte moved in either direction for {self.world.timeouts.idle:g} s",
+            )
         if self.tls_fault:
             return Reason.UPSTREAM_UNVERIFIED, f"{name}: {self.tls_fault}"
         if self.timed_out:

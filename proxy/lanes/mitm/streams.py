@@ -32,6 +32,7 @@ from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.lanes.exchange import Exchange
+from proxy.lanes.interface import shown
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.transaction.head import Head, HttpVersion
@@ -269,6 +270,6 @@ def _text(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
 def _shown(address: object) -> str:
     match address:
         case (str(host), int(port), *_):
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            return shown((host, port))
         case _:
             return ""

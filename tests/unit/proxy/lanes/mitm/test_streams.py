@@ -316,7 +316,7 @@ def test_an_upstream_that_stalled_is_a_504_with_its_reason(world: World) -> None
     status, reason, message = refusal(talk.hang_up())
 
     assert (status, reason) == (504, "upstream_stalled")
-    assert "sent nothing for 5 s" in message
+    assert "no byte moved in either direction for 5 s" in message
 
 
 def test_the_refusal_of_a_failed_upstream_comes_in_the_services_own_words() -> None:
