@@ -57,7 +57,7 @@ class Conversation:
         if self.stalled:
             return (
                 Reason.UPSTREAM_STALLED,
-                f"with {name}, no byte moved in either direction for {self.world.timeouts.idle:g} s",
+                f"{name}: no byte moved in either direction for {self.world.timeouts.idle:g} s",
             )
         if self.tls_fault:
             return Reason.UPSTREAM_UNVERIFIED, f"{name}: {self.tls_fault}"
