@@ -44,8 +44,8 @@ CROSSING: Final[Mapping[str, frozenset[str]]] = {
     "injector": frozenset({"proxy.core", "proxy.documents", "proxy.services"}),
 }
 MITMPROXY_LANE: Final = frozenset({"proxy.lanes.mitm"})
-# Third-party package -> the modules, or the one room, that may import it. Nobody may import one that is not listed; an empty
-# set is a package that is expected and has no doorman yet.
+# Third-party package -> the modules, or the one room, that may import it. Nobody may import one that is not
+# listed; an empty set is a package that is expected and has no doorman yet.
 DOORMEN: Final[Mapping[str, frozenset[str]]] = {
     "yaml": frozenset({"proxy.documents.yaml_nodes"}),
     "idna": frozenset({"proxy.documents.host_names"}),
