@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tests.canary import Canary, shared_canary
 from tests.raw_client import Reply, talk
-from tests.sidecar_pod import CAPTURED, Sidecar, SidecarPod, sidecar_pod
+from tests.sidecar_pod import CAPTURED, Sidecar, SidecarPod, sidecar_pod, wait_for
 from tests.upstream_authority import UpstreamCertificate
 from tests.upstreams import Handler, Upstream, tls_context
 
@@ -90,6 +90,11 @@ class Lab:
         context = tls_context(*certificate, alpn=alpn) if speaks_tls else None
         with Upstream(context, routes, ns=self.pod.network.net, addresses=[SECOND]) as upstream:
             yield upstream
+
+    def settle(self) -> None:
+        """For the next test: nothing of the last one is on its way, and all its records are written."""
+        wait_for(lambda: self.sidecar.metric("podkey_connections_open") == 0, "connections to end")
+        self.upstream.clear()
 
     def check_health(self) -> None:
         """Nothing went past the judge, and nothing broke that a lane did not expect."""

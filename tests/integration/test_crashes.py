@@ -88,7 +88,7 @@ def breakable() -> Iterator[tuple[Lab, Path]]:
 @pytest.fixture
 def broken(breakable: tuple[Lab, Path]) -> Iterator[tuple[Lab, Path]]:
     world, switches = breakable
-    world.upstream.clear()
+    world.settle()
     yield breakable
     for switch in switches.iterdir():
         switch.unlink()

@@ -98,7 +98,7 @@ def shared() -> Iterator[Lab]:
 
 @pytest.fixture
 def world(shared: Lab) -> Lab:
-    shared.upstream.clear()
+    shared.settle()
     return shared
 
 
