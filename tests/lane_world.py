@@ -29,7 +29,7 @@ from OpenSSL import SSL
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
-from proxy.core.credentials import CredentialRef, Part
+from proxy.core.credentials import CredentialRef, CredentialSource, Part
 from proxy.core.hosts import Hostname
 from proxy.core.lease import Lease, LeaseReply, NoLease
 from proxy.core.secret import Secret
@@ -150,9 +150,9 @@ class Leases:
         self.asked: list[CredentialRef] = []
         self.reply: Callable[[CredentialRef], LeaseReply] = live_lease
 
-    async def lease(self, credential: CredentialRef) -> LeaseReply:
-        self.asked.append(credential)
-        return self.reply(credential)
+    async def lease(self, source: CredentialSource) -> LeaseReply:
+        self.asked.append(source.ref)
+        return self.reply(source.ref)
 
 
 def live_lease(credential: CredentialRef) -> Lease:

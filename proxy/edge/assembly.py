@@ -1,6 +1,7 @@
 """Puts the process together around the sidecar: outputs, signals, the loop."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,40 +13,56 @@ from proxy.edge.audit_trail import AuditSink
 from proxy.edge.clock import SystemClock
 from proxy.edge.lines import STANDARD_OUTPUT, FileLineWriter, LineWriter
 from proxy.edge.logs import configure_logs
+from proxy.edge.outbox import Outbox
 from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.sidecar import Sidecar
 from proxy.edge.telemetry import Metrics
 from proxy.services.loader import built_in_catalogue
 
+# For the last lines to be written.
+FAREWELL_SECONDS: Final = 2.0
 FINE: Final = 0
 BROKEN: Final = 1
 
 
 def serve(settings: ProxySettings) -> int:
     """Run the sidecar until SIGTERM or SIGINT, and return the exit status."""
+    # A dump of our memory would hold credentials.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     metrics = Metrics()
     clock = SystemClock()
+    outbox = Outbox()
     output = settings.output
     log = configure_logs(
         output.log_format,
         output.log_level,
-        LineWriter(STANDARD_OUTPUT, metrics.log_lost).write,
+        outbox.sink(LineWriter(STANDARD_OUTPUT, metrics.log_lost).write, metrics.log_lost),
         clock.now,
     )
-    recorder = EdgeRecorder(metrics, AuditSink(_audit_writer(output, metrics)), log, clock)
+    audit = outbox.sink(_audit_writer(output, metrics), metrics.audit_lost)
+    recorder = EdgeRecorder(metrics, AuditSink(audit), log, clock)
 
     async def live() -> None:
         stop = asyncio.Event()
+        sidecar = Sidecar(settings, built_in_catalogue(), metrics, recorder, log, stop)
+
+        def told() -> None:
+            if stop.is_set():
+                sidecar.hurry()  # who says it twice does not want to wait
+            stop.set()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await Sidecar(settings, built_in_catalogue(), metrics, recorder, log, stop).run()
+            loop.add_signal_handler(number, told)
+        await sidecar.run()
 
     try:
         asyncio.run(live())
     except Exception as error:  # noqa: BLE001 - its text may hold anything; type and place do
         recorder.crashed("sidecar", error)
         return BROKEN
+    finally:
+        outbox.close(FAREWELL_SECONDS)
     return FINE
 
 

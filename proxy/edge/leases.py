@@ -40,15 +40,15 @@ class SecretLeases:
         self._folder = folder
         self._clock = clock
         self._counted = counted
-        self._sources: Mapping[CredentialRef, CredentialSource] = {}
-        self._kept: dict[CredentialRef, _Kept] = {}
+        # By the whole source: a policy may come to mean another by the same name.
+        self._kept: dict[CredentialSource, _Kept] = {}
         # Lease ids tell values apart, and say nothing about them to who does not have this key.
         self._salt = secrets.token_bytes(32)
 
     def use(self, sources: Iterable[CredentialSource]) -> None:
-        """From now on only these; what another policy left behind is forgotten."""
-        self._sources = {source.ref: source for source in sources}
-        self._kept.clear()
+        """Forget what the policy in force does not name."""
+        named = set(sources)
+        self._kept = {source: kept for source, kept in self._kept.items() if source in named}
 
     @property
     def live(self) -> int:
@@ -58,19 +58,16 @@ class SecretLeases:
     def failed(self) -> int:
         return sum(isinstance(kept.reply, NoLease) for kept in self._kept.values())
 
-    async def lease(self, credential: CredentialRef) -> LeaseReply:
+    async def lease(self, source: CredentialSource) -> LeaseReply:
         now = self._clock.monotonic()
-        kept = self._kept.get(credential)
+        kept = self._kept.get(source)
         if kept is not None and now - kept.read_at < FRESH_SECONDS:
             return kept.reply
-        source = self._sources.get(credential)
-        if source is None:
-            return NoLease(credential, f"there is no CredentialSource {credential}")
         reply = self._acquire(source)
         if kept is not None and isinstance(reply, Lease) and isinstance(kept.reply, Lease):
             # The same value is the same lease.
             reply = kept.reply if kept.reply.id == reply.id else reply
-        self._kept[credential] = _Kept(reply, now)
+        self._kept[source] = _Kept(reply, now)
         self._counted("acquired" if isinstance(reply, Lease) else "failed")
         await asyncio.sleep(0)  # a source that waits will; callers must not rely on it not to
         return reply

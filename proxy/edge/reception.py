@@ -49,6 +49,7 @@ class Reception:
         self._guests: dict[asyncio.Task[None], Guest] = {}
         self._doors: list[asyncio.Task[None]] = []
         self._listeners: list[socket.socket] = []
+        self._hurried = False
 
     @property
     def open_connections(self) -> int:
@@ -95,6 +96,10 @@ class Reception:
         finally:
             sock.close()
 
+    def hurry(self) -> None:
+        """Cut whatever a drain still waits for."""
+        self._hurried = True
+
     def close_doors(self) -> None:
         for door in self._doors:
             door.cancel()
@@ -114,7 +119,7 @@ class Reception:
             for task, guest in list(self._guests.items()):
                 if not guest.busy:
                     task.cancel()
-                elif guest.idle_for() >= patience:
+                elif self._hurried or guest.idle_for() >= patience:
                     cut += not task.cancelling()
                     task.cancel()
             await asyncio.wait(self._guests, timeout=DRAIN_STEP)

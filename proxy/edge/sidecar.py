@@ -73,6 +73,7 @@ class Sidecar:
         self._stop = stop
         self._clock = SystemClock()
         self._readiness = Readiness()
+        self._reception: Reception | None = None
         self._replacing = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -82,7 +83,7 @@ class Sidecar:
         admin = AdminServer(self._readiness, self._metrics.exposition)
         await admin.start(listeners.admin_address, listeners.admin_port)
         try:
-            reception = await self._open()
+            reception = self._reception = await self._open()
             if reception is not None:
                 await self._stop.wait()
                 await self._drain(reception)
@@ -91,6 +92,11 @@ class Sidecar:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
             await admin.close()
+
+    def hurry(self) -> None:
+        """Told to stop a second time: what is still on its way is cut, and recorded."""
+        if self._reception is not None:
+            self._reception.hurry()
 
     # --- start ---
 

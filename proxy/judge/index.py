@@ -252,9 +252,13 @@ class PolicyIndex:
         policies = (p for a in accounts for p in self._by_account.get((identity.namespace, a), ()))
         return [policy for policy in policies if selects(policy, identity)]
 
+    def source(self, credential: CredentialRef) -> CredentialSource | None:
+        """The source of these policies; a later set of policies may mean another by the same name."""
+        return self._sources.get(credential)
+
     def scheme(self, policy: AccessPolicy, number: int, service: Service | None) -> AttachScheme | None:
         """How the grant's credential is attached; None where its source is missing."""
-        source = self._sources.get(CredentialRef(policy.namespace, policy.grants[number].credential))
+        source = self.source(CredentialRef(policy.namespace, policy.grants[number].credential))
         return attach_scheme(source, service) if source is not None else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
 from proxy.core.credentials import CredentialRef
-from proxy.core.lease import LeaseReply
+from proxy.core.lease import LeaseReply, NoLease
 from proxy.core.paths import RequestPath
 from proxy.core.reasons import Reason
 from proxy.lanes.interface import LaneWorld
@@ -49,11 +49,13 @@ class Exchange:
 
     async def open(self) -> Opening:
         """Run the transaction; whatever breaks in it is a refusal."""
+        # As of now: a policy may have been replaced since the head was read.
+        self._pod = self._world.pod()
         try:
             steps = self._steps()
             step = self._next(steps, None)
             while isinstance(step, CredentialRef):
-                step = self._next(steps, await self._world.leases.lease(step))
+                step = self._next(steps, await self._lease(step))
         except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
             self._world.recorder.crashed("transaction", error)
             step = self._failure("podkey failed on it")
@@ -61,6 +63,13 @@ class Exchange:
         # Last: what could not be recorded does not travel.
         self._opening = step
         return step
+
+    async def _lease(self, credential: CredentialRef) -> LeaseReply:
+        """From the source that the verdict's own policies mean by that name, whatever is in force by now."""
+        source = self._pod.policies.source(credential)
+        if source is None:
+            return NoLease(credential, f"there is no CredentialSource {credential}")
+        return await self._world.leases.lease(source)
 
     def revoke(self) -> None:
         """Whatever was decided does not count."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
-from proxy.core.credentials import CredentialRef
+from proxy.core.credentials import CredentialSource
 from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseReply
 from proxy.core.settings import Timeouts
@@ -59,7 +59,7 @@ class Clock(Protocol):
 class Leases(Protocol):
     """Where live credentials come from. It answers NoLease rather than raise."""
 
-    async def lease(self, credential: CredentialRef) -> LeaseReply: ...
+    async def lease(self, source: CredentialSource) -> LeaseReply: ...
 
 
 class Recorder(Protocol):

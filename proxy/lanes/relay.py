@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from proxy.core.arrival import LaneName
+from proxy.core.hosts import Hostname
 from proxy.lanes.closing import flush_and_close
 from proxy.lanes.interface import Accepted, Address, LaneWorld
 
@@ -41,7 +42,8 @@ class Relay:
                 upstream = await connect(accepted.address)
         except (OSError, TimeoutError):
             # What the application would have seen without us: its connection breaks.
-            self._world.recorder.upstream_failed(accepted.arrival.name, "upstream_unreachable")
+            # Nameless in the log: an application can make up names faster than anybody reads.
+            self._world.recorder.upstream_failed(Hostname("(relayed)"), "upstream_unreachable")
             _reset(accepted.sock)
             return
         with suppress(OSError):

@@ -14,6 +14,9 @@ from proxy.wire.outcomes import NEED_MORE, NeedMore
 MAX_HELLO: Final = 65_536
 # RFC 8446 §5.2. A hello is sent as plaintext and should stay within 2^14 (§5.1); servers take the larger.
 MAX_RECORD: Final = 2**14 + 256
+# Clients send one or two; who hides a hello from a middlebox, a handful. Each arrival is read from its start,
+# so a hello in thousands of records would cost its reader milliseconds for every byte of it.
+MAX_RECORDS: Final = 128
 
 _RECORD_HEADER: Final = 5
 _HANDSHAKE_HEADER: Final = 4
@@ -84,8 +87,11 @@ def read_client_hello(data: bytes) -> HelloReading:
 def _joined_fragments(data: bytes) -> bytes | None:
     """The body of the hello, put together from its records, or None where bytes are missing."""
     message = bytearray()
-    at = 0
+    at = records = 0
     while at < len(data):
+        records += 1
+        if records > MAX_RECORDS:
+            raise _malformed(f"the hello comes in more than {MAX_RECORDS} records")
         header = data[at : at + _RECORD_HEADER]
         _require_handshake(header, is_first=at == 0)
         if len(header) < _RECORD_HEADER:

@@ -77,6 +77,9 @@ class PacedHttp2Client(PacedConnection, Http2Client):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.pace(UPSTREAM_WINDOW)
+        # As mitmproxy does with the connection that `pace` replaced.
+        self.h2_conn.local_settings.enable_push = 0
+        self.h2_conn.local_settings.acknowledge()
 
     def waiting_for(self, stream_id: int) -> int:
         """What of a request's body, by the application's number of the stream, is not on its way yet."""

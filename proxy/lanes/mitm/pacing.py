@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import h2.events
-from h2.connection import ConnectionState
+from h2.connection import ConnectionState, H2Connection
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http2 import Http2Connection, StreamState
+from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 
 # What a sender may have on its way per stream. On loopback a quarter of a MiB is plenty; towards an upstream
 # it bounds the throughput: 1 MiB is 84 Mbit/s at 100 ms.
 CLIENT_WINDOW: Final = 256 * 1024
 UPSTREAM_WINDOW: Final = 1024 * 1024
+# How many streams' windows the connection's own is worth. All together can make us hold no more.
+STREAMS_AT_ONCE: Final = 8
 # The protocol's own minimum and default (RFC 9113 §6.5.2). A block of fields may come in 64 frames.
 MAX_FRAME: Final = 16_384
 FRAME_HEADER: Final = 9  # RFC 9113 §4.1
@@ -34,14 +37,29 @@ class Settle(events.Event):
     waiting: Callable[[int], int]
 
 
+class PacedH2(BufferedH2Connection):
+    """h2 with mitmproxy's buffers, a window for the connection, and none below zero."""
+
+    connection_window = 0
+
+    def initiate_connection(self) -> None:
+        H2Connection.initiate_connection(self)
+        self.increment_flow_control_window(self.connection_window - self.inbound_flow_control_window)
+
+    def local_flow_control_window(self, stream_id: int) -> int:
+        # A peer may make it negative (RFC 9113 §6.9.2); mitmproxy would count from the end of the data.
+        return max(0, super().local_flow_control_window(stream_id))
+
+
 class PacedConnection(Http2Connection):
     """Mixed into mitmproxy's two HTTP/2 connections."""
 
     def pace(self, window: int) -> None:
         """Before anything is sent."""
-        self._window = window
         # What was received per stream, and not acknowledged.
         self._owed: dict[int, int] = {}
+        self.h2_conn = PacedH2(self.h2_conf)
+        self.h2_conn.connection_window = STREAMS_AT_ONCE * window
         settings = self.h2_conn.local_settings
         settings.initial_window_size = window
         settings.max_frame_size = MAX_FRAME
@@ -88,11 +106,14 @@ class PacedConnection(Http2Connection):
     def _settle(self, waiting: Callable[[int], int]) -> layer.CommandGenerator[None]:
         if not self._is_open:
             return
-        gone = [stream_id for stream_id in self._owed if waiting(stream_id) < self._window]
-        for stream_id in gone:
-            # Also for a stream that is over: its bytes count for the connection's window.
-            if owed := self._owed.pop(stream_id):
-                self.h2_conn.acknowledge_received_data(owed, stream_id)
+        for stream_id, owed in list(self._owed.items()):
+            gone = owed - waiting(stream_id)
+            if gone > 0:
+                # Also for a stream that is over: its bytes count for the connection's window.
+                self.h2_conn.acknowledge_received_data(gone, stream_id)
+                self._owed[stream_id] = owed - gone
+                if gone == owed:
+                    del self._owed[stream_id]
         if data := self.h2_conn.data_to_send():
             yield commands.SendData(self.conn, data)
 

@@ -151,8 +151,8 @@ class GuardedHttp2Server(PacedConnection, Http2Server):
         super().__init__(context)
         self._conversation = conversation
         self._heads: dict[int, Head] = {}
-        self.h2_conn.config.validate_inbound_headers = False
         self.pace(CLIENT_WINDOW)
+        self.h2_conn.config.validate_inbound_headers = False
 
     def head(self, stream_id: int) -> Head:
         return self._heads.pop(stream_id)

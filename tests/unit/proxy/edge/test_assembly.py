@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -88,6 +89,34 @@ def test_a_signal_stops_it_and_the_end_is_fine(
     stub.death = number
 
     assert serve(settings) == FINE
+
+
+def test_a_second_signal_hurries(settings: ProxySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried: list[None] = []
+
+    class Slow(Stub):
+        def hurry(self) -> None:
+            hurried.append(None)
+            self.told.set()
+
+        async def run(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await self.stop.wait()
+                self.told = asyncio.Event()
+                os.kill(os.getpid(), signal.SIGTERM)
+                await self.told.wait()
+
+    monkeypatch.setattr(assembly, "Sidecar", Slow)
+
+    assert serve(settings) == FINE
+    assert hurried == [None]
+
+
+def test_our_memory_is_never_dumped(settings: ProxySettings) -> None:
+    serve(settings)
+
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
 
 
 def test_an_end_of_its_own_is_fine(settings: ProxySettings) -> None:

@@ -222,5 +222,18 @@ def test_a_drain_cuts_what_stands_still_and_counts_it_once() -> None:
     asyncio.run(run())
 
 
+def test_who_is_in_a_hurry_cuts_what_still_moves() -> None:
+    async def run() -> None:
+        async with house() as one:
+            await one.call()
+            sock, guest = await one.next_guest()
+            guest.accepted = busy(sock)
+            one.reception.hurry()
+            async with asyncio.timeout(5):
+                assert await one.reception.drain(1000.0) == 1
+
+    asyncio.run(run())
+
+
 def test_a_guest_without_a_lane_stands_still_since_never() -> None:
     assert Guest().idle_for() == 0.0

@@ -1,15 +1,19 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from proxy.core.audit import Ending
-from proxy.core.credentials import CredentialRef
-from proxy.core.lease import LeaseReply
+from proxy.core.credentials import CredentialRef, CredentialSource, MountedSecret, Part
+from proxy.core.lease import LeaseReply, NoLease
 from proxy.core.reasons import Reason
+from proxy.judge.index import PolicyIndex
 from proxy.lanes.exchange import Exchange
+from proxy.transaction.engine import Steps
 from proxy.transaction.head import HeadProblem
 from proxy.transaction.opening import Forward, Refused
-from tests.lane_world import HOST, LIVE, SOURCE, World, arrival_of, get, no_lease
+from tests.judge_world import policy
+from tests.lane_world import HOST, LIVE, SOURCE, World, arrival_of, get, live_lease, no_lease, pod_of
 
 
 @pytest.fixture
@@ -203,10 +207,46 @@ def test_a_refused_request_has_no_response(world: World) -> None:
         exchange.trailers([])
 
 
-def test_a_policy_that_is_replaced_meanwhile_does_not_change_a_request(world: World) -> None:
+def test_a_policy_that_was_replaced_since_the_head_was_read_counts(world: World) -> None:
     exchange = Exchange(world.lane_world, arrival_of(), get())
-    world.pod = World().pod
+    world.pod = pod_of(policy("{hosts: [other.example.com], credential: a}"))
 
     asyncio.run(exchange.open())
 
-    assert exchange.record.verdict == "attach"
+    assert (exchange.record.verdict, exchange.record.reason) == ("pass_through", "ungoverned_host")
+
+
+def test_a_lease_comes_from_the_source_that_the_verdicts_own_policy_means(world: World) -> None:
+    """Two policies may mean different things by one name: neither gets the other's credential."""
+    judged = world.pod
+    before = judged.policies.source(SOURCE)
+    assert before is not None
+    after = replace(before, kind=MountedSecret("another", ((Part.TOKEN, "k"),)))
+    index = PolicyIndex(judged.policies.policies, [after], judged.policies.catalogue)
+    asked: list[CredentialSource] = []
+
+    async def note(source: CredentialSource) -> LeaseReply:
+        asked.append(source)
+        return live_lease(source.ref)
+
+    world.leases.lease = note  # type: ignore[method-assign]
+    exchange = Exchange(world.lane_world, arrival_of(), get())
+    steps = exchange._steps
+
+    def replaced_when_judged() -> Steps:
+        world.pod = replace(judged, policies=index)
+        return steps()
+
+    exchange._steps = replaced_when_judged  # type: ignore[method-assign]
+    asyncio.run(exchange.open())
+
+    assert asked == [before]
+
+
+def test_a_source_that_its_policies_do_not_have_gives_no_lease(world: World) -> None:
+    exchange = Exchange(world.lane_world, arrival_of(), get())
+
+    reply = asyncio.run(exchange._lease(CredentialRef("ml", "unknown")))
+
+    assert isinstance(reply, NoLease)
+    assert "ml/unknown" in reply.message

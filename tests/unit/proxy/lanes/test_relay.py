@@ -8,7 +8,7 @@ import pytest
 from proxy.core.arrival import LaneName
 from proxy.lanes.interface import Accepted, Address
 from proxy.lanes.relay import Relay, connect
-from tests.lane_world import HOST, World, arrival_of, tcp_pair, timeouts
+from tests.lane_world import World, arrival_of, tcp_pair, timeouts
 
 ARRIVAL = arrival_of(lane=LaneName.RELAY)
 MUCH = bytes(range(256)) * 16_000  # 4 MB: more than the kernel and our buffers take
@@ -136,7 +136,7 @@ def test_an_upstream_that_cannot_be_reached_resets_the_connection(world: World) 
                 await reader.read()
 
     asyncio.run(run())
-    assert world.recorder.failures == [(HOST, "upstream_unreachable")]
+    assert world.recorder.failures == [("(relayed)", "upstream_unreachable")]
     assert len(world.recorder.departures) == 1
 
 
@@ -153,7 +153,7 @@ def test_an_upstream_that_does_not_answer_is_given_up(monkeypatch: pytest.Monkey
                 await reader.read()
 
     asyncio.run(run())
-    assert world.recorder.failures == [(HOST, "upstream_unreachable")]
+    assert world.recorder.failures == [("(relayed)", "upstream_unreachable")]
 
 
 def test_a_connection_on_which_nothing_moves_is_ended() -> None:

@@ -12,7 +12,6 @@ from proxy.wire.outcomes import BadHead, HeadFault
         ([], [], NO_BODY),
         (["0"], [], Length(0)),
         (["17"], [], Length(17)),
-        (["0017"], [], Length(17)),
         ([], ["chunked"], CHUNKED),
         ([], ["Chunked"], CHUNKED),
         ([], ["CHUNKED"], CHUNKED),

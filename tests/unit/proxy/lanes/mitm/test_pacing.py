@@ -5,7 +5,7 @@ from h2.events import ConnectionTerminated, RemoteSettingsChanged
 from h2.settings import SettingCodes
 
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.pacing import CLIENT_WINDOW, MAX_FRAME, MAX_TABLE, UPSTREAM_WINDOW
+from proxy.lanes.mitm.pacing import CLIENT_WINDOW, MAX_FRAME, MAX_TABLE, STREAMS_AT_ONCE, UPSTREAM_WINDOW
 from tests.lane_world import H2Client, H2Upstream, Talk, Upstream, World
 
 
@@ -79,7 +79,7 @@ def test_a_stream_that_is_refused_owes_nothing_to_the_connection(talk: Talk) -> 
         client.h2.send_data(stream, b"x" * MAX_FRAME)
         client.flush()
 
-    assert client.h2.outbound_flow_control_window > 1_000_000_000
+    assert client.h2.outbound_flow_control_window > (STREAMS_AT_ONCE - 1) * CLIENT_WINDOW
     assert not talk.http._server.owes  # type: ignore[union-attr]
 
 
@@ -137,3 +137,31 @@ def test_bytes_that_came_with_the_end_are_not_acknowledged(talk: Talk) -> None:
     client.flush()
 
     assert talk.closed
+
+
+def test_a_window_that_a_peer_makes_negative_sends_nothing_and_ends_nothing(talk: Talk) -> None:
+    """RFC 9113 §6.9.2. mitmproxy would count from the end of the data, and h2 end the connection."""
+    client = H2Client(talk)
+    stream = client.request()
+    upstream = H2Upstream(talk)
+    upstream.answer([(b":status", b"200"), (b"content-type", b"image/png")], b"x" * 10_000)
+    for _ in range(3):
+        upstream.h2.send_data(upstream.stream, b"x" * 10_000)
+    upstream.flush()
+    client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1_000})
+    client.flush()
+    upstream.h2.send_data(upstream.stream, b"y" * 10_000, end_stream=True)
+    upstream.flush()
+
+    assert not talk.closed
+    assert len(client.body(stream)) == 40_000
+    client.h2.increment_flow_control_window(200_000, stream)
+    client.flush()
+    assert len(client.body(stream)) == 50_000
+
+
+def test_the_connection_has_a_window_of_its_own(talk: Talk) -> None:
+    client = H2Client(talk)
+    client.request()
+
+    assert client.h2.outbound_flow_control_window <= STREAMS_AT_ONCE * CLIENT_WINDOW

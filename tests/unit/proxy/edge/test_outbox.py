@@ -1,0 +1,44 @@
+"""Lines leave in their order, and nobody waits for them."""
+
+import threading
+
+from proxy.edge.outbox import Outbox
+
+WAIT = 5.0
+
+
+def test_lines_leave_in_their_order_whichever_way_they_go() -> None:
+    written: list[bytes] = []
+    outbox = Outbox()
+    one = outbox.sink(lambda line: written.append(b"1" + line), lambda: None)
+    two = outbox.sink(lambda line: written.append(b"2" + line), lambda: None)
+
+    for send, line in ((one, b"a"), (two, b"b"), (one, b"c")):
+        send(line)
+    outbox.close(WAIT)
+
+    assert written == [b"1a", b"2b", b"1c"]
+
+
+def test_a_reader_that_stands_still_holds_nobody_up_and_what_is_too_much_is_counted() -> None:
+    go_on, begun = threading.Event(), threading.Event()
+    written: list[bytes] = []
+    lost: list[None] = []
+
+    def stand_still(line: bytes) -> None:
+        begun.set()
+        go_on.wait(WAIT)
+        written.append(line)
+
+    outbox = Outbox(max_lines=2)
+    send = outbox.sink(stand_still, lambda: lost.append(None))
+    send(b"first")
+    assert begun.wait(WAIT)
+    for line in (b"second", b"third", b"fourth", b"fifth"):
+        send(line)
+
+    assert (written, len(lost)) == ([], 2)
+    outbox.close(0.0)  # there is no room for the end, and no time
+    go_on.set()
+    outbox.close(WAIT)
+    assert written == [b"first", b"second", b"third"]
