@@ -296,7 +296,10 @@ class Sidecar:
                 return f"the endpoints cannot be published: {error.filename}: {error.strerror}"
             doors |= {one.port: EndpointDoor(one, prefix, governed).serve for one in bound}
         if Capture.EXPLICIT in listeners.capture:
-            own = frozenset({*doors, listeners.explicit_port, listeners.admin_port})
+            # Also where the redirect leads to, whether we listen there or not.
+            own = frozenset(
+                {*doors, listeners.transparent_port, listeners.explicit_port, listeners.admin_port}
+            )
             explicit = ExplicitProxy(router, lanes.relay, lanes.unopened, own, timeouts.header)
             doors[listeners.explicit_port] = explicit.serve
         for port, serve in doors.items():
