@@ -34,9 +34,6 @@ class Rejection(Enum):
     DIRECT = "direct"  # to the proxy's own port, not by way of the redirect
     PEER = "peer"  # from outside the pod
     LIMIT = "limit"
-    DRAINING = "draining"
-    HELLO_TIMEOUT = "hello_timeout"
-    MALFORMED = "malformed"
     FENCED = "fenced"  # meant for a metadata service, or for the sidecar itself
 
 

@@ -58,7 +58,6 @@ class GuardedStream(HttpStream):
         self._conversation = conversation
         self._head = head
         self.exchange: Exchange = conversation.exchange(head)
-        self._answered = False
 
     @property
     def waiting_bytes(self) -> int:

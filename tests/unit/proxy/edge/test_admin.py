@@ -93,15 +93,13 @@ def test_a_part_may_fail_and_be_mended() -> None:
     assert readiness.missing() == {}
 
 
-def test_a_drain_and_a_death_make_it_unready_for_good() -> None:
+def test_a_drain_makes_it_unready_for_good() -> None:
     readiness = Readiness()
     for part in PARTS:
         readiness.ok(part)
 
     readiness.draining()
     assert readiness.missing() == {"draining": "the sidecar is shutting down"}
-    readiness.dead("the listener is gone")
-    assert readiness.missing()["fatal"] == readiness.fatal == "the listener is gone"
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -125,13 +123,6 @@ def test_it_is_alive_before_it_is_ready() -> None:
     status, _, body = ask(request("/healthz"), Readiness())
 
     assert (status, body) == ("200 OK", b"ok\n")
-
-
-def test_it_asks_for_a_restart_when_only_that_helps() -> None:
-    readiness = Readiness()
-    readiness.dead("the listener is gone")
-
-    assert ask(request("/healthz"), readiness)[::2] == ("503 Service Unavailable", b"the listener is gone\n")
 
 
 def test_what_is_not_ready_is_listed_with_its_reason() -> None:
