@@ -20,11 +20,12 @@ from typing import Final
 FLOORS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "proxy": (
         ("proxy.core",),
+        ("proxy.aws", "proxy.tokens"),
         ("proxy.documents", "proxy.wire"),
         ("proxy.services",),
         ("proxy.attach", "proxy.sources"),
         ("proxy.judge",),
-        ("proxy.transaction",),
+        ("proxy.transaction", "proxy.leasing"),
         ("proxy.lanes",),
         ("proxy.edge",),
         ("proxy.cli",),
@@ -52,6 +53,8 @@ DOORMEN: Final[Mapping[str, frozenset[str]]] = {
     "publicsuffixlist": frozenset({"proxy.documents.host_names"}),
     "certifi": frozenset({"proxy.edge.trust_files"}),
     "cryptography": frozenset({"proxy.edge.certificates"}),
+    "jwt": frozenset({"proxy.tokens.jose"}),
+    "httpcore": frozenset({"proxy.edge.outgoing"}),
     "kubernetes": frozenset(),
     # One room, and what mitmproxy itself stands on: its layers speak in their types.
     "mitmproxy": MITMPROXY_LANE,

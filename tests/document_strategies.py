@@ -14,8 +14,6 @@ from proxy.core.credentials import (
     Bearer,
     CredentialSource,
     Header,
-    MountedSecret,
-    Part,
     QueryParameter,
     SigV4,
     needed_parts,
@@ -24,6 +22,8 @@ from proxy.core.credentials import (
 from proxy.core.globs import Glob
 from proxy.core.hosts import HostPattern
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator, common_labels
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.core.paths import PathPattern
 from proxy.core.policy import (
     Access,

@@ -13,11 +13,13 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from proxy.core.credentials import Bearer, CredentialRef, CredentialSource, MountedSecret, Part
+from proxy.core.credentials import Bearer, CredentialRef, CredentialSource
 from proxy.core.globs import Glob
 from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.core.paths import PathPattern
 from proxy.core.policy import (
     Access,

@@ -29,9 +29,10 @@ from OpenSSL import SSL
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
-from proxy.core.credentials import CredentialRef, CredentialSource, Part
+from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.hosts import Hostname
 from proxy.core.lease import Lease, LeaseReply, NoLease
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture, Timeouts
 from proxy.lanes.interface import LaneWorld

@@ -6,10 +6,11 @@ from hashlib import sha256
 from typing import Final
 
 from proxy.core.arrival import Arrival, LaneName
-from proxy.core.credentials import CredentialRef, Part
+from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.lease import Lease, LeaseReply
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture
 from proxy.documents.problems import ProblemCode

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 from urllib.parse import quote_from_bytes
 
-from proxy.core.credentials import AttachScheme, Basic, Bearer, Header, Part, QueryParameter, SigV4
+from proxy.core.credentials import AttachScheme, Basic, Bearer, Header, QueryParameter, SigV4
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 
 # Tokens with many claims reach some 12 KiB. Servers stop at 8 to 32 KiB for a whole head, so what is longer

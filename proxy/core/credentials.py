@@ -1,23 +1,14 @@
 """CredentialSource: how a credential comes to be, and how it goes onto a request.
 
-Two closed unions. A new kind of source is one type here, one shape in `documents` and one module in
+Two closed unions. A new kind of source is one type in the union, one shape in `documents` and one module in
 `sources`; no other kind is touched.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import assert_never
 
-
-class Part(Enum):
-    """What one credential is made of. A scheme says which parts it needs."""
-
-    TOKEN = "token"  # noqa: S105 - the name of a field, not a secret
-    USERNAME = "username"
-    PASSWORD = "password"  # noqa: S105 - likewise
-    ACCESS_KEY_ID = "accessKeyId"
-    SECRET_ACCESS_KEY = "secretAccessKey"  # noqa: S105 - likewise
-    SESSION_TOKEN = "sessionToken"  # noqa: S105 - likewise
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +77,6 @@ def needed_parts(scheme: AttachScheme) -> frozenset[Part]:
 
 def optional_parts(scheme: AttachScheme) -> frozenset[Part]:
     return frozenset({Part.SESSION_TOKEN} if isinstance(scheme, SigV4) else ())
-
-
-@dataclass(frozen=True, slots=True)
-class MountedSecret:
-    """A Kubernetes Secret, mounted in the sidecar only: which of its keys holds which part."""
-
-    secret_name: str
-    keys: tuple[tuple[Part, str], ...]
-
-    @property
-    def parts(self) -> frozenset[Part]:
-        return frozenset(part for part, _ in self.keys)
 
 
 SourceKind = MountedSecret  # a union once there is a second kind

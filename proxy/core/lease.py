@@ -1,11 +1,33 @@
 """One live credential, in memory only: what a CredentialSource gave us, and until when it counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from proxy.core.credentials import CredentialRef, Part
+from proxy.core.credentials import CredentialRef, CredentialSource
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseKey:
+    """Which credential, for what: one lease is kept for each. Made when a policy is put in force, and asked
+    for with every request, so its hash is computed once."""
+
+    source: CredentialSource
+    # What the pod's grants narrow the credential to; empty where its kind cannot be narrowed.
+    scope: str = ""
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.source, self.scope)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def ref(self) -> CredentialRef:
+        return self.source.ref
 
 
 @dataclass(frozen=True, slots=True)

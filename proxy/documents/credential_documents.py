@@ -1,4 +1,4 @@
-"""The CredentialSource document. A new kind is one record here and one name in `_KINDS`."""
+"""The CredentialSource document. A new kind is one record in its family's module."""
 
 from typing import Any, NamedTuple
 
@@ -9,8 +9,6 @@ from proxy.core.credentials import (
     Bearer,
     CredentialSource,
     Header,
-    MountedSecret,
-    Part,
     QueryParameter,
     SigV4,
     SourceKind,
@@ -18,59 +16,10 @@ from proxy.core.credentials import (
     optional_parts,
     scheme_name,
 )
-from proxy.documents import values
+from proxy.documents import mounted_sources, values
 from proxy.documents.metadata import Metadata, document
 from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.shapes import Field, Record
-
-
-def _keys(**keys: str) -> tuple[tuple[Part, str], ...]:
-    parts = {part.name.lower(): part for part in Part}
-    return tuple((parts[name], key) for name, key in sorted(keys.items()))
-
-
-KEYS = Record(
-    "the keys of a secret",
-    tuple(
-        Field(part.value, values.SECRET_KEY, f"The key that holds the {label}.", part.name.lower())
-        for part, label in (
-            (Part.TOKEN, "token"),
-            (Part.USERNAME, "user name"),
-            (Part.PASSWORD, "password"),
-            (Part.ACCESS_KEY_ID, "AWS access key id"),
-            (Part.SECRET_ACCESS_KEY, "AWS secret access key"),
-            (Part.SESSION_TOKEN, "AWS session token, if there is one"),
-        )
-    ),
-    _keys,
-)
-
-
-def _mounted_secret(
-    secret_name: str, key: str | None = None, keys: tuple[tuple[Part, str], ...] = ()
-) -> MountedSecret:
-    if key is not None:
-        return MountedSecret(secret_name, ((Part.TOKEN, key),))
-    if not keys:
-        raise Fault("no key is named", "add a key, such as `token: api-key`", at="keys")
-    return MountedSecret(secret_name, keys)
-
-
-MOUNTED_SECRET = Record(
-    "a mounted secret",
-    (
-        Field(
-            "secretName",
-            values.NAME,
-            "The Kubernetes Secret. It is mounted in the sidecar, never in the application.",
-            required=True,
-        ),
-        Field("key", values.SECRET_KEY, "The key that holds the token; short for `keys: {token: …}`."),
-        Field("keys", KEYS, "Which key holds which part, for credentials of several parts."),
-    ),
-    _mounted_secret,
-    exactly_one=(("key", "keys"),),
-)
 
 ATTACH_SCHEMES = (
     Field(
@@ -130,14 +79,8 @@ ATTACH = Record(
     exactly_one=(tuple(field.name for field in ATTACH_SCHEMES),),
 )
 
-_KINDS = (
-    Field(
-        "mountedSecret",
-        MOUNTED_SECRET,
-        "A secret that the kubelet mounts in the sidecar. It lives as long as you leave it: prefer a kind "
-        "that is exchanged for the pod's identity where the service offers one.",
-    ),
-)
+# One module per family of sources; each names its keys here.
+_KINDS = (*mounted_sources.FIELDS,)
 
 
 class SourceSpec(NamedTuple):

@@ -16,11 +16,14 @@ from proxy.core.credentials import (
     Header,
     QueryParameter,
     SigV4,
+    SourceKind,
     scheme_name,
 )
 from proxy.core.labels import LabelSelector
+from proxy.core.mounted_sources import MountedSecret
 from proxy.core.policy import DEFAULT_PORTS, AccessPolicy, Gpu, Grant, Mode, OnForeignCredential
 from proxy.core.validity import Validity, WeeklyWindow
+from proxy.documents import mounted_sources
 from proxy.documents.yaml_nodes import write_documents
 
 JsonObject = dict[str, Any]
@@ -126,9 +129,15 @@ def _grant(grant: Grant) -> JsonObject:
 
 
 def _source(source: CredentialSource) -> JsonObject:
-    keys = {part.value: key for part, key in source.kind.keys}
-    secret = {"secretName": source.kind.secret_name, "keys": keys}
-    return _kept(mountedSecret=secret, attach=_attach(source.attach) if source.attach else None)
+    return _kept(**_kind(source.kind), attach=_attach(source.attach) if source.attach else None)
+
+
+def _kind(kind: SourceKind) -> JsonObject:
+    match kind:
+        case MountedSecret():
+            return mounted_sources.rendered(kind)
+        case _:
+            assert_never(kind)
 
 
 def _attach(scheme: AttachScheme) -> JsonObject:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proxy.core.credentials import CredentialRef, CredentialSource, Part
+from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.lease import Lease, LeaseReply, NoLease
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.edge.snapshots import Unread, read_snapshot
 from proxy.lanes.interface import Clock

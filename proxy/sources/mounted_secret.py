@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from proxy.core.credentials import MountedSecret
+from proxy.core.mounted_sources import MountedSecret
 from proxy.core.secret import Secret
-from proxy.sources.steps import Acquired, Failed, ReadFiles, SourceSteps, StepFailed
+from proxy.sources.asking import files
+from proxy.sources.steps import Acquired, Failed, SourceSteps, StepFailed
 
 # A Secret holds 1 MiB in all. The longest credentials are key files of a few KiB; what is larger than this
 # is something else under the credential's key.
@@ -15,7 +16,7 @@ def acquire(kind: MountedSecret) -> SourceSteps:
     """All keys in one step: a user name of yesterday never meets a password of today."""
     name = kind.secret_name
     keys = tuple(dict.fromkeys(key for _, key in kind.keys))
-    reply = yield ReadFiles(name, keys)
+    reply = yield from files(name, keys)
     if isinstance(reply, StepFailed):
         return Failed(f"the secret `{name}` cannot be read: {reply.message}")
     values: dict[str, bytes] = {}

@@ -1,15 +1,32 @@
 """What a credential source may ask of the world, and what it is told.
 
 A source is a generator: it yields steps, is sent a reply to each, and returns its outcome. Whoever drives it
-performs the steps, so that a source is tested without a file.
+performs the steps, so that a source is tested without a file, a socket or a clock.
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from proxy.core.credentials import Part
+from proxy.core.identity import WorkloadIdentity
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """The world as one run of a source finds it."""
+
+    # By the source's own clock, as far as its answers have shown it.
+    now: datetime
+    identity: WorkloadIdentity
+    # Fresh and unguessable: the id of an assertion, the name of a session.
+    nonce: str
+    # What the grants narrow the credential to; empty for kinds that cannot be narrowed.
+    scope: str = ""
+
+
+# --- steps -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +40,39 @@ class ReadFiles:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadToken:
+    """The pod's projected service-account token for this audience, as the kubelet last wrote it."""
+
+    audience: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """One request to the source: https only, never redirected, bounded in size and time by whoever performs
+    it. `body` is form, JSON or XML as `headers` say; what is secret in either is a Secret."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str | Secret], ...] = ()
+    body: Secret | None = field(default=None)
+
+
+Step = ReadFiles | ReadToken | HttpCall
+
+# --- replies -----------------------------------------------------------------------------------------
+
 # None: there is no such file.
 Files = Mapping[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """Whatever the status. Header names are in lower case; a body may hold a credential."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +82,20 @@ class StepFailed:
     message: str
 
 
+Reply = Files | Secret | HttpReply | StepFailed
+
+# --- outcomes ----------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """`expires` is None where the source does not say."""
+    """`expires` is a point by the source's clock, a span from its answer, or None: it does not say."""
 
     parts: Mapping[Part, Secret]
-    expires: datetime | None = None
+    expires: datetime | timedelta | None = None
+    # What renewing and revoking need beside the parts: a lease's id, the token it was read with.
+    handle: Mapping[str, Secret] = field(default_factory=dict)
+    renewable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +103,11 @@ class Failed:
     """Why there is no credential: one clause for people, without a byte of any secret."""
 
     message: str
+    # The source's own wish, in seconds (`Retry-After`, RFC 9110 §10.2.3).
+    retry_after: float | None = None
 
 
-Step = ReadFiles  # a union once there is a second kind
-Reply = Files | StepFailed
 SourceOutcome = Acquired | Failed
 SourceSteps = Generator[Step, Reply, SourceOutcome]
+# None: it is done, and the credential is worth nothing any more.
+RevokeSteps = Generator[Step, Reply, Failed | None]

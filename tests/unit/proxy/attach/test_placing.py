@@ -7,16 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.attach.placing import MAX_CREDENTIAL_BYTES, Parts, Placement, Unplaceable, place
-from proxy.core.credentials import (
-    AttachScheme,
-    Basic,
-    Bearer,
-    Header,
-    Part,
-    QueryParameter,
-    SigV4,
-    needed_parts,
-)
+from proxy.core.credentials import AttachScheme, Basic, Bearer, Header, QueryParameter, SigV4, needed_parts
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 
 PAIR = Basic()

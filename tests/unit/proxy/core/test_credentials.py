@@ -9,14 +9,14 @@ from proxy.core.credentials import (
     CredentialRef,
     CredentialSource,
     Header,
-    MountedSecret,
-    Part,
     QueryParameter,
     SigV4,
     needed_parts,
     optional_parts,
     scheme_name,
 )
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 
 KEY_PAIR = frozenset({Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY})
 ONLY_TOKEN = frozenset({Part.TOKEN})

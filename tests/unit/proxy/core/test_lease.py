@@ -1,7 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
-from proxy.core.credentials import CredentialRef, Part
+from proxy.core.credentials import CredentialRef
 from proxy.core.lease import Lease, NoLease
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 
 REF = CredentialRef("ml", "hf")

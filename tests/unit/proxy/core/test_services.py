@@ -6,13 +6,13 @@ from proxy.core.credentials import (
     Bearer,
     CredentialSource,
     Header,
-    MountedSecret,
-    Part,
     QueryParameter,
     SigV4,
 )
 from proxy.core.globs import Glob
 from proxy.core.hosts import Hostname, HostTemplate
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.core.policy import Access, Grant
 from proxy.core.services import (
     ALPHABETS,

@@ -6,11 +6,11 @@ from proxy.core.credentials import (
     Bearer,
     CredentialSource,
     Header,
-    MountedSecret,
-    Part,
     QueryParameter,
     SigV4,
 )
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.documents.credential_documents import ATTACH, SOURCE_DOCUMENT, require_parts
 from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.reading import INVALID

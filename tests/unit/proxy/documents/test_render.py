@@ -13,14 +13,14 @@ from proxy.core.credentials import (
     Bearer,
     CredentialSource,
     Header,
-    MountedSecret,
-    Part,
     QueryParameter,
     SigV4,
 )
 from proxy.core.globs import Glob
 from proxy.core.hosts import HostPattern
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.core.paths import PathPattern
 from proxy.core.policy import (
     Access,

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.core.credentials import CredentialRef, CredentialSource, MountedSecret, Part
+from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.lease import Lease, LeaseReply, NoLease
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.edge import leases as module
 from proxy.edge.leases import FRESH_SECONDS, MAX_SECRET_BYTES, SecretLeases
 from tests.canary import Canary

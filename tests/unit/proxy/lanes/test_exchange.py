@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 
 from proxy.core.audit import Ending
-from proxy.core.credentials import CredentialRef, CredentialSource, MountedSecret, Part
+from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.lease import LeaseReply, NoLease
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.judge.index import PolicyIndex
 from proxy.lanes.exchange import Exchange

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.credentials import MountedSecret, Part
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.sources.mounted_secret import MAX_PART_BYTES, acquire
 from proxy.sources.steps import Acquired, Failed, ReadFiles, Reply, SourceOutcome, StepFailed

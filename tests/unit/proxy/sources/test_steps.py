@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 
-from proxy.core.credentials import Part
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.sources.steps import Acquired, Failed, ReadFiles, StepFailed
 

@@ -1,4 +1,6 @@
-from proxy.core.credentials import CredentialSource, MountedSecret, Part
+from proxy.core.credentials import CredentialSource
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
 from proxy.sources.steps import ReadFiles
 from proxy.sources.table import steps_of
 

@@ -7,8 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from proxy.core.arrival import Arrival
-from proxy.core.credentials import CredentialRef, Part
+from proxy.core.credentials import CredentialRef
 from proxy.core.lease import NoLease
+from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.core.services import Dialect

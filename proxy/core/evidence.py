@@ -1,0 +1,28 @@
+"""What the pod's identity rests on: a service-account token that was verified, or why there is none."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A token that was verified against its issuer's keys. The token itself is not kept."""
+
+    issuer: str
+    key_id: str
+    # SHA-256 of the token's id (`jti`), in hexadecimal digits: it tells tokens apart and opens nothing.
+    token_hash: str
+    pod_uid: str
+    issued: datetime
+    # Past this the token proves nothing any more, whatever was verified before.
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """Why nobody has proved yet who the pod is: one clause for the people who can mend it."""
+
+    message: str
+
+
+Proof = Evidence | Unverified
