@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from proxy.core.credentials import Bearer, CredentialRef, CredentialSource
+from proxy.core.evidence import Evidence
 from proxy.core.globs import Glob
 from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.identity import ImageReference, WorkloadIdentity
@@ -50,6 +51,10 @@ CATALOGUE: Final = built_in_catalogue()
 NOON: Final = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 DIGEST: Final = "sha256:" + "0123456789abcdef" * 4
 POD: Final = WorkloadIdentity("ml", "trainer", labels={"team": "vision"})
+# A token that was verified, and outlives every test.
+PROOF: Final = Evidence(
+    "https://issuer.example.com", "key-1", "5e1f", "0f3d", NOON, NOON + timedelta(days=36500)
+)
 
 # `a` and `b` say how they are attached; `plain`, `aws` and `aws2` leave it to the service.
 SOURCES: Final = "".join(

@@ -29,9 +29,9 @@ from OpenSSL import SSL
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
-from proxy.core.credentials import CredentialRef, CredentialSource
+from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname
-from proxy.core.lease import Lease, LeaseReply, NoLease
+from proxy.core.lease import Lease, LeaseKey, LeaseReply, NoLease
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture, Timeouts
@@ -43,7 +43,7 @@ from proxy.lanes.mitm.streams import JudgeRequestHook
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.pod import PodState
 from proxy.transaction.slots import Placeholders
-from tests.judge_world import CATALOGUE, POD, index_of, policy
+from tests.judge_world import CATALOGUE, POD, PROOF, index_of, policy
 
 HOST: Final = Hostname("api.example.com")
 NOON: Final = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -59,7 +59,7 @@ TIMEOUTS: Final = Timeouts(drain=5.0, idle=5.0, header=5.0, connect=5.0)
 
 
 def pod_of(text: str = POLICY) -> PodState:
-    return PodState(index_of(text, CATALOGUE), POD, Placeholders(frozenset({"podkey-placeholder"})))
+    return PodState(index_of(text, CATALOGUE), POD, Placeholders(frozenset({"podkey-placeholder"})), PROOF)
 
 
 GOVERNING: Final = pod_of()
@@ -149,11 +149,15 @@ class Leases:
 
     def __init__(self) -> None:
         self.asked: list[CredentialRef] = []
+        self.given_back: list[tuple[CredentialRef, str]] = []
         self.reply: Callable[[CredentialRef], LeaseReply] = live_lease
 
-    async def lease(self, source: CredentialSource) -> LeaseReply:
-        self.asked.append(source.ref)
-        return self.reply(source.ref)
+    async def lease(self, key: LeaseKey) -> LeaseReply:
+        self.asked.append(key.ref)
+        return self.reply(key.ref)
+
+    def spent(self, key: LeaseKey, lease_id: str) -> None:
+        self.given_back.append((key.ref, lease_id))
 
 
 def live_lease(credential: CredentialRef) -> Lease:

@@ -1,7 +1,7 @@
 """Service-account tokens as Kubernetes makes them, signed by keys of this run.
 
-Written from what a 1.36 API server issues: `aud` is a list, pod and node stand under `kubernetes.io`, the keys
-in the JWKS have no `x5c`.
+Written from what a 1.36 API server issues: `aud` is a list, pod and node stand under `kubernetes.io`, and the
+keys in the JWKS have no `x5c`.
 """
 
 import json

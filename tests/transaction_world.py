@@ -19,7 +19,7 @@ from proxy.transaction.head import Head, HeadProblem, HttpVersion
 from proxy.transaction.opening import Forward, Opening, Refused
 from proxy.transaction.pod import PodState
 from proxy.transaction.slots import Placeholders
-from tests.judge_world import CATALOGUE, NOON, credential, index_of, policy
+from tests.judge_world import CATALOGUE, NOON, PROOF, credential, index_of, policy
 
 # --- policies ----------------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ POLICIES: Final = index_of(DOCUMENTS, CATALOGUE, frozenset({ProblemCode.ATTACH_M
 WHO: Final = WorkloadIdentity("ml", "trainer", "c1", "train-0", "0f3d", "gpu-7", {"team": "vision"})
 # What the pod was given in place of a credential.
 PLACEHOLDER: Final = "podkey-placeholder-0123456789"
-POD: Final = PodState(POLICIES, WHO, Placeholders(frozenset({PLACEHOLDER})))
+POD: Final = PodState(POLICIES, WHO, Placeholders(frozenset({PLACEHOLDER})), PROOF)
 
 # --- leases ------------------------------------------------------------------------------------------
 

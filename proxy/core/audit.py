@@ -45,6 +45,12 @@ class AuditRecord:
     port: int
     method: str
     path: str
+    # The token that the identity rests on, where one was verified.
+    issuer: str = ""
+    key_id: str = ""
+    token_hash: str = ""
+    token_issued: datetime | None = None
+    token_expires: datetime | None = None
     service: str = ""
     action: str = ""
     # What was decided, and by which rule.
@@ -55,6 +61,7 @@ class AuditRecord:
     grant: int | None = None
     credential: str = ""
     lease_id: str = ""
+    retried: bool = False
     static_credential_seen: bool = False
     # How it travelled and ended.
     lane: str = ""
@@ -95,11 +102,17 @@ AUDIT_FIELDS: Final[dict[str, str]] = {
     "podName": "The pod's name.",
     "podUid": "The pod's uid.",
     "node": "The node it runs on.",
-    "evidence": "What the identity rests on: `declared` is what the pod's specification says of itself.",
+    "evidence": "What the identity rests on: `token` is a service-account token that was verified; "
+    "`unverified` is what the pod's specification says of itself, with which nothing is attached.",
     "host": "The verified name: TLS server name, Host and upstream certificate agree on it.",
     "port": "The port that the application connected to.",
     "method": "The HTTP method.",
     "path": "The path as it was matched and forwarded, without the query.",
+    "issuer": "The issuer of that token; this and the next four are empty where none was verified.",
+    "keyId": "The issuer's key that signed it.",
+    "tokenHash": "SHA-256 of its id (`jti`): tells tokens apart, and opens nothing.",
+    "tokenIssued": "When it was issued.",
+    "tokenExpires": "When it ends.",
     "service": "The catalogue's name for the service; empty for a host it does not know.",
     "action": "The service's operation, where the catalogue knows it (`s3:GetObject`).",
     "verdict": "`attach`, `pass_through` or `refuse`.",
@@ -109,6 +122,8 @@ AUDIT_FIELDS: Final[dict[str, str]] = {
     "grant": "The number of its grant, from 0.",
     "credential": "The CredentialSource whose credential was attached, `namespace/name`.",
     "leaseId": "Which lease of it. It tells that two leases differ, nothing of their value.",
+    "retried": "The upstream refused the first lease as expired or revoked, and the request was sent once "
+    "more with the next one.",
     "staticCredentialSeen": "The application sent a credential of its own instead of a placeholder.",
     "lane": "Which lane moved the bytes.",
     "capture": "How the request reached podkey: `transparent`, `explicit` or `endpoint`.",
@@ -129,6 +144,7 @@ LINE_FIELDS: Final[dict[str, dict[str, object]]] = {
 }
 _JSON_TYPES: Final[dict[object, dict[str, object]]] = {
     datetime: {"type": "string", "format": "date-time"},
+    datetime | None: {"type": ["string", "null"], "format": "date-time"},
     str: {"type": "string"},
     int: {"type": "integer"},
     int | None: {"type": ["integer", "null"]},

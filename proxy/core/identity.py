@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 # sha256 is what every registry and the kubelet report today; sha512 is the other one that OCI registers.
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
@@ -31,6 +32,18 @@ class ImageReference:
         return cls(repository, digest or None)
 
 
+class Claim(Enum):
+    """What can be said of a pod, and so what somebody may or may not have vouched for."""
+
+    NAMESPACE = "namespace"
+    SERVICE_ACCOUNT = "serviceAccount"
+    POD = "pod"
+    NODE = "node"
+    LABELS = "labels"
+    OWNER = "owner"
+    IMAGES = "images"
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadIdentity:
     """One pod. Built once and handed to every decision, so its hash is computed once."""
@@ -44,6 +57,11 @@ class WorkloadIdentity:
     labels: Mapping[str, str] = field(default_factory=dict)
     images: tuple[ImageReference, ...] = ()
     wants_gpu: bool = False
+    # What created the pod, such as `Job/train-resnet`.
+    owner: str = ""
+    # What a verified token vouches for. The rest is what the pod's own specification says: labels, owner and
+    # images are in no token of Kubernetes.
+    attested: frozenset[Claim] = frozenset()
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -52,3 +70,7 @@ class WorkloadIdentity:
 
     def __hash__(self) -> int:
         return self._hash
+
+    @property
+    def unattested(self) -> frozenset[Claim]:
+        return frozenset(Claim) - self.attested

@@ -75,6 +75,7 @@ class Reason(Enum):
     HEADERS_TOO_LARGE = "headers_too_large"
     NAME_MISMATCH = "name_mismatch"
     CLEARTEXT = "cleartext"
+    IDENTITY_UNVERIFIED = "identity_unverified"
     ENDPOINT_TOKEN = "endpoint_token"  # noqa: S105 - a code
     CREDENTIAL_UNAVAILABLE = "credential_unavailable"
     CREDENTIAL_UNUSABLE = "credential_unusable"
@@ -292,6 +293,15 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "The request came to a loopback endpoint without the path prefix that belongs to this pod.",
         Actor.ML_ENGINEER,
         "Use the whole base URL that podkey gives in the environment; it holds the prefix.",
+    ),
+    Reason.IDENTITY_UNVERIFIED: ReasonPage(
+        "Nobody has proved yet, or nobody proves any more, that this pod is the one it says it is: its "
+        "service-account token is missing, has expired, is another pod's, or could not be verified with the "
+        "cluster's keys. Until it is, no request to a governed host leaves. The message says which.",
+        Actor.PLATFORM,
+        "See docs/identity.md for the fault that the message names; most often the projected token is not "
+        "mounted with the audience `podkey`, or the cluster's keys cannot be fetched. The next request after "
+        "that is verified anew.",
     ),
     Reason.CREDENTIAL_UNAVAILABLE: ReasonPage(
         "The request is granted, and its credential could not be had: the secret is not mounted, is empty, "

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from proxy.core.credentials import AttachScheme, CredentialRef, CredentialSource
 from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Mode
+from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant, Mode
 from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
 from proxy.core.services import Catalogue, CredentialSlots, HostReading, Service, attach_scheme, slots_of
@@ -114,10 +114,11 @@ class PodPolicies:
     ) -> None:
         self._index = index
         self._identity = identity
+        self._policies = tuple(policies)
         self._exact: dict[str, list[Place]] = defaultdict(list)
         self._below: dict[str, list[Place]] = defaultdict(list)
         self._service: dict[str, list[Place]] = defaultdict(list)
-        for policy in policies:
+        for policy in self._policies:
             for number, grant in enumerate(policy.grants):
                 place = (policy, number)
                 if grant.service is not None:
@@ -136,6 +137,16 @@ class PodPolicies:
                 del self._hosts[next(iter(self._hosts))]  # the one that was met first
             rules = self._hosts[host] = self._rules(host)
         return rules
+
+    def uses(self) -> Mapping[CredentialRef, list[tuple[Grant, Service | None]]]:
+        """Every grant of this pod by the credential that it names, with the service it is on."""
+        catalogue = self._index.catalogue
+        found: dict[CredentialRef, list[tuple[Grant, Service | None]]] = defaultdict(list)
+        for policy in self._policies:
+            for grant in policy.grants:
+                service = catalogue[grant.service] if grant.service is not None else None
+                found[CredentialRef(policy.namespace, grant.credential)].append((grant, service))
+        return found
 
     def _rules(self, host: Hostname) -> HostRules:
         catalogue = self._index.catalogue
@@ -251,6 +262,10 @@ class PolicyIndex:
         accounts = (identity.service_account, EVERY_SERVICE_ACCOUNT)
         policies = (p for a in accounts for p in self._by_account.get((identity.namespace, a), ()))
         return [policy for policy in policies if selects(policy, identity)]
+
+    @property
+    def sources(self) -> Iterable[CredentialSource]:
+        return self._sources.values()
 
     def source(self, credential: CredentialRef) -> CredentialSource | None:
         """The source of these policies; a later set of policies may mean another by the same name."""

@@ -66,10 +66,12 @@ class Exchange:
 
     async def _lease(self, credential: CredentialRef) -> LeaseReply:
         """From the source that the verdict's own policies mean by that name, whatever is in force by now."""
-        source = self._pod.policies.source(credential)
-        if source is None:
+        key = self._pod.leases.get(credential)
+        if key is None:
             return NoLease(credential, f"there is no CredentialSource {credential}")
-        return await self._world.leases.lease(source)
+        if isinstance(key, NoLease):
+            return key
+        return await self._world.leases.lease(key)
 
     def revoke(self) -> None:
         """Whatever was decided does not count."""

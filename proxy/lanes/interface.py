@@ -8,9 +8,8 @@ from typing import Protocol
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
-from proxy.core.credentials import CredentialSource
 from proxy.core.hosts import Hostname
-from proxy.core.lease import LeaseReply
+from proxy.core.lease import LeaseKey, LeaseReply
 from proxy.core.settings import Timeouts
 from proxy.transaction.pod import PodState
 
@@ -59,7 +58,10 @@ class Clock(Protocol):
 class Leases(Protocol):
     """Where live credentials come from. It answers NoLease rather than raise."""
 
-    async def lease(self, source: CredentialSource) -> LeaseReply: ...
+    async def lease(self, key: LeaseKey) -> LeaseReply: ...
+
+    def spent(self, key: LeaseKey, lease_id: str) -> None:
+        """The upstream said that this lease is expired or revoked: it is not handed out again."""
 
 
 class Recorder(Protocol):

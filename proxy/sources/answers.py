@@ -50,8 +50,8 @@ def refusal(who: str, reply: HttpReply, now: datetime) -> Failed:
 
 
 def _said(found: JsonObject) -> str:
-    """RFC 6749 §5.2 (`error`, `error_description`); Google and Anthropic (`error: {…}`); Vault (`errors: […]`);
-    GitHub (`message`)."""
+    """RFC 6749 §5.2 (`error`, `error_description`); Google and Anthropic (`error: {…}`); Vault (`errors: […]`)
+    and GitHub (`message`)."""
     error = found.get("error")
     if isinstance(error, dict):
         kind = text_of(error, "status") or text_of(error, "type") or text_of(error, "code")

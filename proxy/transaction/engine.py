@@ -74,11 +74,16 @@ def open_request(
     if fault is not None:
         return refuse(asked, head, record, Reason.NAME_MISMATCH, fault)
 
-    # (3) What the application put where this host reads a credential.
+    # (3) Who asks. A governed host is one for which some grant speaks, and it speaks for this pod only while
+    #     the pod is proved to be this pod.
     rules = pod.policies.for_pod(pod.identity).rules_for(arrival.name)
+    if rules.outside is None and (doubt := pod.unproven(now)) is not None:
+        return refuse(asked, head, record, Reason.IDENTITY_UNVERIFIED, doubt)
+
+    # (4) What the application put where this host reads a credential.
     client = classify(read_slots(fields, query, rules.slots), pod.placeholders)
 
-    # (4) The verdict.
+    # (5) The verdict.
     facts = RequestFacts(arrival.name, head.method, path, query, arrival.port, _wanted(pod, fields), client)
     verdict = decide(pod.policies, pod.identity, facts, now)
     record = decided(record, verdict, rules, facts, client)
@@ -99,13 +104,13 @@ def open_request(
         message = "a semicolon in the query hides where the application's own credential ends"
         return refuse(asked, head, record, Reason.AMBIGUOUS_QUERY, message, verdict.rule)
 
-    # (5) The lease: a live credential, or none.
+    # (6) The lease: a live credential, or none.
     reply = yield verdict.credential
     if isinstance(reply, NoLease):
         return refuse(asked, head, record, Reason.CREDENTIAL_UNAVAILABLE, reply.message, verdict.rule)
     record = leased(record, reply)
 
-    # (6) The edits. The application's own credential goes, from every slot; ours is put in its place.
+    # (7) The edits. The application's own credential goes, from every slot; ours is put in its place.
     placement = place(verdict.scheme, reply.parts)
     if isinstance(placement, Unplaceable):
         message = f"the credential {verdict.credential}: {placement.why}"

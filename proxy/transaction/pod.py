@@ -1,10 +1,20 @@
-"""What the sidecar knows when a request arrives: replaced as a whole when a policy or a label changes."""
+"""What the sidecar knows when a request arrives: replaced whole when a policy, a label or a token changes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
+from proxy.core.credentials import CredentialRef
+from proxy.core.evidence import Evidence, Proof
 from proxy.core.identity import WorkloadIdentity
+from proxy.core.lease import LeaseKey, NoLease
+from proxy.core.policy import Grant
+from proxy.core.services import Service
 from proxy.judge.index import PolicyIndex
+from proxy.sources.scopes import ScopeFault, scope_of
 from proxy.transaction.slots import Placeholders
+
+type Uses = Sequence[tuple[Grant, Service | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +23,31 @@ class PodState:
     identity: WorkloadIdentity
     placeholders: Placeholders
     # What the identity rests on; it goes into each audit record.
-    evidence: str = "declared"
+    proof: Proof
+    # Sources that were taken away while a grant still names them: their credentials count no more.
+    withdrawn: frozenset[CredentialRef] = frozenset()
+    # Under which key the book keeps the lease of each source that this pod's grants name, or why it cannot.
+    leases: Mapping[CredentialRef, LeaseKey | NoLease] = field(init=False)
+
+    def __post_init__(self) -> None:
+        uses = self.policies.for_pod(self.identity).uses()
+        object.__setattr__(self, "leases", {ref: self._key(ref, grants) for ref, grants in uses.items()})
+
+    def _key(self, ref: CredentialRef, grants: Uses) -> LeaseKey | NoLease:
+        source = self.policies.source(ref)
+        if source is None or ref in self.withdrawn:
+            return NoLease(ref, f"there is no CredentialSource {ref} any more, though a grant names it")
+        scope = scope_of(source.kind, grants)
+        if isinstance(scope, ScopeFault):
+            return NoLease(ref, scope.message)
+        return LeaseKey(source, scope)
+
+    def unproven(self, now: datetime) -> str | None:
+        """Why nobody proves who this pod is; None when somebody does."""
+        match self.proof:
+            case Evidence(expires=expires) if now < expires:
+                return None
+            case Evidence(expires=expires):
+                return f"the pod's token ended at {expires:%H:%M:%S} UTC, and the kubelet has not renewed it"
+            case unverified:
+                return unverified.message

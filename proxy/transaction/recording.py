@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TypedDict, assert_never
+from typing import Required, TypedDict, assert_never
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
+from proxy.core.evidence import Evidence, Proof
 from proxy.core.lease import Lease
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, RequestFacts
@@ -27,7 +28,7 @@ def began(  # noqa: PLR0917 - what is known at the start
         pod_name=who.pod_name,
         pod_uid=who.pod_uid,
         node=who.node,
-        evidence=pod.evidence,
+        **_evidence(pod.proof, now),
         host=arrival.name,
         port=arrival.port,
         method=head.method if head is not None else "",
@@ -37,6 +38,28 @@ def began(  # noqa: PLR0917 - what is known at the start
         capture=arrival.capture.value,
         upstream=arrival.upstream,
     )
+
+
+class EvidenceFields(TypedDict, total=False):
+    evidence: Required[str]
+    issuer: str
+    key_id: str
+    token_hash: str
+    token_issued: datetime
+    token_expires: datetime
+
+
+def _evidence(proof: Proof, now: datetime) -> EvidenceFields:
+    if not isinstance(proof, Evidence) or now >= proof.expires:
+        return {"evidence": "unverified"}
+    return {
+        "evidence": "token",
+        "issuer": proof.issuer,
+        "key_id": proof.key_id,
+        "token_hash": proof.token_hash,
+        "token_issued": proof.issued,
+        "token_expires": proof.expires,
+    }
 
 
 def decided(

@@ -597,7 +597,7 @@ def test_the_record_of_a_granted_request_names_who_what_and_which_rule() -> None
 
     assert record.time == NOON
     assert (record.namespace, record.service_account, record.pod_name) == ("ml", "trainer", "train-0")
-    assert (record.pod_uid, record.node, record.evidence) == (WHO.pod_uid, WHO.node, "declared")
+    assert (record.pod_uid, record.node, record.evidence) == (WHO.pod_uid, WHO.node, "token")
     assert (record.host, record.port, record.method, record.path) == (S3, 443, "GET", "/shared/k")
     assert (record.service, record.action) == ("s3", "s3:GetObjectVersion")
     assert (record.verdict, record.reason, record.would) == ("attach", "granted", "")

@@ -41,7 +41,7 @@ def test_it_begins_with_who_where_and_what() -> None:
         protocol="",
     ) == began(POD, API, NOON, "request-1")
     assert (BEGUN.method, BEGUN.path, BEGUN.protocol) == ("GET", "/v1/models", "HTTP/1.1")
-    assert (BEGUN.namespace, BEGUN.pod_uid, BEGUN.evidence) == ("ml", "0f3d", "declared")
+    assert (BEGUN.namespace, BEGUN.pod_uid, BEGUN.evidence) == ("ml", "0f3d", "token")
     assert (BEGUN.verdict, BEGUN.reason) == ("", "")
 
 
