@@ -21,6 +21,7 @@ $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml .ci/setup
 
 .PHONY: test
 test: $(READY) ## run all tests; those in network namespaces need root and nftables, else they skip and say so
+	@.ci/oidc-provider
 	$(BIN)/python -m pytest -q
 
 .PHONY: check
@@ -41,7 +42,7 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 # Modules that decide or parse: every branch, no exception list.
-ROOMS := core documents wire services attach sources judge transaction
+ROOMS := core tokens documents wire services attach sources judge transaction
 comma := ,
 empty :=
 COVERED := $(subst $(empty) $(empty),$(comma),$(ROOMS:%=proxy/%/*))

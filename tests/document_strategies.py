@@ -16,14 +16,28 @@ from proxy.core.credentials import (
     Header,
     QueryParameter,
     SigV4,
+    SourceKind,
     needed_parts,
     optional_parts,
 )
+from proxy.core.github_source import GITHUB_API, GitHubApp, GitHubLevel
 from proxy.core.globs import Glob
 from proxy.core.hosts import HostPattern
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator, common_labels
 from proxy.core.mounted_sources import MountedSecret
-from proxy.core.parts import Part
+from proxy.core.oauth_sources import (
+    JWT_TYPE,
+    ClientAuth,
+    FederatedAssertion,
+    MountedActor,
+    Oauth2ClientCredentials,
+    PrivateKeyJwt,
+    ProjectedActor,
+    SecretBasic,
+    SecretPost,
+    TokenExchange,
+)
+from proxy.core.parts import Part, SecretKey
 from proxy.core.paths import PathPattern
 from proxy.core.policy import (
     Access,
@@ -36,11 +50,14 @@ from proxy.core.policy import (
     WorkloadSelector,
 )
 from proxy.core.services import Catalogue
+from proxy.core.signing import SigningAlgorithm
 from proxy.core.validity import Day, Validity, WeeklyWindow
+from proxy.core.vault_source import VaultAuth, VaultDynamic, VaultKv2, VaultMethod, VaultSecret
 from proxy.documents.problems import Problem
 from proxy.documents.reader import ReadResult, read_documents
 from proxy.documents.reading import Place, Reading, Shape
 from proxy.documents.yaml_nodes import Node, read_nodes
+from tests.federation_strategies import FEDERATIONS
 
 # --- texts whose lines a test can count ----------------------------------------------------------------
 
@@ -322,7 +339,135 @@ def _credential_sources(draw: st.DrawFn) -> CredentialSource:
     return CredentialSource(draw(NAMESPACES), draw(NAMES), MountedSecret(draw(NAMES), keys), scheme)
 
 
-CREDENTIAL_SOURCES = _credential_sources()
+# Values that documents of remote kinds hold.
+HTTPS_URLS = st.sampled_from(
+    (
+        "https://login.example.com/oauth2/token",
+        "https://idp.example.com:8443/t?tenant=no&x=1",
+        "https://sts.example.com",
+    )
+)
+AUDIENCES = st.from_regex(r"[\x21-\x7e]{1,12}", fullmatch=True)
+SCOPES = st.from_regex(r"[\x21\x23-\x5b\x5d-\x7e]{1,8}", fullmatch=True)
+URIS = st.from_regex(r"(urn|https|api|no):[\x21\x22\x24-\x7e]{1,12}", fullmatch=True)
+CLIENT_IDS = st.from_regex(r"[\x21-\x7e]([\x20-\x7e]{0,8}[\x21-\x7e])?", fullmatch=True)
+SECRET_KEYS_OF = st.builds(SecretKey, NAMES, SECRET_KEYS)
+
+CLIENT_AUTHS: st.SearchStrategy[ClientAuth] = st.one_of(
+    st.builds(SecretBasic, SECRET_KEYS_OF),
+    st.builds(SecretPost, SECRET_KEYS_OF),
+    st.builds(
+        PrivateKeyJwt,
+        SECRET_KEYS_OF,
+        st.none() | CLIENT_IDS,
+        st.sampled_from(SigningAlgorithm),
+        st.none() | AUDIENCES,
+    ),
+    st.builds(FederatedAssertion, AUDIENCES),
+)
+_OAUTH_NARROWING: dict[str, st.SearchStrategy[Any]] = {
+    "scopes": some(SCOPES),
+    "audience": st.none() | AUDIENCES,
+    "resource": some(URIS),
+    "revocation_url": st.none() | HTTPS_URLS,
+}
+CLIENT_CREDENTIALS = st.builds(
+    Oauth2ClientCredentials, HTTPS_URLS, CLIENT_IDS, CLIENT_AUTHS, **_OAUTH_NARROWING
+)
+
+
+@st.composite
+def token_exchanges(draw: st.DrawFn) -> TokenExchange:
+    client_id = draw(st.none() | CLIENT_IDS)
+    return TokenExchange(
+        draw(HTTPS_URLS),
+        draw(AUDIENCES),
+        draw(URIS | st.just(JWT_TYPE)),
+        draw(st.none() | URIS),
+        actor=draw(
+            st.one_of(
+                st.none(),
+                st.builds(MountedActor, SECRET_KEYS_OF, URIS),
+                st.builds(ProjectedActor, AUDIENCES, URIS | st.just(JWT_TYPE)),
+            )
+        ),
+        client_id=client_id,
+        auth=None if client_id is None else draw(st.none() | CLIENT_AUTHS),
+        **{name: draw(values) for name, values in _OAUTH_NARROWING.items()},
+    )
+
+
+# What fields a scheme can be served with; the names of keys and paths are Vault's and free.
+_VAULT_PARTS = st.sampled_from(
+    (
+        (Part.TOKEN,),
+        (Part.PASSWORD, Part.USERNAME),
+        (Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY),
+        (Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY, Part.SESSION_TOKEN),
+    )
+)
+VAULT_NAMES = st.one_of(
+    st.sampled_from(("no", "1e3", "a b", "~", "ü")), st.from_regex("[a-z_]{1,8}", fullmatch=True)
+)
+VAULT_PATHS = st.lists(
+    st.one_of(VAULT_NAMES, st.sampled_from(("data", "v1.2", "50%", "a+b"))), min_size=1, max_size=3
+).map("/".join)
+
+
+@st.composite
+def vault_secrets(draw: st.DrawFn) -> VaultSecret:
+    fields = tuple((part, draw(VAULT_NAMES)) for part in draw(_VAULT_PARTS))
+    auth = VaultAuth(
+        draw(st.sampled_from(VaultMethod)), draw(VAULT_PATHS), draw(VAULT_NAMES), draw(AUDIENCES)
+    )
+    read: VaultKv2 | VaultDynamic
+    if draw(st.booleans()):
+        age = timedelta(seconds=draw(st.integers(60, 86_400)))
+        version = draw(st.none() | st.integers(1, 2**31 - 1))
+        read = VaultKv2(draw(VAULT_PATHS), draw(VAULT_PATHS), fields, version, age)
+    else:
+        read = VaultDynamic(draw(VAULT_PATHS), fields, draw(pairs(VAULT_NAMES, VAULT_NAMES)))
+    return VaultSecret(draw(HTTPS_BASES), auth, read, draw(st.sampled_from(("", "admin", "admin/ml"))))
+
+
+HTTPS_BASES = st.sampled_from(("https://vault.example.com:8200", "https://git.example.com/api/v3"))
+_GITHUB_NARROWING: dict[str, st.SearchStrategy[Any]] = {
+    "repositories": some(st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,8}", fullmatch=True)),
+    "permissions": pairs(st.from_regex("[a-z][a-z_]{0,8}", fullmatch=True), st.sampled_from(GitHubLevel)),
+    "api_url": st.just(GITHUB_API) | HTTPS_BASES,
+}
+_GITHUB_IDS = st.integers(1, 9_999_999_999)
+GITHUB_APPS = st.one_of(
+    st.builds(GitHubApp, _GITHUB_IDS, SECRET_KEYS_OF, _GITHUB_IDS, st.none(), **_GITHUB_NARROWING),
+    st.builds(
+        GitHubApp,
+        _GITHUB_IDS,
+        SECRET_KEYS_OF,
+        st.none(),
+        st.from_regex("[A-Za-z0-9._-]{1,20}", fullmatch=True),
+        **_GITHUB_NARROWING,
+    ),
+)
+
+# One strategy per kind whose parts are its own.
+REMOTE_KINDS: tuple[st.SearchStrategy[SourceKind], ...] = (
+    CLIENT_CREDENTIALS,
+    token_exchanges(),
+    vault_secrets(),
+    GITHUB_APPS,
+    FEDERATIONS,
+)
+
+
+@st.composite
+def _remote_sources(draw: st.DrawFn) -> CredentialSource:
+    """A source with a scheme that takes what its kind gives."""
+    kind = draw(st.one_of(REMOTE_KINDS))
+    fitting = SCHEMES.filter(lambda scheme: needed_parts(scheme) == kind.parts - optional_parts(scheme))
+    return CredentialSource(draw(NAMESPACES), draw(NAMES), kind, draw(st.none() | fitting))
+
+
+CREDENTIAL_SOURCES = _credential_sources() | _remote_sources()
 
 
 def schema_nodes(schema: Mapping[str, Any], at: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:

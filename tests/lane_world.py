@@ -91,6 +91,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.seconds
 
+    def wall(self) -> float:
+        return NOON.timestamp() + self.seconds
+
 
 class Recorder:
     """Remembers what it is told."""

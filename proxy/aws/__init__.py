@@ -1,2 +1,1 @@
-"""What AWS wants to be told, as pure functions: where its regions are, how a request is signed, what a session
-may do."""
+"""What AWS wants to be told, as pure functions: its regions, its signatures, its session policies."""

@@ -44,10 +44,6 @@ def partition_of(region: str) -> Partition:
     return next(partition for partition in PARTITIONS if region.startswith(partition.region_prefix))
 
 
-def partition_named(name: str) -> Partition | None:
-    return _BY_ID.get(name)
-
-
 def partition_of_arn(arn: str) -> Partition | None:
     """The partition that an ARN names in its second field."""
     _, _, rest = arn.partition(":")
@@ -55,5 +51,5 @@ def partition_of_arn(arn: str) -> Partition | None:
 
 
 def sts_endpoint(region: str) -> str:
-    """The region's own STS. The global one answers from one region, and its tokens are not good everywhere."""
+    """The region's own STS. The global one answers from one region, with tokens that some others refuse."""
     return f"https://sts.{region}.{partition_of(region).dns_suffix}/"

@@ -1,7 +1,7 @@
 """AWS Signature Version 4 in the `Authorization` header.
 
-As in "Create a signed AWS API request" (IAM User Guide), in the order of its steps. Each step is a function of
-its own, so that other places for a signature (chunks, a query) and other keys can stand beside it.
+As in "Create a signed AWS API request" (IAM User Guide), in the order of its steps. Each step is a function
+of its own, so that other places for a signature (chunks, a query) and other keys can stand beside it.
 """
 
 from collections.abc import Iterable
@@ -67,7 +67,7 @@ def payload_hash(body: bytes) -> str:
 
 
 def canonical_path(path: str) -> str:
-    """As every service but S3 wants it: without dot and empty segments, and each segment encoded once more."""
+    """As every service but S3 wants it: no dot and no empty segments, and what is left encoded once more."""
     kept: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
@@ -100,7 +100,7 @@ def canonical_request(request: Unsigned, path: str, headers: tuple[tuple[str, st
     lines = "".join(f"{name}:{value}\n" for name, value in headers)
     signed = ";".join(name for name, _ in headers)
     query = canonical_query(request.query)
-    return "\n".join((request.method, path, query, lines, signed, request.payload_hash))
+    return f"{request.method}\n{path}\n{query}\n{lines}\n{signed}\n{request.payload_hash}"
 
 
 # --- 2: the string to sign ---------------------------------------------------------------------------

@@ -18,6 +18,10 @@ MAX_POLICY_ARNS: Final = 10
 
 STS_AUDIENCE: Final = "sts.amazonaws.com"
 
+# What the keys of a Secret are called where a document does not say.
+ACCESS_KEY_ID: Final = "accessKeyId"
+SECRET_ACCESS_KEY: Final = "secretAccessKey"  # noqa: S105 - the name of a key in a Secret, not a secret
+
 _KEY_PAIR: Final = frozenset({Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY})
 
 
@@ -69,8 +73,8 @@ class AwsStatic:
     """An access key pair in a mounted secret, for stores that know no better."""
 
     secret_name: str
-    access_key_id: str = "accessKeyId"
-    secret_access_key: str = "secretAccessKey"  # noqa: S105 - the name of a key in a Secret, not a secret
+    access_key_id: str = ACCESS_KEY_ID
+    secret_access_key: str = SECRET_ACCESS_KEY
     session_token: str | None = None
 
     @property

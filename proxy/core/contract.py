@@ -1,5 +1,7 @@
 """Every name that one part of podkey writes and another reads stands here, once."""
 
+import re
+from hashlib import sha256
 from typing import Final
 
 API_GROUP: Final = "podkey.io"
@@ -26,6 +28,8 @@ ADMIN_PORT: Final = 15020
 POLICY_DIR: Final = "/etc/podkey/policy"
 SECRETS_DIR: Final = "/var/run/podkey/secrets"
 STATE_DIR: Final = "/var/run/podkey/state"
+# The pod's projected service-account tokens, one file for each audience. Only the sidecar mounts them.
+TOKENS_DIR: Final = "/var/run/podkey/tokens"
 # Shared with the application containers, which mount it read-only.
 TRUST_DIR: Final = "/etc/podkey/ca"
 
@@ -35,6 +39,28 @@ BUNDLE_FILE: Final = "bundle.pem"
 JAVA_TRUST_STORE_FILE: Final = "truststore.p12"
 JAVA_TRUST_STORE_PASSWORD: Final = "changeit"  # noqa: S105 - Java wants one; the file holds public certificates
 ENDPOINTS_FILE: Final = "endpoints.env"
+
+# Below STATE_DIR: where `podkey leases` speaks with the sidecar.
+CONTROL_SOCKET: Final = "private/control.sock"
+
+# The audience of the token that proves the pod to us, and so the name of its file.
+IDENTITY_AUDIENCE: Final = "podkey"
+# The cluster as the pod sees it: whose keys the token is verified with, and whose certificate we trust there.
+CLUSTER_URL: Final = "https://kubernetes.default.svc"
+CLUSTER_CA_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+# The token with which the cluster is asked for its keys; in TOKENS_DIR. It has the cluster's own audience.
+CLUSTER_TOKEN_FILE: Final = "kubernetes"  # noqa: S105 - a file's name
+
+
+def token_file(audience: str) -> str:
+    """The file in TOKENS_DIR with the token for an audience: its name where that can be one, or its hash.
+
+    Upper and lower case may be one on a disk, and a name that begins with a dot is the kubelet's.
+    """
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", audience) and audience != CLUSTER_TOKEN_FILE:
+        return audience
+    return f"sha256-{sha256(audience.encode()).hexdigest()[:32]}"
+
 
 # The header of every refusal, with the reason code in it.
 REASON_HEADER: Final = "podkey-reason"

@@ -7,8 +7,15 @@ Two closed unions. A new kind of source is one type in the union, one shape in `
 from dataclasses import dataclass
 from typing import assert_never
 
+from proxy.core.aws_sources import AwsStatic, AwsWebIdentity
+from proxy.core.azure_source import AzureWorkloadIdentity
+from proxy.core.gcp_source import GcpWorkloadIdentity
+from proxy.core.github_source import GitHubApp
+from proxy.core.llm_source import LlmWorkloadIdentity
 from proxy.core.mounted_sources import MountedSecret
+from proxy.core.oauth_sources import Oauth2ClientCredentials, TokenExchange
 from proxy.core.parts import Part
+from proxy.core.vault_source import VaultSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,18 @@ def optional_parts(scheme: AttachScheme) -> frozenset[Part]:
     return frozenset({Part.SESSION_TOKEN} if isinstance(scheme, SigV4) else ())
 
 
-SourceKind = MountedSecret  # a union once there is a second kind
+SourceKind = (
+    MountedSecret
+    | Oauth2ClientCredentials
+    | TokenExchange
+    | GcpWorkloadIdentity
+    | AzureWorkloadIdentity
+    | LlmWorkloadIdentity
+    | VaultSecret
+    | GitHubApp
+    | AwsWebIdentity
+    | AwsStatic
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

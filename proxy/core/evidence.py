@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,11 @@ class Unverified:
 
 
 Proof = Evidence | Unverified
+
+
+class ProofOutcome(Enum):
+    """How a look at the pod's token ended, besides the faults of the token itself."""
+
+    VERIFIED = "verified"
+    UNREADABLE = "unreadable"
+    NO_KEYS = "no_keys"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 
 from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.parts import Part
@@ -40,6 +41,16 @@ class Lease:
     issued: datetime
     # None: the source does not say; it is asked again when what it reads has changed.
     expires: datetime | None = None
+
+
+class LeaseEvent(Enum):
+    """What can happen to a lease, as metrics count it."""
+
+    ACQUIRED = "acquired"
+    RENEWED = "renewed"
+    FAILED = "failed"
+    REVOKED = "revoked"
+    REVOKE_FAILED = "revoke_failed"
 
 
 @dataclass(frozen=True, slots=True)

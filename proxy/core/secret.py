@@ -14,14 +14,24 @@ class Secret:
     not, because tracebacks and debuggers call it on everything.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_overwritten", "_value")
 
     def __init__(self, value: bytes) -> None:
-        self._value = value
+        # In an array of our own, which can be overwritten: Python's bytes cannot.
+        self._value = bytearray(value)
+        self._overwritten = False
 
     def reveal(self) -> bytes:
         """The bytes themselves. Whoever calls this answers for where they go."""
-        return self._value
+        if self._overwritten:
+            raise ValueError("the secret was overwritten; nobody should hold it any more")
+        return bytes(self._value)
+
+    def overwrite(self) -> None:
+        """For whoever knows that nobody needs it. Copies that were revealed are out of reach: this shortens
+        the time in which a dump of our memory would hold the value, and promises no more."""
+        self._value[:] = bytes(len(self._value))
+        self._overwritten = True
 
     def __repr__(self) -> str:
         return _MASK
@@ -33,13 +43,13 @@ class Secret:
         raise TypeError("a secret has no text; what may hold it takes the Secret and calls reveal()")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and compare_digest(self._value, other._value)
+        return isinstance(other, Secret) and compare_digest(self.reveal(), other.reveal())
 
     # No hash: a table of secrets would compare them in a time that tells.
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return bool(self._value) and not self._overwritten
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled or copied")

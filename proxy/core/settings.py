@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
 
 from proxy.core.identity import ImageReference, WorkloadIdentity
 
@@ -53,6 +55,7 @@ class FolderSettings:
 
     policy: str
     secrets: str
+    tokens: str
     state: str
     trust: str
     placeholders_file: str | None
@@ -64,6 +67,47 @@ class TrustSettings:
     leaf_lifetime: timedelta
     upstream_ca_files: tuple[str, ...]
     roots_file: str | None  # None: the system's
+
+
+@dataclass(frozen=True, slots=True)
+class EgressProxy:
+    """The way out of a company's network: it is asked with CONNECT, by TLS if `tls`."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSettings:
+    """How credential sources are reached."""
+
+    proxy: EgressProxy | None  # None: straight
+    # A file of `user:password`: an environment is shown by `kubectl describe`.
+    auth_file: str | None
+    # A name with its subdomains, `.` and a name for its subdomains alone, `*`, or a network.
+    no_proxy: tuple[str | IPv4Network | IPv6Network, ...]
+
+    def proxy_for(self, host: str) -> EgressProxy | None:
+        """Names are not resolved for this: a network covers addresses that stand in the URL themselves."""
+        return None if any(_covers(entry, host) for entry in self.no_proxy) else self.proxy
+
+
+# For what lies inside the cluster, such as its API server.
+DIRECT: Final = EgressSettings(proxy=None, auth_file=None, no_proxy=())
+
+
+def _covers(entry: str | IPv4Network | IPv6Network, host: str) -> bool:
+    """As Go's `httpproxy` has it, and so kubectl and most of what else reads NO_PROXY in a cluster."""
+    if isinstance(entry, str):
+        return entry in {"*", host} or host.endswith(f".{entry.removeprefix('.')}")
+    try:
+        return ip_address(host) in entry
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +138,14 @@ class PodSettings:
     node: str
     cluster: str
     labels_file: str | None
-    images: tuple[ImageReference, ...]
+    owner_file: str | None
+    images_file: str | None
     wants_gpu: bool
 
-    def identity(self, labels: Mapping[str, str]) -> WorkloadIdentity:
-        """The identity, with the labels that `labels_file` held."""
+    def identity(
+        self, labels: Mapping[str, str], owner: str = "", images: tuple[ImageReference, ...] = ()
+    ) -> WorkloadIdentity:
+        """What nobody has vouched for yet, with what the files held."""
         return WorkloadIdentity(
             namespace=self.namespace,
             service_account=self.service_account,
@@ -107,9 +154,22 @@ class PodSettings:
             pod_uid=self.pod_uid,
             node=self.node,
             labels=labels,
-            images=self.images,
+            images=images,
             wants_gpu=self.wants_gpu,
+            owner=owner,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """Which token proves the pod, and whose keys verify it: a file's, or those that discovery finds."""
+
+    audience: str
+    issuer: str  # empty: the one that discovery names
+    jwks_file: str | None
+    discovery_url: str
+    discovery_ca_file: str | None  # None: the system's roots
+    discovery_token_file: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +177,8 @@ class ProxySettings:
     listeners: ListenerSettings
     folders: FolderSettings
     trust: TrustSettings
+    egress: EgressSettings
     pod: PodSettings
+    identity: IdentitySettings
     timeouts: Timeouts
     output: OutputSettings

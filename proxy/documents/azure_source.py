@@ -7,11 +7,13 @@ from proxy.core.azure_source import AzureCloud, AzureWorkloadIdentity, cloud_at
 from proxy.core.hosts import parse_hostname
 from proxy.documents.problems import Fault
 from proxy.documents.shapes import Choice, Field, Record, Text
-from proxy.documents.source_values import AUDIENCE, BASE_URL, SCOPE
+from proxy.documents.source_values import AUDIENCE, BASE_URL
 
 _UUID: Final = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _EXAMPLE: Final = "00000000-0000-0000-0000-000000000000"
 _DEFAULT: Final = "/.default"
+# RFC 6749 §3.3, as one resource with all that was consented to.
+_SCOPE: Final = r"[\x21\x23-\x5b\x5d-\x7e]{1,512}/\.default"
 # Stand for whichever tenant somebody signs in to; a workload has one.
 _NO_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 
@@ -39,15 +41,14 @@ def _scope(text: str) -> str:
     if " " in text.strip():
         fix = "write one source for each resource: a token is good for one"
         raise Fault("there are several scopes", fix)
-    scope: str = SCOPE.parse(text) if SCOPE.parse else text
-    if not scope.endswith(_DEFAULT) or scope == _DEFAULT:
-        resource = scope.removesuffix(_DEFAULT).rstrip("/") or "https://storage.azure.com"
+    if not re.fullmatch(_SCOPE, text):
+        resource = text.rstrip("/") if re.match(r"[a-z]+://[!-~]+$", text) else "https://storage.azure.com"
         fix = f"write `{resource}{_DEFAULT}`; what it may do is decided by the application's roles"
         raise Fault(f"`{text}` is no resource with `{_DEFAULT}`", fix)
-    return scope
+    return text
 
 
-def _azure(
+def _azure(  # noqa: PLR0917 - one for each key
     tenant: str,
     client_id: str,
     scope: str,

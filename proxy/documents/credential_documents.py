@@ -16,7 +16,19 @@ from proxy.core.credentials import (
     optional_parts,
     scheme_name,
 )
-from proxy.documents import mounted_sources, values
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.vault_source import VaultSecret
+from proxy.documents import (
+    aws_sources,
+    azure_source,
+    gcp_source,
+    github_source,
+    llm_source,
+    mounted_sources,
+    oauth_sources,
+    values,
+    vault_source,
+)
 from proxy.documents.metadata import Metadata, document
 from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.shapes import Field, Record
@@ -80,7 +92,16 @@ ATTACH = Record(
 )
 
 # One module per family of sources; each names its keys here.
-_KINDS = (*mounted_sources.FIELDS,)
+_KINDS = (
+    *mounted_sources.FIELDS,
+    *oauth_sources.FIELDS,
+    *gcp_source.FIELDS,
+    *azure_source.FIELDS,
+    *llm_source.FIELDS,
+    *vault_source.FIELDS,
+    *github_source.FIELDS,
+    *aws_sources.FIELDS,
+)
 
 
 class SourceSpec(NamedTuple):
@@ -102,8 +123,14 @@ def require_parts(kind: SourceKind, attach: AttachScheme) -> None:
         return
     want = ", ".join(sorted(part.value for part in needed))
     have = ", ".join(sorted(part.value for part in offered))
-    message = f"`{scheme_name(attach)}` needs {want}, and the secret's keys give {have}"
-    raise Fault(message, f"name exactly these in `keys`: {want}", ProblemCode.ATTACH_MISMATCH)
+    if isinstance(kind, MountedSecret):
+        gives, fix = "the secret's keys give", f"name exactly these in `keys`: {want}"
+    elif isinstance(kind, VaultSecret):
+        gives, fix = "the secret's fields give", f"name exactly these in `fields`: {want}"
+    else:
+        gives, fix = "this kind of source gives", f"choose an `attach` that takes {have}, or another kind"
+    message = f"`{scheme_name(attach)}` needs {want}, and {gives} {have}"
+    raise Fault(message, fix, ProblemCode.ATTACH_MISMATCH)
 
 
 SOURCE_SPEC = Record(

@@ -29,7 +29,7 @@ _PROVIDER_EXAMPLE: Final = (
 # By e-mail or by unique id. In a universe of its own, its name stands within the e-mail.
 _ACCOUNT = r"[a-z0-9][a-z0-9-]{0,62}@[a-z0-9.-]{1,200}\.gserviceaccount\.com|[0-9]{15,25}"
 
-# A chain of more accounts than this is nobody's design; Google takes no longer one either.
+# A longer chain of accounts is nobody's design.
 MAX_DELEGATES: Final = 4
 
 
@@ -45,7 +45,9 @@ def _provider(text: str) -> str:
 
 def _account(text: str) -> str:
     if not re.fullmatch(_ACCOUNT, text):
-        fix = "write its e-mail, such as `trainer@acme-ml.iam.gserviceaccount.com`, or its unique id in quotes"
+        fix = (
+            "write its e-mail, such as `trainer@acme-ml.iam.gserviceaccount.com`, or its unique id in quotes"
+        )
         raise Fault(f"`{text}` is not a service account of Google's", fix)
     return text
 
@@ -62,7 +64,7 @@ _ACCOUNT_SHAPE = Text(
 )
 
 
-def _gcp(
+def _gcp(  # noqa: PLR0917 - one for each key
     provider: str,
     service_account: str | None = None,
     delegates: tuple[str, ...] = (),
@@ -96,10 +98,10 @@ FIELDS: Final = (
                     Text(
                         "the provider of a workload identity pool",
                         _provider,
-                        f"^({_PREFIX})?{_PROVIDER}$".replace("(?:", "("),
+                        f"^(?:{_PREFIX})?{_PROVIDER}$",
                         (_PROVIDER_EXAMPLE,),
                     ),
-                    "The full name of the pool's provider, with or without `//iam.googleapis.com/` before it.",
+                    "The full name of the provider, with or without `//iam.googleapis.com/` before it.",
                     required=True,
                 ),
                 Field(
@@ -123,7 +125,7 @@ FIELDS: Final = (
                 Field(
                     "audience",
                     AUDIENCE,
-                    "The audience of the pod's token; if left out, the one that a provider allows by default.",
+                    "The audience of the pod's token; if left out, the one that providers allow by default.",
                 ),
                 Field(
                     "universe",

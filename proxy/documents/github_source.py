@@ -42,14 +42,6 @@ def _permission(text: str) -> str:
     return text
 
 
-def _api_url(text: str) -> str:
-    url = base_url(text)
-    if url in {"https://github.com", "https://www.github.com"}:
-        raise Fault(f"`{text}` is the site, not its API", f"write `{GITHUB_API}`, or leave `apiUrl` out")
-    return url
-
-
-_API_URL: Final = Text("an https URL", _api_url, "^https://", (GITHUB_API, "https://git.example.com/api/v3"))
 _REPOSITORY: Final = Text("a repository's name", _repository, "^[A-Za-z0-9._-]+$", ("models",))
 _PERMISSION: Final = Text("a permission", _permission, "^[a-z][a-z0-9_]*$", ("contents",))
 _CLIENT_ID: Final = Text("a client id", _client_id, "^[A-Za-z0-9._-]+$", ("Iv1.0123456789abcdef",))
@@ -64,6 +56,9 @@ def _app(  # noqa: PLR0917 - a record's fields, by name
     permissions: tuple[tuple[str, GitHubLevel], ...] = (),
     api_url: str = GITHUB_API,
 ) -> GitHubApp:
+    if api_url in {"https://github.com", "https://www.github.com"}:
+        fix = f"write `{GITHUB_API}`, or leave `apiUrl` out"
+        raise Fault(f"`{api_url}` is the site, not its API", fix, at="apiUrl")
     return GitHubApp(installation_id, private_key, app_id, client_id, repositories, permissions, api_url)
 
 
@@ -102,7 +97,7 @@ GITHUB_APP: Final = Record(
         ),
         Field(
             "apiUrl",
-            _API_URL,
+            BASE_URL,
             f"The REST API; `{GITHUB_API}` by default. GitHub Enterprise Server: `https://HOST/api/v3`.",
         ),
     ),

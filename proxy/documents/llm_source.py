@@ -1,7 +1,7 @@
 """`llmWorkloadIdentity`: model providers that take the pod's identity instead of an API key."""
 
 import re
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from proxy.core.llm_source import (
     ANTHROPIC_AUDIENCE,
@@ -37,7 +37,9 @@ def _tagged(what: str, tag: str, *, also: str = "") -> Text:
 
 
 def _audience(what: str, usual: str) -> Field:
-    return Field("audience", AUDIENCE, f"The audience of the pod's token, as {what} it; `{usual}` if left out.")
+    return Field(
+        "audience", AUDIENCE, f"The audience of the pod's token, as {what} it; `{usual}` if left out."
+    )
 
 
 _OPENAI: Final = Record(
@@ -97,12 +99,8 @@ _ANTHROPIC: Final = Record(
 )
 
 
-def _llm(
-    openai: OpenAiFederation | None = None, anthropic: AnthropicFederation | None = None
-) -> LlmWorkloadIdentity:
-    federation = openai or anthropic
-    if federation is None:
-        raise TypeError("exactly one of the two is there")
+def _llm(**chosen: OpenAiFederation | AnthropicFederation) -> LlmWorkloadIdentity:
+    (federation,) = chosen.values()
     return LlmWorkloadIdentity(federation)
 
 
@@ -133,6 +131,8 @@ def rendered(kind: LlmWorkloadIdentity) -> dict[str, Any]:
             if workspace is not None:
                 keys["workspaceId"] = workspace
             return _llm_document("anthropic", keys, audience, ANTHROPIC_AUDIENCE)
+        case _:
+            assert_never(kind.federation)
 
 
 def _llm_document(name: str, keys: dict[str, str], audience: str, usual: str) -> dict[str, Any]:

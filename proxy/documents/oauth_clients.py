@@ -95,7 +95,7 @@ _KINDS: Final = (
     Field(
         "privateKeyJwt",
         _PRIVATE_KEY_JWT,
-        "`private_key_jwt` (RFC 7523): an assertion that is signed with a mounted key. The key is never sent.",
+        "`private_key_jwt` (RFC 7523): an assertion that is signed with a mounted key, which is never sent.",
     ),
     Field(
         "secretBasic",
@@ -129,7 +129,9 @@ def rendered_auth(auth: ClientAuth) -> dict[str, Any]:
 
 
 def _rendered_key(auth: PrivateKeyJwt) -> dict[str, str]:
-    written = {**written_key(auth.key), "algorithm": auth.algorithm.value}
+    written = written_key(auth.key)
+    if auth.algorithm is not SigningAlgorithm.RS256:
+        written["algorithm"] = auth.algorithm.value
     if auth.key_id is not None:
         written["keyId"] = auth.key_id
     if auth.audience is not None:

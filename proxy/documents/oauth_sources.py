@@ -108,7 +108,12 @@ _ACTORS: Final = (
 _ACTOR: Final = Record("an actor", _ACTORS, only, exactly_one=(tuple(field.name for field in _ACTORS),))
 
 
-def _exchange(*, client_id: str | None = None, auth: ClientAuth | None = None, **more: Any) -> TokenExchange:
+def _exchange(
+    *,
+    client_id: str | None = None,
+    auth: ClientAuth | None = None,
+    **more: Any,  # noqa: ANN401 - the other fields, as they are
+) -> TokenExchange:
     if auth is not None and client_id is None:
         raise Fault("`auth` proves a client, and none is named", "add `clientId`", at="auth")
     return TokenExchange(client_id=client_id, auth=auth, **more)
@@ -160,12 +165,13 @@ FIELDS: Final = (
 
 
 def rendered(kind: Oauth2ClientCredentials | TokenExchange) -> dict[str, Any]:
-    narrowing = {
+    narrowing: dict[str, Any] = {
         "scopes": list(kind.scopes),
         "audience": kind.audience,
         "resource": list(kind.resource),
         "revocationUrl": kind.revocation_url,
     }
+    told: dict[str, Any]
     match kind:
         case Oauth2ClientCredentials():
             told = {"clientId": kind.client_id, "auth": rendered_auth(kind.auth)}
@@ -173,7 +179,7 @@ def rendered(kind: Oauth2ClientCredentials | TokenExchange) -> dict[str, Any]:
         case TokenExchange():
             told = {
                 "subjectAudience": kind.subject_audience,
-                "subjectTokenType": kind.subject_token_type,
+                "subjectTokenType": _other_than_jwt(kind.subject_token_type),
                 "requestedTokenType": kind.requested_token_type,
                 "actor": kind.actor and _rendered_actor(kind.actor),
                 "clientId": kind.client_id,
@@ -189,11 +195,16 @@ def _kept(keys: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if value not in (None, [])}
 
 
+def _other_than_jwt(token_type: str) -> str | None:
+    return None if token_type == JWT_TYPE else token_type
+
+
 def _rendered_actor(actor: Actor) -> dict[str, Any]:
     match actor:
         case MountedActor(token, token_type):
             return {"mountedToken": {**written_key(token), "tokenType": token_type}}
         case ProjectedActor(audience, token_type):
-            return {"projectedToken": {"audience": audience, "tokenType": token_type}}
+            told = {"audience": audience, "tokenType": _other_than_jwt(token_type)}
+            return {"projectedToken": _kept(told)}
         case _:
             assert_never(actor)

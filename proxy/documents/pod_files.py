@@ -1,12 +1,14 @@
-"""Two small files beside the settings: the pod's labels, and the placeholders that the application got."""
+"""Small files beside the settings: what the pod is made of, and the placeholders that the application got."""
 
 import re
 from collections.abc import Iterator
 from typing import Final
 
+from proxy.core.identity import ImageReference
 from proxy.documents.problems import Fault
+from proxy.documents.setting_kinds import shown
 from proxy.documents.setting_values import SettingProblem
-from proxy.documents.settings_table import LABELS_FILE, PLACEHOLDERS_FILE
+from proxy.documents.settings_table import IMAGES_FILE, LABELS_FILE, OWNER_FILE, PLACEHOLDERS_FILE
 
 # Kubernetes bounds all annotations of an object by 256 KiB and labels by far less in practice.
 MAX_LABELS_BYTES: Final = 262_144
@@ -22,6 +24,38 @@ def read_labels(data: bytes) -> dict[str, str] | SettingProblem:
         return dict(_pairs(_text(data, MAX_LABELS_BYTES)))
     except Fault as fault:
         return SettingProblem(LABELS_FILE.name, fault.message, fault.fix)
+
+
+def read_images(data: bytes) -> tuple[ImageReference, ...] | SettingProblem:
+    """Image references between blanks, as the injector joins those of the application's containers."""
+    try:
+        return tuple(_image(word) for word in _text(data, MAX_LABELS_BYTES).split())
+    except Fault as fault:
+        return SettingProblem(IMAGES_FILE.name, fault.message, fault.fix)
+
+
+def _image(word: str) -> ImageReference:
+    image = ImageReference.parse(word)
+    if image is None:
+        fix = "write it as `registry.example.com/team/trainer@sha256:…`"
+        raise Fault(f"{shown(word)} is not an image reference", fix)
+    return image
+
+
+# A kind, and a name as Kubernetes gives names.
+_OWNER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}/[a-z0-9.-]{1,253}").fullmatch
+
+
+def read_owner(data: bytes) -> str | SettingProblem:
+    """`Job/train-resnet`; empty for a pod that nobody owns."""
+    try:
+        owner = _text(data, MAX_LABELS_BYTES).strip()
+    except Fault as fault:
+        return SettingProblem(OWNER_FILE.name, fault.message, fault.fix)
+    if owner and not _OWNER(owner):
+        fix = "write a kind and a name: `Job/train-resnet`"
+        return SettingProblem(OWNER_FILE.name, f"{shown(owner)} is not an owner", fix)
+    return owner
 
 
 def read_placeholders(data: bytes) -> frozenset[str] | SettingProblem:

@@ -48,6 +48,8 @@ class ProblemCode(Enum):
     UNKNOWN_CREDENTIAL = "unknown_credential"
     ATTACH_MISMATCH = "attach_mismatch"
     NEVER_MATCHES = "never_matches"
+    SESSION_POLICY_UNDERIVABLE = "session_policy_underivable"
+    SESSION_POLICY_TOO_LARGE = "session_policy_too_large"
     OVERLAPPING_GRANTS = "overlapping_grants"
     DUPLICATE_DOCUMENT = "duplicate_document"
     UNREADABLE_FILE = "unreadable_file"

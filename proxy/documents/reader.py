@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
-from proxy.core.credentials import CredentialSource
+from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue, Service
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
 from proxy.documents.links import check_links
+from proxy.documents.narrowing import check_narrowing
 from proxy.documents.overlap import check_overlaps
 from proxy.documents.placed import Placed, child
 from proxy.documents.policy_documents import POLICY_DOCUMENT
@@ -44,6 +45,8 @@ class ReadResult:
     documents: Documents
     problems: tuple[Problem, ...]
     counted: int
+    # The sources that the files define, sound or not; None where something in them could not be read at all.
+    defined_sources: frozenset[CredentialRef] | None = None
 
 
 def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in: bool = False) -> ReadResult:
@@ -80,13 +83,16 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
     whole = Catalogue.of((*catalogue.values(), *(p.value for p in services)))
     problems.extend(_check_names([*policies, *sources]))
     problems.extend(check_links([*policies, *salvaged], sources, whole, broken))
+    problems.extend(check_narrowing(policies, sources, whole))
     problems.extend(check_overlaps(policies, whole))
     documents = Documents(
         tuple(p.value for p in policies),
         tuple(p.value for p in sources),
         tuple(sorted((p.value for p in services), key=lambda service: service.name)),
     )
-    return ReadResult(documents, tuple(sorted(problems, key=lambda p: (p.file, p.line))), counted)
+    defined = None if broken.lost else frozenset({*broken.sources, *(p.value.ref for p in sources)})
+    in_order = tuple(sorted(problems, key=lambda p: (p.file, p.line)))
+    return ReadResult(documents, in_order, counted, defined)
 
 
 def _order(placed: Placed[Any]) -> tuple[str, str]:

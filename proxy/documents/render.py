@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from proxy.core.aws_sources import AwsStatic, AwsWebIdentity
+from proxy.core.azure_source import AzureWorkloadIdentity
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CREDENTIAL_SOURCE
 from proxy.core.credentials import (
     AttachScheme,
@@ -19,11 +21,25 @@ from proxy.core.credentials import (
     SourceKind,
     scheme_name,
 )
+from proxy.core.gcp_source import GcpWorkloadIdentity
+from proxy.core.github_source import GitHubApp
 from proxy.core.labels import LabelSelector
+from proxy.core.llm_source import LlmWorkloadIdentity
 from proxy.core.mounted_sources import MountedSecret
+from proxy.core.oauth_sources import Oauth2ClientCredentials, TokenExchange
 from proxy.core.policy import DEFAULT_PORTS, AccessPolicy, Gpu, Grant, Mode, OnForeignCredential
 from proxy.core.validity import Validity, WeeklyWindow
-from proxy.documents import mounted_sources
+from proxy.core.vault_source import VaultSecret
+from proxy.documents import (
+    aws_sources,
+    azure_source,
+    gcp_source,
+    github_source,
+    llm_source,
+    mounted_sources,
+    oauth_sources,
+    vault_source,
+)
 from proxy.documents.yaml_nodes import write_documents
 
 JsonObject = dict[str, Any]
@@ -136,6 +152,20 @@ def _kind(kind: SourceKind) -> JsonObject:
     match kind:
         case MountedSecret():
             return mounted_sources.rendered(kind)
+        case Oauth2ClientCredentials() | TokenExchange():
+            return oauth_sources.rendered(kind)
+        case GcpWorkloadIdentity():
+            return gcp_source.rendered(kind)
+        case AzureWorkloadIdentity():
+            return azure_source.rendered(kind)
+        case LlmWorkloadIdentity():
+            return llm_source.rendered(kind)
+        case VaultSecret():
+            return vault_source.rendered(kind)
+        case GitHubApp():
+            return github_source.rendered(kind)
+        case AwsWebIdentity() | AwsStatic():
+            return aws_sources.rendered(kind)
         case _:
             assert_never(kind)
 

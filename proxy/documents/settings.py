@@ -10,7 +10,9 @@ from typing import Final
 from proxy.core import contract
 from proxy.core.settings import (
     Capture,
+    EgressSettings,
     FolderSettings,
+    IdentitySettings,
     ListenerSettings,
     OutputSettings,
     PodSettings,
@@ -78,6 +80,10 @@ def _problems(given: Mapping[str, str]) -> Iterator[SettingProblem]:
     yield from _shared_ports(given)
     with suppress(Fault):
         yield from _exposed_folders(given)
+    with suppress(Fault):
+        if table.JWKS_FILE.read(given) is not None and not table.ISSUER.read(given):
+            fix = "write the `iss` that tokens of this cluster have"
+            yield SettingProblem(table.ISSUER.name, "a file of keys does not say whose they are", fix)
 
 
 def _useless_endpoints(given: Mapping[str, str]) -> Iterator[SettingProblem]:
@@ -107,10 +113,16 @@ def _shared_ports(given: Mapping[str, str]) -> Iterator[SettingProblem]:
 def _exposed_folders(given: Mapping[str, str]) -> Iterator[SettingProblem]:
     """What only the sidecar may read does not lie in the folder that the application mounts."""
     shared = PurePosixPath(table.TRUST_DIR.read(given))
-    for setting in (table.STATE_DIR, table.SECRETS_DIR):
+    for setting in (table.STATE_DIR, table.SECRETS_DIR, table.TOKENS_DIR):
         if PurePosixPath(setting.read(given)).is_relative_to(shared):
             message = f"it lies in {table.TRUST_DIR.name}, which the application reads"
             yield SettingProblem(setting.name, message, "choose a folder that only the sidecar mounts")
+
+
+def _useless_proxy_credentials(given: Mapping[str, str]) -> Iterator[SettingProblem]:
+    if table.EGRESS_PROXY_AUTH_FILE.read(given) and not table.EGRESS_PROXY.read(given):
+        fix = f"set {table.EGRESS_PROXY.name} to the proxy that wants them, or unset this"
+        yield SettingProblem(table.EGRESS_PROXY_AUTH_FILE.name, "no proxy is set for these credentials", fix)
 
 
 def _settings(given: Mapping[str, str]) -> ProxySettings:
@@ -127,6 +139,7 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
         folders=FolderSettings(
             policy=table.POLICY_DIR.read(given),
             secrets=table.SECRETS_DIR.read(given),
+            tokens=table.TOKENS_DIR.read(given),
             state=table.STATE_DIR.read(given),
             trust=table.TRUST_DIR.read(given),
             placeholders_file=table.PLACEHOLDERS_FILE.read(given),
@@ -137,6 +150,11 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
             upstream_ca_files=table.UPSTREAM_CA_FILES.read(given),
             roots_file=table.ROOTS_FILE.read(given),
         ),
+        egress=EgressSettings(
+            proxy=table.EGRESS_PROXY.read(given),
+            auth_file=table.EGRESS_PROXY_AUTH_FILE.read(given),
+            no_proxy=table.EGRESS_NO_PROXY.read(given),
+        ),
         pod=PodSettings(
             namespace=table.NAMESPACE_NAME.read(given),
             service_account=table.SERVICE_ACCOUNT.read(given),
@@ -145,8 +163,17 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
             node=table.NODE_NAME.read(given),
             cluster=table.CLUSTER.read(given),
             labels_file=table.LABELS_FILE.read(given),
-            images=table.IMAGES.read(given),
+            owner_file=table.OWNER_FILE.read(given),
+            images_file=table.IMAGES_FILE.read(given),
             wants_gpu=table.GPU.read(given),
+        ),
+        identity=IdentitySettings(
+            audience=table.AUDIENCE.read(given),
+            issuer=table.ISSUER.read(given),
+            jwks_file=table.JWKS_FILE.read(given),
+            discovery_url=table.DISCOVERY_URL.read(given),
+            discovery_ca_file=table.DISCOVERY_CA_FILE.read(given),
+            discovery_token_file=table.DISCOVERY_TOKEN_FILE.read(given),
         ),
         timeouts=Timeouts(
             drain=table.DRAIN_TIMEOUT.read(given),

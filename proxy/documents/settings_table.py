@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.core import contract
-from proxy.core.identity import ImageReference
 from proxy.core.settings import Capture, Endpoint, LogFormat, LogLevel
+from proxy.documents.egress_kinds import NO_PROXY_ENTRY, PROXY
 from proxy.documents.problems import Fault
 from proxy.documents.setting_kinds import (
     PATH,
@@ -48,14 +48,6 @@ def _endpoint(text: str) -> Endpoint:
     return Endpoint(_PORT.parse(port), target)
 
 
-def _image(text: str) -> ImageReference:
-    image = ImageReference.parse(text)
-    if image is None:
-        fix = "write it as `registry.example.com/team/trainer@sha256:…`"
-        raise Fault(f"{shown(text)} is not an image reference", fix)
-    return image
-
-
 def _truth(text: str) -> bool:
     # Never by whether there is a text at all: `false` is one.
     if text not in {"true", "false"}:
@@ -65,7 +57,6 @@ def _truth(text: str) -> bool:
 
 _TRUTH: Final = Kind("`true` or `false`", _truth)
 _ENDPOINT: Final = Kind("`PORT=SERVICE` or `PORT=HOST`", _endpoint)
-_IMAGE: Final = Kind("an image reference", _image)
 _AUDIT_FILE: Final = Kind("a path, or `-` for standard output", lambda t: None if t == "-" else PATH.parse(t))
 # A static pod's uid is a hash without hyphens.
 _UID: Final = matching("a pod's uid", r"[0-9A-Za-z-]{1,64}", "take it from the field metadata.uid")
@@ -129,6 +120,13 @@ POLICY_DIR: Final = Setting(
 SECRETS_DIR: Final = Setting(
     "PODKEY_SECRETS_DIR", PATH, contract.SECRETS_DIR, "Folder of mounted secrets: `SECRET/KEY`."
 )
+TOKENS_DIR: Final = Setting(
+    "PODKEY_TOKENS_DIR",
+    PATH,
+    contract.TOKENS_DIR,
+    "Folder of the pod's projected service-account tokens, a file for each audience. No other container may "
+    "mount it.",
+)
 STATE_DIR: Final = Setting(
     "PODKEY_STATE_DIR",
     PATH,
@@ -170,6 +168,26 @@ LEAF_LIFETIME: Final = Setting(
     "24h",
     "Lifetime of the certificates that the application sees.",
 )
+EGRESS_PROXY: Final = Setting(
+    "PODKEY_EGRESS_PROXY",
+    optional(PROXY),
+    "",
+    "The company's proxy through which credential sources are asked (CONNECT). The application's requests do "
+    "not take it, and `HTTPS_PROXY` is not read: in the application's container it leads to the sidecar.",
+)
+EGRESS_PROXY_AUTH_FILE: Final = Setting(
+    "PODKEY_EGRESS_PROXY_AUTH_FILE",
+    optional(PATH),
+    "",
+    "File of `user:password` for that proxy, read anew for each connection.",
+)
+EGRESS_NO_PROXY: Final = Setting(
+    "PODKEY_EGRESS_NO_PROXY",
+    items(NO_PROXY_ENTRY, ",", "commas"),
+    "",
+    "Sources that are asked without the proxy: a name covers its subdomains, `.name` only those. Names are "
+    "not resolved: a network covers addresses that stand in a URL.",
+)
 NAMESPACE_NAME: Final = Setting("PODKEY_NAMESPACE", _NAMESPACE, None, "The pod's namespace.")
 SERVICE_ACCOUNT: Final = Setting("PODKEY_SERVICE_ACCOUNT", _ACCOUNT, None, "The pod's service account.")
 POD_NAME: Final = Setting("PODKEY_POD_NAME", or_empty(_NAME), "", "The pod's name, for audit records.")
@@ -179,8 +197,50 @@ CLUSTER: Final = Setting("PODKEY_CLUSTER", or_empty(_CLUSTER), "", "The cluster'
 LABELS_FILE: Final = Setting(
     "PODKEY_LABELS_FILE", optional(PATH), "", "The pod's labels as the downward API writes them."
 )
-IMAGES: Final = Setting(
-    "PODKEY_IMAGES", items(_IMAGE, None, "blanks"), "", "The images of the application containers."
+OWNER_FILE: Final = Setting(
+    "PODKEY_OWNER_FILE", optional(PATH), "", "What created the pod, such as `Job/train`, in a file."
+)
+IMAGES_FILE: Final = Setting(
+    "PODKEY_IMAGES_FILE",
+    optional(PATH),
+    "",
+    "The images of the application containers, in a file, between blanks.",
+)
+AUDIENCE: Final = Setting(
+    "PODKEY_AUDIENCE",
+    matching("an audience", r"[\x21-\x7e]{1,512}", "write it without blanks"),
+    contract.IDENTITY_AUDIENCE,
+    "The audience of the token that proves who the pod is.",
+)
+ISSUER: Final = Setting(
+    "PODKEY_ISSUER",
+    or_empty(matching("an issuer", r"[\x21-\x7e]{1,512}", "write the `iss` that tokens of the cluster have")),
+    "",
+    "The issuer of that token. Where it is left out, discovery says it.",
+)
+JWKS_FILE: Final = Setting(
+    "PODKEY_JWKS_FILE",
+    optional(PATH),
+    "",
+    "The issuer's keys in a file (JWKS), in place of discovery; needs `PODKEY_ISSUER`.",
+)
+DISCOVERY_URL: Final = Setting(
+    "PODKEY_DISCOVERY_URL",
+    matching("an https URL", r"https://[A-Za-z0-9.:_\[\]-]+(/[\x21-\x7e]*)?", "write `https://` and a host"),
+    contract.CLUSTER_URL,
+    "Below which `.well-known/openid-configuration` is asked for: the API server, or a public issuer.",
+)
+DISCOVERY_CA_FILE: Final = Setting(
+    "PODKEY_DISCOVERY_CA_FILE",
+    Kind("a path, or `-` for the system's roots", lambda t: None if t == "-" else PATH.parse(t)),
+    contract.CLUSTER_CA_FILE,
+    "The authorities that may sign the certificate of the discovery URL.",
+)
+DISCOVERY_TOKEN_FILE: Final = Setting(
+    "PODKEY_DISCOVERY_TOKEN_FILE",
+    Kind("a path, or `-` for none", lambda t: None if t == "-" else PATH.parse(t)),
+    f"{contract.TOKENS_DIR}/{contract.CLUSTER_TOKEN_FILE}",
+    "The token with which an API server is asked, and to which alone it is sent; `-` for a public issuer.",
 )
 GPU: Final = Setting("PODKEY_GPU", _TRUTH, "false", "Whether the pod asks for a GPU.")
 DRAIN_TIMEOUT: Final = Setting(
@@ -226,8 +286,17 @@ SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
         NODE_NAME,
         CLUSTER,
         LABELS_FILE,
-        IMAGES,
+        OWNER_FILE,
+        IMAGES_FILE,
         GPU,
+    ),
+    "Identity": (
+        AUDIENCE,
+        ISSUER,
+        JWKS_FILE,
+        DISCOVERY_URL,
+        DISCOVERY_CA_FILE,
+        DISCOVERY_TOKEN_FILE,
     ),
     "Listeners": (
         CAPTURE,
@@ -238,8 +307,9 @@ SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
         ADMIN_PORT,
         MAX_CONNECTIONS,
     ),
-    "Folders": (POLICY_DIR, SECRETS_DIR, STATE_DIR, TRUST_DIR, PLACEHOLDERS_FILE),
+    "Folders": (POLICY_DIR, SECRETS_DIR, TOKENS_DIR, STATE_DIR, TRUST_DIR, PLACEHOLDERS_FILE),
     "Trust": (UPSTREAM_CA_FILES, ROOTS_FILE, CA_LIFETIME, LEAF_LIFETIME),
+    "Sources": (EGRESS_PROXY, EGRESS_PROXY_AUTH_FILE, EGRESS_NO_PROXY),
     "Time-outs": (DRAIN_TIMEOUT, IDLE_TIMEOUT, HEADER_TIMEOUT, CONNECT_TIMEOUT),
     "Output": (LOG_LEVEL, LOG_FORMAT, AUDIT_FILE),
 }

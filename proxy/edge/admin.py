@@ -29,7 +29,7 @@ _PIECE: Final = 4096
 
 
 # What has to stand before a request can be served.
-PARTS: Final = ("authority", "policy", "identity", "listener")
+PARTS: Final = ("authority", "pod", "policy", "identity", "listener")
 
 
 class Readiness:

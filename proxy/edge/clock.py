@@ -1,5 +1,6 @@
 """The real clock, and the one source of request ids."""
 
+import time
 from datetime import UTC, datetime
 from secrets import token_hex
 from time import monotonic
@@ -16,6 +17,11 @@ class SystemClock:
     @staticmethod
     def monotonic() -> float:
         return monotonic()
+
+    @staticmethod
+    def wall() -> float:
+        """`now()` in seconds since 1970, at a tenth of its cost."""
+        return time.time()  # noqa: TID251 - this is the edge
 
 
 def new_request_id() -> str:

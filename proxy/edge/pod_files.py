@@ -4,10 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.core.identity import WorkloadIdentity
+from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.settings import ProxySettings
-from proxy.documents.pod_files import MAX_LABELS_BYTES, MAX_PLACEHOLDERS_BYTES, read_labels, read_placeholders
+from proxy.documents.pod_files import (
+    MAX_LABELS_BYTES,
+    MAX_PLACEHOLDERS_BYTES,
+    read_images,
+    read_labels,
+    read_owner,
+    read_placeholders,
+)
 from proxy.documents.setting_values import SettingProblem
+from proxy.documents.settings_table import IMAGES_FILE, LABELS_FILE, OWNER_FILE, PLACEHOLDERS_FILE
 from proxy.edge.recorder import Log
 from proxy.edge.snapshots import Unread, read_snapshot
 from proxy.edge.watch import FolderWatch
@@ -18,35 +26,35 @@ class PodFiles:
     settings: ProxySettings
 
     def identity(self) -> WorkloadIdentity | SettingProblem:
+        """What the pod's own files say it is; nobody has vouched for any of it."""
         pod = self.settings.pod
-        if pod.labels_file is None:
-            return pod.identity({})
-        try:
-            data = _read(Path(pod.labels_file), MAX_LABELS_BYTES)
-        except OSError as error:
-            fix = "mount the field metadata.labels of the downward API"
-            return SettingProblem("PODKEY_LABELS_FILE", f"{pod.labels_file}: {error.strerror}", fix)
-        labels = read_labels(data)
-        return labels if isinstance(labels, SettingProblem) else pod.identity(labels)
+        fix = "mount the field metadata.labels of the downward API"
+        none: dict[str, str] = {}
+        labels = _parsed(LABELS_FILE.name, pod.labels_file, read_labels, none, fix)
+        if isinstance(labels, SettingProblem):
+            return labels
+        fix = "mount the annotation that the injector writes, or leave the setting out"
+        owner = _parsed(OWNER_FILE.name, pod.owner_file, read_owner, "", fix)
+        if isinstance(owner, SettingProblem):
+            return owner
+        no_images: tuple[ImageReference, ...] = ()
+        images = _parsed(IMAGES_FILE.name, pod.images_file, read_images, no_images, fix)
+        if isinstance(images, SettingProblem):
+            return images
+        return pod.identity(labels, owner, images)
 
     def placeholders(self) -> frozenset[str] | SettingProblem:
         """Exactly what this pod was given; empty where no file says it."""
+        fix = "mount the file, or leave the setting out"
         path = self.settings.folders.placeholders_file
-        if path is None:
-            return frozenset()
-        try:
-            data = _read(Path(path), MAX_PLACEHOLDERS_BYTES)
-        except OSError as error:
-            fix = "mount the file, or leave the setting out"
-            return SettingProblem("PODKEY_PLACEHOLDERS_FILE", f"{path}: {error.strerror}", fix)
-        return read_placeholders(data)
+        return _parsed(PLACEHOLDERS_FILE.name, path, read_placeholders, frozenset(), fix)
 
     def watch(self, changed: Callable[[WorkloadIdentity], None], log: Log) -> FolderWatch | None:
         """Labels may change while the pod runs, and with them the policies that select it."""
-        path = self.settings.pod.labels_file
-        if path is None:
+        pod = self.settings.pod
+        files = [Path(path) for path in (pod.labels_file, pod.owner_file, pod.images_file) if path]
+        if not files:
             return None
-        file = Path(path)
 
         def apply(_contents: Mapping[str, bytes]) -> None:
             identity = self.identity()
@@ -57,10 +65,26 @@ class PodFiles:
                 log.info("labels applied")
 
         def read() -> Mapping[str, bytes]:
-            return {file.name: _read(file, MAX_LABELS_BYTES)}
+            return {str(file): _read(file, MAX_LABELS_BYTES) for file in files}
 
         failed = log.error
-        return FolderWatch([file], read, apply, lambda error: _tell(failed, error), {file.name: _now(file)})
+        now = {str(file): _now(file) for file in files}
+        return FolderWatch(files, read, apply, lambda error: _tell(failed, error), now)
+
+
+def _parsed[T](  # noqa: PLR0917 - one file
+    setting: str,
+    path: str | None,
+    parse: Callable[[bytes], T | SettingProblem],
+    absent: T,
+    fix: str,
+) -> T | SettingProblem:
+    if path is None:
+        return absent
+    try:
+        return parse(_read(Path(path), max(MAX_LABELS_BYTES, MAX_PLACEHOLDERS_BYTES)))
+    except OSError as error:
+        return SettingProblem(setting, f"{path}: {error.strerror}", fix)
 
 
 def _tell(failed: Callable[..., object], error: OSError) -> None:

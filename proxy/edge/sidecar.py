@@ -1,8 +1,8 @@
 """The sidecar's life: everything is built once here, and taken down in the opposite order.
 
-It is ready when it has an authority, an identity, a policy and its listeners. What is missing is waited for
-and named at /readyz; until then nothing listens, so that a redirected connection is refused and not let
-through.
+It is ready when it has an authority, a policy, its listeners, and proof of who the pod is. What is missing is
+named at /readyz. Without the first two nothing listens, so that a redirected connection is refused and not
+let through; without the proof requests to governed hosts are refused one by one, with a reason.
 """
 
 import asyncio
@@ -12,13 +12,17 @@ from time import monotonic
 from typing import Final, TypeVar
 
 from proxy.core.contract import ENDPOINTS_FILE
+from proxy.core.evidence import Unverified
 from proxy.core.identity import WorkloadIdentity
+from proxy.core.lease import LeaseKey
 from proxy.core.services import Catalogue
 from proxy.core.settings import Capture, ProxySettings
 from proxy.documents.setting_values import SettingProblem
 from proxy.edge.admin import AdminServer, Readiness
+from proxy.edge.attestation import Attested
 from proxy.edge.authority import TrustProblem, replace_file
 from proxy.edge.clock import SystemClock, new_request_id
+from proxy.edge.credentials import Credentials
 from proxy.edge.endpoints import (
     BoundEndpoint,
     EndpointDoor,
@@ -28,9 +32,9 @@ from proxy.edge.endpoints import (
     path_prefix,
 )
 from proxy.edge.explicit import ExplicitProxy
-from proxy.edge.leases import SecretLeases
+from proxy.edge.lease_keeper import LeaseKeeper
 from proxy.edge.pod_files import PodFiles
-from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
+from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState, RejectedPolicy
 from proxy.edge.reception import Reception, Serve
 from proxy.edge.recorder import EdgeRecorder, Log
 from proxy.edge.routing import Lanes, Router
@@ -44,11 +48,14 @@ from proxy.lanes.mitm.lane import MitmproxyLane
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
 from proxy.lanes.relay import Relay
 from proxy.lanes.unopened import Unopened
+from proxy.transaction.pod import PodState
 
 # While something is missing at the start, it is looked for this often.
 RETRY_SECONDS: Final = 1.0
 # The authority lives for days; to notice an hour late that a third of its life is left costs nothing.
 RENEWAL_SECONDS: Final = 3600.0
+# A policy that was changed is in force within a second: it is noticed, read twice, and compiled.
+POLICY_PERIOD: Final = 0.2
 
 Found = TypeVar("Found")
 # Why a part is missing, for people.
@@ -76,6 +83,9 @@ class Sidecar:
         self._reception: Reception | None = None
         self._replacing = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
+        self._credentials: Credentials | None = None
+        self._world: LaneWorld | None = None
+        self._was_ready = False
 
     async def run(self) -> None:
         """From start to drained end."""
@@ -91,6 +101,8 @@ class Sidecar:
             for task in self._background:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
+            if self._credentials is not None:
+                await self._credentials.close()
             await admin.close()
 
     def hurry(self) -> None:
@@ -103,23 +115,61 @@ class Sidecar:
     async def _open(self) -> Reception | None:
         """All parts in their order. None: it was told to stop before it had them."""
         trust = await self._until("authority", self._open_trust)
-        identity = await self._until("identity", self._read_identity) if trust else None
+        identity = await self._until("pod", self._read_identity) if trust else None
         policy = await self._until("policy", self._read_policy) if identity else None
         if trust is None or identity is None or policy is None:
             return None
-        leases = SecretLeases(
-            Path(self._settings.folders.secrets), self._clock, self._count_lease(self._metrics)
-        )
-        placeholders = await self._until("identity", self._read_placeholders)
+        placeholders = await self._until("pod", self._read_placeholders)
         if placeholders is None:
             return None
-        state = PolicyState(policy, identity, placeholders, leases.use)
-        self._watch(trust, state, leases)
-        reception = await self._until("listener", lambda: self._listen(trust, state, leases))
+        state = PolicyState(policy, identity, placeholders, self._state_changed)
+        credentials = self._credentials = self._prepare(trust, state)
+        world = self._world = self._lane_world(state, credentials.leases)
+        self._state_changed(state())
+        await credentials.attestation.step()
+        self._watch(trust, state, credentials)
+        reception = await self._until("listener", lambda: self._listen(trust, state, world))
         if reception is not None:
-            self._metrics.ready(ready=True)
-            self._log.info("ready", policy=policy.sha256, documents=policy.counted)
+            self._log.info("listening", policy=policy.sha256, documents=policy.counted)
+            self._show_readiness()
         return reception
+
+    def _prepare(self, trust: PodTrust, state: PolicyState) -> Credentials:
+        def publish(attested: Attested) -> None:
+            state.replace_proof(attested)
+            if isinstance(attested.proof, Unverified):
+                self._readiness.failed("identity", attested.proof.message)
+            else:
+                self._readiness.ok("identity")
+            self._show_readiness()
+
+        return Credentials(
+            self._settings,
+            trust,
+            self._clock,
+            lambda: state().identity,
+            publish,
+            self._metrics,
+            self._log,
+        )
+
+    def _lane_world(self, state: PolicyState, leases: LeaseKeeper) -> LaneWorld:
+        timeouts = self._settings.timeouts
+        return LaneWorld(state, leases, self._recorder, self._clock, new_request_id, timeouts)
+
+    def _state_changed(self, state: PodState) -> None:
+        """Leases that nothing names any more end, and requests that would not be granted now."""
+        if self._credentials is not None:
+            self._credentials.leases.use(key for key in state.leases.values() if isinstance(key, LeaseKey))
+        if self._world is not None:
+            self._world.in_flight.recheck(state)
+
+    def _show_readiness(self) -> None:
+        ready = not self._readiness.missing()
+        if ready and not self._was_ready:
+            self._log.info("ready")
+        self._was_ready = ready
+        self._metrics.ready(ready=ready)
 
     async def _until(self, part: str, attempt: Callable[[], Found | Trouble]) -> Found | None:
         """What the attempt finds, as soon as it finds it."""
@@ -184,13 +234,14 @@ class Sidecar:
 
     def _read_policy(self) -> LoadedPolicy | Trouble:
         loaded = self._policy_folder.load()
-        if isinstance(loaded, LoadedPolicy):
-            self._metrics.policy_applied(loaded.sha256, self._clock.now())
+        if isinstance(loaded, RejectedPolicy):
+            return loaded.why
+        self._metrics.policy_applied(loaded.sha256, self._clock.now())
         return loaded
 
     # --- what goes on beside requests ---
 
-    def _watch(self, trust: PodTrust, state: PolicyState, leases: SecretLeases) -> None:
+    def _watch(self, trust: PodTrust, state: PolicyState, credentials: Credentials) -> None:
         folder = self._policy_folder
         policy = FolderWatch(
             [folder.path],
@@ -199,12 +250,14 @@ class Sidecar:
             self._policy_unreadable,
             state.files,
         )
-        self._keep_going(lambda: policy.run(monotonic))
+        self._keep_going(lambda: policy.run(monotonic, POLICY_PERIOD))
         labels = self._pod_files.watch(state.replace_identity, self._log)
         if labels is not None:
             self._keep_going(lambda: labels.run(monotonic))
         self._keep_going(lambda: self._renew(trust))
-        self._keep_going(lambda: self._gauge(trust, leases))
+        self._keep_going(credentials.attestation.run)
+        self._keep_going(credentials.leases.keep)
+        self._keep_going(lambda: self._gauge(trust, credentials.leases))
 
     def _policy_unreadable(self, error: OSError) -> None:
         self._log.error("the policy folder cannot be read, the old policy stays", why=error.strerror)
@@ -237,7 +290,7 @@ class Sidecar:
                 loaded = await asyncio.to_thread(folder.compile, files)
             except Exception as error:  # noqa: BLE001 - a policy that breaks us must not be in force
                 self._recorder.crashed("policy", error)
-                loaded = "podkey failed on it"
+                loaded = RejectedPolicy("podkey failed on it")
             if isinstance(loaded, LoadedPolicy):
                 state.replace_policy(loaded)
                 self._metrics.policy_applied(loaded.sha256, self._clock.now())
@@ -245,8 +298,12 @@ class Sidecar:
             else:
                 self._metrics.policy_rejected()
                 self._log.error(
-                    "policy rejected, the old one stays in force", policy=state.sha256, why=loaded
+                    "policy rejected, the old one stays in force", policy=state.sha256, why=loaded.why
                 )
+                if withdrawn := state.withdraw(loaded):
+                    self._log.warning(
+                        "sources that are gone are not used any more", credentials=sorted(map(str, withdrawn))
+                    )
 
     async def _renew(self, trust: PodTrust) -> None:
         while True:
@@ -258,23 +315,18 @@ class Sidecar:
                 self._metrics.authority_expires(trust.authority.ends)
                 self._log.info("the authority was renewed", ends=trust.authority.ends.isoformat())
 
-    async def _gauge(self, trust: PodTrust, leases: SecretLeases) -> None:
+    async def _gauge(self, trust: PodTrust, leases: LeaseKeeper) -> None:
         """What is not counted where it happens."""
         while True:
-            self._metrics.leases(leases.live, leases.failed)
+            self._metrics.leases(leases.live, leases.failing)
             self._metrics.certificates(trust.leaves.minted, trust.leaves.cached)
             self._recorder.tell_of_long_ones()
             await asyncio.sleep(1.0)
 
-    @staticmethod
-    def _count_lease(metrics: Metrics) -> Callable[[str], None]:
-        return lambda outcome: metrics.lease_fetched(ok=outcome == "acquired")
-
     # --- listeners ---
 
-    def _listen(self, trust: PodTrust, state: PolicyState, leases: SecretLeases) -> Reception | Trouble:
+    def _listen(self, trust: PodTrust, state: PolicyState, world: LaneWorld) -> Reception | Trouble:
         listeners, timeouts = self._settings.listeners, self._settings.timeouts
-        world = LaneWorld(state, leases, self._recorder, self._clock, new_request_id, timeouts)
         governed = MitmproxyLane(world, ClientTls(trust), UpstreamTls(trust.upstreams.certificates))
         lanes = Lanes(Relay(world), governed, Unopened(world))
         router = Router(state, lanes, self._recorder, timeouts.header)

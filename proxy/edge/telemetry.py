@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Final
 from proxy import __version__
 from proxy.core.arrival import LaneName
 from proxy.core.audit import AuditRecord
+from proxy.core.evidence import ProofOutcome
+from proxy.core.lease import LeaseEvent
 from proxy.core.reasons import Reason
 from proxy.core.settings import Capture
+from proxy.edge.outgoing_faults import AskOutcome
 from proxy.edge.series import Histogram, Key, Series
+from proxy.tokens.faults import TokenFaultCode
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0)
 # A decision takes some 20 µs; a lease that has to be fetched first is in it, too.
 DECISION_BUCKETS: Final = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1)
+# From a token endpoint in the same region to the ten seconds after which nobody waits any more.
+SOURCE_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Rejection(Enum):
@@ -102,11 +108,37 @@ class Metrics:
             ("state",),
             [("live",), ("failed",)],
         )
-        self._lease_fetches = counter(
-            "podkey_lease_fetches_total",
-            "How often a credential source was asked.",
+        self._lease_events = counter(
+            "podkey_lease_events_total",
+            "What happened to leases; `failed` is a source that gave none.",
+            ("event",),
+            [(event.value,) for event in LeaseEvent],
+        )
+        self._identity = gauge(
+            "podkey_identity_verified",
+            "Whether a verified token proves who the pod is. Without one governed requests are refused.",
+        )
+        self._identity_expiry = gauge(
+            "podkey_identity_token_expiry_timestamp_seconds",
+            "When that token ends; 0 while there is none. The kubelet renews it at 80 % of its life.",
+        )
+        self._verifications = counter(
+            "podkey_identity_verifications_total",
+            "Looks at the pod's token that led to something new, by outcome: verified, or the fault.",
             ("outcome",),
-            [("ok",), ("failed",)],
+            [(outcome.value,) for outcome in (*ProofOutcome, *TokenFaultCode)],
+        )
+        self._source_requests = counter(
+            "podkey_source_requests_total",
+            "HTTP requests to credential sources and issuers of identity, by how they ended.",
+            ("outcome",),
+            [(outcome.value,) for outcome in AskOutcome],
+        )
+        self._source_seconds = histogram(
+            "podkey_source_request_duration_seconds",
+            "From such a request's beginning to its end, with connecting.",
+            SOURCE_BUCKETS,
+            keys=_ANY,
         )
         self._issued = counter("podkey_certificates_issued_total", "Leaf certificates that were made.")
         self._cached = gauge("podkey_certificates_cached", "Leaf certificates that are kept.")
@@ -209,12 +241,25 @@ class Metrics:
 
     # --- credentials and certificates ---
 
-    def lease_fetched(self, *, ok: bool) -> None:
-        self._lease_fetches.add(("ok" if ok else "failed",))
+    def lease(self, event: LeaseEvent) -> None:
+        self._lease_events.add((event.value,))
+
+    def identity(self, ends: datetime | None) -> None:
+        """Until when the pod is proved to be itself; None: it is not."""
+        self._identity.put((), ends is not None)
+        self._identity_expiry.put((), ends.timestamp() if ends is not None else 0)
+
+    def token_judged(self, outcome: str) -> None:
+        self._verifications.add((outcome,))
 
     def leases(self, live: int, failed: int) -> None:
         self._leases.put(("live",), live)
         self._leases.put(("failed",), failed)
+
+    def source_asked(self, outcome: AskOutcome, seconds: float) -> None:
+        """One HTTP request to a credential source."""
+        self._source_requests.add((outcome.value,))
+        self._source_seconds.observe((), seconds)
 
     def certificates(self, issued: int, cached: int) -> None:
         self._issued.put((), issued)

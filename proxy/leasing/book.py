@@ -5,7 +5,7 @@ both in seconds, and `dice` a number in [0, 1). Whoever drives it fetches.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from typing import Final
@@ -84,17 +84,21 @@ class _Entry:
     soon: RefreshSoon | None = None
     acquired: Acquired | None = None
     lifetime: Lifetime = ENDLESS
+    # The most that this value ever had left, by which it is paced however often it comes; 0: it does not end.
+    longest: float = 0.0
     lease_id: str = ""
     issued: datetime = _EPOCH
     began: float = -inf
+    fetched: float = -inf
     refresh_at: float = inf
-    # When a request last asked for it; None: none has since it was made.
+    # When a request last asked for this value; None: none has yet.
     used_at: float | None = None
     failures: int = 0
     why: str = ""
     retry_live: float = -inf
     retry_dead: float = -inf
     grace: float = FIRST_GRACE
+    spent_at: float = -inf
     flight: int | None = None
     skew: float | None = None
 
@@ -132,15 +136,15 @@ class LeaseBook:
         return _MUST_FETCH
 
     def due(self, mono: float) -> list[LeaseKey]:
-        """Leases to be refreshed that a request asked for since they were made; an unused one lapses."""
+        """Live leases to be refreshed that a request asked for since they came; an unused one lapses."""
         return [
             key
             for key, entry in self._entries.items()
             if entry.have is not None
             and entry.flight is None
             and entry.used_at is not None
-            and mono >= entry.refresh_at
-            and mono >= entry.retry_live
+            and entry.used_at >= entry.fetched
+            and max(entry.refresh_at, entry.retry_live) <= mono < entry.lifetime.deadline
         ]
 
     # --- fetching ---
@@ -188,26 +192,29 @@ class LeaseBook:
         lifetime = lifetime_of(acquired.expires, span)
         if lifetime is None:
             failed = Failed(TOO_OLD)
-            self.fail(ticket, failed, span.ended, dice)
+            self.fail(ticket, failed, span.ended, dice, local=local)
             return failed
         entry.flight = None
         entry.failures, entry.why = 0, ""
         entry.retry_live = entry.retry_dead = -inf
-        if entry.have is not None and span.ended >= entry.refresh_at:
+        if span.ended >= entry.refresh_at:
             entry.grace = FIRST_GRACE  # the last one lived as long as it should
         if entry.lease_id != lease_id:
             # The same value is the same lease, however often it was read.
             entry.lease_id, entry.began, entry.used_at = lease_id, span.ended, None
             entry.issued = datetime.fromtimestamp(span.wall, UTC)
+            entry.longest = 0.0
         lease = Lease(lease_id, ticket.key.ref, acquired.parts, entry.issued, lifetime.expires)
         entry.have, entry.soon = Have(lease), RefreshSoon(lease)
-        entry.acquired, entry.lifetime = acquired, lifetime
+        entry.acquired, entry.lifetime, entry.fetched = acquired, lifetime, span.ended
+        if lifetime.seconds < inf:
+            entry.longest = max(entry.longest, lifetime.seconds)
         if local:
             # Read again after a second, and only when a request asks: what is gone by then is gone.
-            entry.lifetime = Lifetime(span.ended + LOCAL_GAP, inf, LOCAL_GAP, None)
+            entry.lifetime = replace(lifetime, deadline=min(span.ended + LOCAL_GAP, lifetime.deadline))
             entry.refresh_at = inf
         else:
-            entry.refresh_at = span.began + refresh_after(lifetime.seconds, dice)
+            entry.refresh_at = span.ended + refresh_after(lifetime.seconds, entry.longest, dice)
         return lease
 
     def fail(self, ticket: Ticket, failed: Failed, mono: float, dice: float, *, local: bool = False) -> None:
@@ -218,11 +225,11 @@ class LeaseBook:
         entry.flight = None
         entry.failures += 1
         entry.why = failed.message
-        seconds = entry.lifetime.seconds if entry.have is not None and entry.lifetime.seconds < inf else 0.0
+        longest = entry.longest if entry.have is not None else 0.0
         wait = (
             Retry(LOCAL_GAP, LOCAL_GAP)
             if local
-            else retry_after(entry.failures, seconds, failed.retry_after, dice)
+            else retry_after(entry.failures, longest, failed.retry_after, dice)
         )
         entry.retry_live, entry.retry_dead = mono + wait.live, mono + wait.dead
 
@@ -237,9 +244,12 @@ class LeaseBook:
         entry = self._entries.get(key)
         if entry is None or entry.have is None or entry.have.lease.id != lease_id:
             return False
-        if mono - entry.began < entry.grace:
+        # The same value may come again: then it is young since it was last called spent.
+        age = mono - max(entry.began, entry.spent_at)
+        if age < entry.grace:
             return False
-        entry.grace = min(entry.grace * 2, LAST_GRACE)
+        entry.grace = min(entry.grace * 2, LAST_GRACE) if age < entry.grace * 2 else FIRST_GRACE
+        entry.spent_at, entry.refresh_at = mono, inf
         entry.forget()
         return True
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Final
 
-from proxy.leasing.pace import MARGIN
+from proxy.leasing.pace import LEAST_GAP, MARGIN
 
 # A `Date` that is further off is no clock. A pod whose clock is off by more cannot verify certificates.
 MAX_SKEW: Final = 86_400.0
@@ -19,7 +19,9 @@ class Span:
 
     began: float
     ended: float
-    wall: float  # at its end, seconds since 1970
+    # At its end, seconds since 1970: the wall's clock read once, at the beginning, and the forward clock from
+    # there. The same goes for what `skew` was measured with, so that a clock set meanwhile changes neither.
+    wall: float
     # How much further the source's clock is than ours; None: its answers have not said.
     skew: float | None = None
 
@@ -35,6 +37,8 @@ class Lifetime:
 
 
 ENDLESS: Final = Lifetime(inf, inf, inf, None)
+# Where the calendar of `datetime` ends, and a second before it: what lies beyond is shown as this.
+LAST_DAY: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def measured_skew(date: datetime, wall: float) -> float | None:
@@ -44,7 +48,11 @@ def measured_skew(date: datetime, wall: float) -> float | None:
 
 
 def lifetime_of(expires: datetime | timedelta | None, span: Span) -> Lifetime | None:
-    """None: it has ended already, or will before it can be used."""
+    """None: it has ended already, or will before it can be used.
+
+    What lives shorter than the least gap between two asks counts as ended: otherwise a source that gives such
+    would be asked without a pause.
+    """
     if expires is None:
         return ENDLESS
     if isinstance(expires, timedelta):
@@ -55,11 +63,10 @@ def lifetime_of(expires: datetime | timedelta | None, span: Span) -> Lifetime | 
         there = span.wall + (span.skew or 0.0) + DATE_RESOLUTION / 2 + (span.ended - span.began)
         left = expires.timestamp() - there
     left -= MARGIN
-    if left <= 0:
+    if left < LEAST_GAP:
         return None
-    return Lifetime(
-        span.ended + left,
-        span.wall + left,
-        left,
-        datetime.fromtimestamp(span.wall + left, UTC),
-    )
+    return Lifetime(span.ended + left, span.wall + left, left, _shown(span.wall + left))
+
+
+def _shown(seconds: float) -> datetime:
+    return LAST_DAY if seconds >= LAST_DAY.timestamp() else datetime.fromtimestamp(seconds, UTC)

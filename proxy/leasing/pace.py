@@ -13,7 +13,9 @@ REFRESH_FROM: Final = 2 / 3
 REFRESH_SPREAD: Final = 1 / 6
 # While a lease lives nobody waits, so a source that fails is left in peace for a twentieth of its life.
 LIVE_GAP: Final = 1 / 20
-# From two thirds of its life to its end are at most seven such gaps, and the first ask made the lease.
+# From two thirds of its life to its end at most seven asks begin, each a gap after the last, and one more had
+# made the lease. Where the same credential is given again with less time left, as by providers that keep what
+# they issued, its life is the one it had at first, and asks keep the same gaps.
 ASKS_PER_LIFETIME: Final = 8
 
 # Without a lease requests are refused meanwhile: "full jitter" (Brooker, "Exponential Backoff And Jitter"),
@@ -28,7 +30,8 @@ LOCAL_GAP: Final = 1.0
 # What leaves us must still be good when the upstream looks at it; and `Date` counts whole seconds.
 MARGIN: Final = 2.0
 # A lease so young that an upstream refuses is not expired: the refusal means something else, and to fetch
-# another would be repeated with every such request. Doubled each time, up to an hour.
+# another would be repeated with every such request. Doubled each time, up to an hour, until one was good for
+# longer: whose source does not say when it ends may end every ten minutes.
 FIRST_GRACE: Final = 30.0
 LAST_GRACE: Final = 3600.0
 
@@ -41,9 +44,10 @@ class Retry:
     dead: float
 
 
-def refresh_after(lifetime: float, dice: float) -> float:
-    """`dice` is at least 0 and less than 1."""
-    return lifetime * (REFRESH_FROM + REFRESH_SPREAD * dice)
+def refresh_after(left: float, longest: float, dice: float) -> float:
+    """From when it came. `longest` is what the same credential had left at first; `dice` is in [0, 1)."""
+    ahead = left * (REFRESH_FROM + REFRESH_SPREAD * dice)
+    return max(ahead, longest * LIVE_GAP, LEAST_GAP)
 
 
 def retry_after(failures: int, lifetime: float, wished: float | None, dice: float) -> Retry:

@@ -1,24 +1,24 @@
-"""What exchanging the pod's token for a service's own has in common: how it is asked, and how the reply is read."""
+"""What exchanges of the pod's token for a provider's own have in common: how they ask, and what they read."""
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
-from http import HTTPStatus
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
-from proxy.sources.answers import JsonObject, json_object, refusal, seconds_of, shown, text_of
+from proxy.sources.answers import JsonObject, refusal, text_of
 from proxy.sources.asking import Asking, http, token
+from proxy.sources.oauth_answers import read_issued
 from proxy.sources.steps import Acquired, Failed, HttpCall, HttpReply, StepFailed
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - RFC 8693 §2.1, no secret
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"  # RFC 8693 §3
 
-# RFC 6750 §2.1 takes less than this; none of the providers has ever sent more.
+# What a header can carry, and a token is made of.
 _VISIBLE = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
@@ -55,27 +55,8 @@ def refused(who: str, reply: HttpReply, now: datetime, hint: str = "") -> Failed
 
 
 def bearer_token(who: str, reply: HttpReply, now: datetime) -> Acquired | Failed:
-    """The answer of RFC 6749 §5.1, which RFC 8693 and RFC 7523 share.
-
-    A lifetime is not optional here: every provider that is read with this documents one, and a token that
-    lives nobody knows how long would be sent after its end.
-    """
-    if reply.status != HTTPStatus.OK:
-        return refused(who, reply, now)
-    found = json_object(reply)
-    if found is None:
-        return Failed(f"{who} answered 200 without a JSON object: something else answers at its address")
-    kind = found.get("token_type", "Bearer")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
-        named = f" `{shown(kind)}`" if isinstance(kind, str) else ""
-        return Failed(f"{who} gave a token of another type{named}: only bearer tokens can be attached")
-    value = visible(found, "access_token")
-    if value is None:
-        return Failed(f"{who} answered 200 without a usable `access_token`")
-    seconds = seconds_of(found, "expires_in")
-    if seconds is None:
-        return Failed(f"{who} gave a token and did not say in `expires_in` how long it lives")
-    return Acquired({Part.TOKEN: value}, timedelta(seconds=seconds))
+    issued = read_issued(who, reply, now, {})
+    return issued if isinstance(issued, Failed) else Acquired({Part.TOKEN: issued.token}, issued.lifetime)
 
 
 def visible(found: JsonObject, key: str) -> Secret | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,15 +14,16 @@ from proxy.sources.steps import Failed, HttpReply
 # short life is assumed: five minutes is the shortest that servers give by default (Keycloak). Where it is too
 # short, the server is asked more often than it had to be; were it too long, calls would fail.
 UNTOLD_LIFETIME: Final = timedelta(minutes=5)
-# Visible ASCII: what a header, a parameter and Basic can carry. RFC 6750 §2.1 allows less, servers issue more.
+# Visible ASCII, which a header can carry. RFC 6750 §2.1 allows fewer characters; servers issue more.
 _TOKEN = re.compile(r"[\x21-\x7e]+").fullmatch
 
 BEARER: Final = frozenset({"bearer"})
 
-# What a code means for the document, beside the server's own words. RFC 6749 §5.2, 8707 §2, 8628 §3.5, 9449 §8.
+# What a code means for the document, beside the server's own words (RFC 6749 §5.2, RFC 8707 §2, RFC 8628
+# §3.5, RFC 9449 §8).
 HINTS: Final[Mapping[str, str]] = {
     "unauthorized_client": "allow this grant type for the client",
-    "unsupported_grant_type": "the server does not know this grant type: check `tokenUrl`, or enable it there",
+    "unsupported_grant_type": "check `tokenUrl`, and that the server offers this grant type",
     "invalid_scope": "check `scopes`, and that the client may have them",
     "invalid_target": "check `resource` and `audience`, and that the client may have tokens for them",
     "temporarily_unavailable": "the server is asked again after a pause",
@@ -34,11 +35,7 @@ HINTS: Final[Mapping[str, str]] = {
     "unsupported_token_type": "the server cannot revoke this kind of token: remove `revocationUrl`",
 }
 # Where a reply names no code.
-_STATUS_HINTS: Final[Mapping[int, str]] = {
-    **dict.fromkeys((301, 302, 303, 307, 308), "redirects are not followed: name the endpoint itself"),
-    404: "check the URL",
-    405: "check the URL",
-}
+_STATUS_HINTS: Final[Mapping[int, str]] = {404: "check the URL", 405: "check the URL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +60,10 @@ def read_issued(
     if found is None:
         return Failed(f"{who} answered 200 without a JSON object: check the URL")
     token = text_of(found, "access_token")
+    if not token:
+        return Failed(f"{who} answered no access token: check the URL")
     if not _TOKEN(token):
-        return Failed(
-            f"{who} answered {'an' if token else 'no'} access token{' that no header can carry' * bool(token)}"
-        )
+        return Failed(f"{who} answered an access token that no header can carry")
     fault = _type_fault(text_of(found, "token_type"), token_types)
     if fault:
         return Failed(f"{who} answered {fault}")
@@ -101,4 +98,5 @@ def refused(who: str, reply: HttpReply, now: datetime, hints: Mapping[str, str])
     code = text_of(json_object(reply) or {}, "error")
     hint = hints.get(code) or ("" if code else _STATUS_HINTS.get(reply.status, ""))
     failed = refusal(who, reply, now)
-    return Failed(f"{failed.message}: {hint}", failed.retry_after) if hint else failed
+    # Error descriptions are sentences.
+    return replace(failed, message=f"{failed.message.rstrip('.')}: {hint}") if hint else failed

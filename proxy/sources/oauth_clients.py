@@ -17,7 +17,8 @@ from proxy.core.oauth_sources import (
     TokenExchange,
 )
 from proxy.core.secret import Secret
-from proxy.sources.asking import Asking, secret_key, token
+from proxy.sources.asking import Asking, secret_key
+from proxy.sources.exchanging import pod_token
 from proxy.sources.steps import HttpCall, Occasion, StepFailed
 from proxy.tokens.assertions import KeyFault, signed_assertion
 
@@ -63,13 +64,12 @@ def prove(
         case PrivateKeyJwt():
             signed = yield from _signed(auth, client_id or "", token_url, occasion)
         case FederatedAssertion(audience):
-            signed = yield from token(audience)
+            signed = yield from pod_token(audience)
         case _:
             assert_never(auth)
     if isinstance(signed, StepFailed):
         return signed
-    assertion = (("client_assertion_type", ASSERTION_TYPE), ("client_assertion", signed.reveal()))
-    return Proof((*named, *assertion))
+    return Proof((*named, ("client_assertion_type", ASSERTION_TYPE), ("client_assertion", signed)))
 
 
 def _basic(client_id: str, secret: Secret) -> Secret:
@@ -78,7 +78,7 @@ def _basic(client_id: str, secret: Secret) -> Secret:
     return Secret(b"Basic " + b64encode(pair.encode()))
 
 
-def _signed(auth: PrivateKeyJwt, client_id: str, token_url: str, occasion: Occasion) -> Asking[Secret]:
+def _signed(auth: PrivateKeyJwt, client_id: str, token_url: str, occasion: Occasion) -> Asking[str | bytes]:
     key = yield from secret_key(auth.key, "the client's private key")
     if isinstance(key, StepFailed):
         return key
@@ -96,7 +96,7 @@ def _signed(auth: PrivateKeyJwt, client_id: str, token_url: str, occasion: Occas
     if isinstance(signed, KeyFault):
         place = f"the key `{auth.key.key}` of the secret `{auth.key.secret_name}`"
         return StepFailed(f"{place} cannot sign for the client: {signed.message}")
-    return signed
+    return signed.reveal()
 
 
 # --- what is posted ------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def narrowing(kind: Oauth2ClientCredentials | TokenExchange) -> Form:
 
 
 def form_call(url: str, fields: Form, proof: Proof) -> HttpCall:
-    headers = (
+    headers: tuple[tuple[str, str | Secret], ...] = (
         ("Content-Type", "application/x-www-form-urlencoded"),
         ("Accept", "application/json"),
         *proof.headers,

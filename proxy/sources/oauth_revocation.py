@@ -2,7 +2,7 @@
 
 from proxy.core.oauth_sources import Oauth2ClientCredentials, TokenExchange
 from proxy.core.parts import Part
-from proxy.sources.asking import http
+from proxy.sources.exchanging import asked
 from proxy.sources.oauth_answers import HINTS, refused
 from proxy.sources.oauth_clients import client_hint, endpoint, form_call, prove
 from proxy.sources.steps import Acquired, Failed, Occasion, RevokeSteps, StepFailed
@@ -22,10 +22,13 @@ def _revoke(
     proof = yield from prove(kind.auth, kind.client_id, kind.token_url, occasion)
     if isinstance(proof, StepFailed):
         return Failed(proof.message)
-    fields = [("token", acquired.parts[Part.TOKEN].reveal()), ("token_type_hint", "access_token")]
-    reply = yield from http(form_call(url, fields, proof))
+    fields: list[tuple[str, str | bytes]] = [
+        ("token", acquired.parts[Part.TOKEN].reveal()),
+        ("token_type_hint", "access_token"),
+    ]
+    reply = yield from asked(who, form_call(url, fields, proof))
     if isinstance(reply, StepFailed):
-        return Failed(f"{who} cannot be asked: {reply.message}")
+        return Failed(reply.message)
     # Also for a token that the server does not know, or not any more (RFC 7009 §2.2).
     if reply.status == 200:
         return None

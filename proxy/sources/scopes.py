@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proxy.aws.session_policy import WAYS_OUT, Underivable, session_policy
+from proxy.core.aws_sources import AwsWebIdentity
 from proxy.core.credentials import SourceKind
 from proxy.core.policy import Grant
 from proxy.core.services import Service
@@ -15,6 +17,11 @@ class ScopeFault:
     message: str
 
 
-def scope_of(kind: SourceKind, grants: Sequence[tuple[Grant, Service | None]]) -> str | ScopeFault:  # noqa: ARG001 - kinds that can be narrowed read them
+def scope_of(kind: SourceKind, grants: Sequence[tuple[Grant, Service | None]]) -> str | ScopeFault:
     """Empty for a kind that cannot be narrowed."""
-    return ""
+    match kind:
+        case AwsWebIdentity():
+            found = session_policy(kind, grants)
+            return ScopeFault(f"{found.message}: {WAYS_OUT}") if isinstance(found, Underivable) else found
+        case _:
+            return ""

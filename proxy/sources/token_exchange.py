@@ -11,9 +11,9 @@ from proxy.core.oauth_sources import (
     TokenExchange,
 )
 from proxy.core.parts import Part
-from proxy.core.secret import Secret
 from proxy.sources.answers import shown
-from proxy.sources.asking import Asking, http, secret_key, token
+from proxy.sources.asking import Asking, secret_key
+from proxy.sources.exchanging import TOKEN_EXCHANGE, asked, pod_token
 from proxy.sources.oauth_answers import BEARER, HINTS, read_issued
 from proxy.sources.oauth_clients import (
     client_hint,
@@ -25,7 +25,6 @@ from proxy.sources.oauth_clients import (
 )
 from proxy.sources.steps import Acquired, Failed, Occasion, SourceSteps, StepFailed
 
-GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 # RFC 8693 §2.2.1: `N_A` is the type of a token that is no access token; it is attached like one.
 TOKEN_TYPES: Final = BEARER | {"n_a"}
 # What an access token may be called (RFC 8693 §3). A refresh token or a SAML assertion has to be asked for by
@@ -37,27 +36,27 @@ _OF_THE_SUBJECT: Final = ("invalid_request", "invalid_grant")
 
 def acquire(kind: TokenExchange, occasion: Occasion) -> SourceSteps:
     who = endpoint("token", kind.token_url)
-    subject = yield from token(kind.subject_audience)
+    subject = yield from pod_token(kind.subject_audience)
     if isinstance(subject, StepFailed):
         return Failed(subject.message)
     fields: list[tuple[str, str | bytes]] = [
-        ("grant_type", GRANT_TYPE),
-        ("subject_token", subject.reveal()),
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", subject),
         ("subject_token_type", kind.subject_token_type),
     ]
     if kind.actor is not None:
         actor = yield from _actor_token(kind.actor)
         if isinstance(actor, StepFailed):
             return Failed(actor.message)
-        fields += [("actor_token", actor.reveal()), ("actor_token_type", kind.actor.token_type)]
+        fields += [("actor_token", actor), ("actor_token_type", kind.actor.token_type)]
     if kind.requested_token_type is not None:
         fields.append(("requested_token_type", kind.requested_token_type))
     proof = yield from prove(kind.auth, kind.client_id, kind.token_url, occasion)
     if isinstance(proof, StepFailed):
         return Failed(proof.message)
-    reply = yield from http(form_call(kind.token_url, [*fields, *narrowing(kind)], proof))
+    reply = yield from asked(who, form_call(kind.token_url, [*fields, *narrowing(kind)], proof))
     if isinstance(reply, StepFailed):
-        return Failed(f"{who} cannot be asked: {reply.message}")
+        return Failed(reply.message)
     issued = read_issued(who, reply, occasion.now, _hints(kind, occasion), TOKEN_TYPES)
     if isinstance(issued, Failed):
         return issued
@@ -67,12 +66,13 @@ def acquire(kind: TokenExchange, occasion: Occasion) -> SourceSteps:
     )
 
 
-def _actor_token(actor: Actor) -> Asking[Secret]:
+def _actor_token(actor: Actor) -> Asking[str | bytes]:
     match actor:
         case MountedActor(key):
-            return (yield from secret_key(key, "the actor's token"))
+            mounted = yield from secret_key(key, "the actor's token")
+            return mounted if isinstance(mounted, StepFailed) else mounted.reveal()
         case ProjectedActor(audience):
-            return (yield from token(audience))
+            return (yield from pod_token(audience))
         case _:
             assert_never(actor)
 

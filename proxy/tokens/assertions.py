@@ -71,12 +71,12 @@ def _read(pem: bytes, algorithm: SigningAlgorithm) -> PrivateKey | KeyFault:
     key = read_private_key(pem)
     if key is None:
         return _no_key(pem)
-    wanted = f"{algorithm.value} needs {_NAMES[algorithm]}"
-    if isinstance(key, str):
-        return KeyFault(f"it is {key}, and {wanted}")
-    if algorithm_of(key) is not algorithm:
-        return KeyFault(f"it is {_NAMES[algorithm_of(key)]}, and {wanted}: change the key or the algorithm")
-    return key
+    if not isinstance(key, str) and algorithm_of(key) is algorithm:
+        return key
+    what = key if isinstance(key, str) else _NAMES[algorithm_of(key)]
+    return KeyFault(
+        f"it is {what}, and {algorithm.value} needs {_NAMES[algorithm]}: mount one, or change the algorithm"
+    )
 
 
 def _no_key(pem: bytes) -> KeyFault:

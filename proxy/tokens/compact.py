@@ -11,6 +11,9 @@ from proxy.tokens.strict_json import JsonObject, NotJson, read_object
 # RFC 7515 §2: the URL-safe alphabet without padding. Python's decoder skips what it does not know.
 _BASE64URL: Final = re.compile(rb"[A-Za-z0-9_-]*").fullmatch
 _PARTS: Final = 3
+# A kubelet's token has 1 to 2 KiB; with long names and a dozen audiences it stays below 4. Servers that take
+# tokens in a header end at 8 to 16 KiB, so a longer one could not be used anyway.
+MAX_TOKEN_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,9 @@ class NotCompact:
 
 
 def read_compact(token: bytes) -> Compact | NotCompact:
+    """`token` is a file's content: the line break that `echo` and editors leave at the end is forgiven, and
+    nothing else is."""
+    token = token.removesuffix(b"\n")
     if not token:
         return NotCompact("the token is empty")
     parts = token.split(b".", _PARTS)

@@ -34,36 +34,32 @@ class TokenFaultCode(Enum):
     WRONG_NODE = "wrong_node"
 
 
-_NOT_OURS: Final = "let the file be written by the kubelet from a projected volume"
-_NOT_THE_CLUSTER: Final = "see which program signs it: Kubernetes writes no such token"
-_DOWNWARD: Final = "compare it with what the downward API says of this pod (metadata.{0}, PODKEY_{1})"
+_FROM_KUBELET: Final = "let the kubelet write the file (a projected volume with serviceAccountToken)"
+_FOREIGN: Final = "find out which program signs it, because Kubernetes writes no such token"
+_OWN: Final = "mount this pod's own token, and compare"
 
 FIXES: Final[Mapping[TokenFaultCode, str]] = {
-    TokenFaultCode.TOO_LARGE: _NOT_OURS,
-    TokenFaultCode.NOT_A_JWS: _NOT_OURS,
-    TokenFaultCode.UNSIGNED: _NOT_THE_CLUSTER,
-    TokenFaultCode.ALGORITHM: "have the cluster sign service-account tokens with RS256 or ES256",
-    TokenFaultCode.CRITICAL_HEADER: _NOT_THE_CLUSTER,
-    TokenFaultCode.EMBEDDED_KEY: _NOT_THE_CLUSTER,
-    TokenFaultCode.WRONG_TYPE: _NOT_THE_CLUSTER,
+    TokenFaultCode.TOO_LARGE: _FROM_KUBELET,
+    TokenFaultCode.NOT_A_JWS: _FROM_KUBELET,
+    TokenFaultCode.UNSIGNED: _FROM_KUBELET,
+    TokenFaultCode.ALGORITHM: "have the cluster sign service-account tokens with an RSA or a P-256 key",
+    TokenFaultCode.CRITICAL_HEADER: _FOREIGN,
+    TokenFaultCode.EMBEDDED_KEY: _FOREIGN,
+    TokenFaultCode.WRONG_TYPE: _FOREIGN,
     TokenFaultCode.UNKNOWN_KEY: (
         "give podkey the keys of the cluster that issued it; a JWKS file has to follow each rotation"
     ),
-    TokenFaultCode.BAD_SIGNATURE: (
-        "if the keys are this cluster's, find out who wrote the token: it was changed, or made elsewhere"
-    ),
-    TokenFaultCode.CLAIMS_MALFORMED: "see whether the issuer is Kubernetes 1.30 or newer",
+    TokenFaultCode.BAD_SIGNATURE: "find out who wrote the file, because it was changed or made elsewhere",
+    TokenFaultCode.CLAIMS_MALFORMED: "use tokens as Kubernetes issues them since 1.30",
     TokenFaultCode.WRONG_ISSUER: "set PODKEY_ISSUER to the cluster's issuer (--service-account-issuer)",
-    TokenFaultCode.WRONG_AUDIENCE: "set `audience` of the projected token and PODKEY_AUDIENCE to the same",
-    TokenFaultCode.EXPIRED: "see why the kubelet has not renewed it (events of the pod), and the node's clock",
+    TokenFaultCode.WRONG_AUDIENCE: "give the projected token's `audience` and PODKEY_AUDIENCE one value",
+    TokenFaultCode.EXPIRED: "see in the pod's events why the kubelet has not renewed it, and check the clock",
     TokenFaultCode.NOT_YET_VALID: "set the node's clock right",
-    TokenFaultCode.UNBOUND: f"{_NOT_OURS}; one from `kubectl create token` names no pod unless it is told to",
-    TokenFaultCode.WRONG_NAMESPACE: "mount this pod's own token; compare metadata.namespace, PODKEY_NAMESPACE",
-    TokenFaultCode.WRONG_SERVICE_ACCOUNT: (
-        "mount this pod's own token; compare spec.serviceAccountName, PODKEY_SERVICE_ACCOUNT"
-    ),
-    TokenFaultCode.WRONG_POD: "mount this pod's own token; compare metadata.name, metadata.uid",
-    TokenFaultCode.WRONG_NODE: "mount this pod's own token; compare spec.nodeName, PODKEY_NODE",
+    TokenFaultCode.UNBOUND: f"{_FROM_KUBELET}; `kubectl create token` binds to a pod only when told to",
+    TokenFaultCode.WRONG_NAMESPACE: f"{_OWN} PODKEY_NAMESPACE with metadata.namespace",
+    TokenFaultCode.WRONG_SERVICE_ACCOUNT: f"{_OWN} PODKEY_SERVICE_ACCOUNT with spec.serviceAccountName",
+    TokenFaultCode.WRONG_POD: f"{_OWN} PODKEY_POD_NAME and PODKEY_POD_UID with the pod's metadata",
+    TokenFaultCode.WRONG_NODE: f"{_OWN} PODKEY_NODE_NAME with spec.nodeName",
 }
 
 
@@ -82,6 +78,6 @@ def token_fault(code: TokenFaultCode, wrong: str) -> TokenFault:
 
 def shown(value: object) -> str:
     """A value of a header or a claim, for a message."""
-    text = value if isinstance(value, str) else f"a {type(value).__name__}"
+    text = value if isinstance(value, str) else f"({type(value).__name__})"
     cut = text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)

@@ -7,6 +7,7 @@ only compared with that. So no token chooses how it is verified (RFC 8725 §3.1)
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -18,9 +19,17 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
+from proxy.core.secret import Secret
 from proxy.core.signing import SigningAlgorithm
+from proxy.tokens.compact import to_base64url
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
@@ -93,3 +102,38 @@ def p256_public_key(x: int, y: int) -> PublicKey | None:
         return EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key()
     except (ValueError, UnsupportedAlgorithm):
         return None
+
+
+# --- keys of our own: the development issuer ---------------------------------------------------------
+
+# FIPS 186-5 appendix A.1.1, and what everybody uses.
+_RSA_EXPONENT: Final = 65537
+
+
+def new_private_key(algorithm: SigningAlgorithm) -> PrivateKey:
+    """Chance, as in every signature of ES256. For the edge to call; nothing in this room does."""
+    if algorithm is SigningAlgorithm.RS256:
+        return rsa.generate_private_key(_RSA_EXPONENT, MIN_RSA_BITS)
+    return ec.generate_private_key(SECP256R1())
+
+
+def private_key_pem(key: PrivateKey) -> Secret:
+    return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def public_key_der(key: PublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwk_members(key: PublicKey) -> dict[str, str]:
+    """What makes the key, as RFC 7518 §6.2.1 and §6.3.1 write it."""
+    if isinstance(key, RSAPublicKey):
+        rsa_numbers = key.public_numbers()
+        return {"kty": "RSA", "n": _unsigned(rsa_numbers.n), "e": _unsigned(rsa_numbers.e)}
+    ec_numbers = key.public_numbers()
+    x, y = (to_base64url(number.to_bytes(_HALF)).decode() for number in (ec_numbers.x, ec_numbers.y))
+    return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+
+
+def _unsigned(number: int) -> str:
+    return to_base64url(number.to_bytes((number.bit_length() + 7) // 8)).decode()

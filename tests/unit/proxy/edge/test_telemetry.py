@@ -13,6 +13,7 @@ from proxy import __version__
 from proxy.core.arrival import LaneName
 from proxy.core.audit import AuditRecord
 from proxy.core.settings import Capture
+from proxy.edge.outgoing_faults import AskOutcome
 from proxy.edge.telemetry import Metrics, Rejection
 
 ROOT = Path(__file__).parents[4]
@@ -100,6 +101,14 @@ CASES: list[tuple[Callable[[Metrics], None], dict[str, float]]] = [
         {'podkey_leases{state="live"}': 2, 'podkey_leases{state="failed"}': 1},
     ),
     (
+        lambda m: m.source_asked(AskOutcome.TOO_SLOW, 10.0),
+        {
+            'podkey_source_requests_total{outcome="too_slow"}': 1,
+            "podkey_source_request_duration_seconds_count": 1,
+            "podkey_source_request_duration_seconds_sum": 10.0,
+        },
+    ),
+    (
         lambda m: m.certificates(issued=7, cached=5),
         {"podkey_certificates_issued_total": 7, "podkey_certificates_cached": 5},
     ),
@@ -148,6 +157,7 @@ def test_what_alerts_ask_for_exists_from_the_start() -> None:
         'podkey_leases{state="failed"}',
         'podkey_lease_fetches_total{outcome="failed"}',
         'podkey_policy_reloads_total{outcome="rejected"}',
+        *(f'podkey_source_requests_total{{outcome="{outcome.value}"}}' for outcome in AskOutcome),
         'podkey_static_credentials_seen_total{service=""}',
         *(f'podkey_connections_refused_total{{reason="{why.value}"}}' for why in Rejection),
         *(f'podkey_upstream_failures_total{{reason="upstream_{why}"}}' for why in ("unverified", "stalled")),

@@ -1,0 +1,95 @@
+"""Everything between a pod's token and a lease: the doors, the proof of who it is, the keeper of leases."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from proxy.core.contract import token_file
+from proxy.core.identity import WorkloadIdentity
+from proxy.core.settings import DIRECT, IdentitySettings, ProxySettings
+from proxy.edge.attestation import Attestation, Attested
+from proxy.edge.authority import TrustProblem
+from proxy.edge.clock import SystemClock
+from proxy.edge.issuer_keys import DiscoveredKeys, FileKeys, KeySource
+from proxy.edge.lease_keeper import LeaseKeeper
+from proxy.edge.outgoing import Outgoing, OutgoingCall
+from proxy.edge.outgoing_trust import cluster_tls_context, tls_context
+from proxy.edge.performing import Performer
+from proxy.edge.recorder import Log
+from proxy.edge.telemetry import Metrics
+from proxy.edge.trust import PodTrust
+from proxy.sources.steps import HttpCall, HttpReply, StepFailed
+
+CLUSTER_CA_FIX: Final = "give the authority of that server in PODKEY_DISCOVERY_CA_FILE"
+
+
+class ClusterDoor:
+    """The way to the issuer, with its own roots. They are read anew for each call: there are two an hour, and
+    a cluster replaces its authority while pods run."""
+
+    def __init__(
+        self, settings: IdentitySettings, trust: PodTrust, observe: Callable[[OutgoingCall], None]
+    ) -> None:
+        self._settings = settings
+        self._trust = trust
+        self._observe = observe
+
+    async def call(self, call: HttpCall) -> HttpReply | StepFailed:
+        file = self._settings.discovery_ca_file
+        if file is None:
+            context = tls_context(self._trust.upstreams.certificates)
+        else:
+            read = cluster_tls_context(Path(file))
+            if isinstance(read, TrustProblem):
+                return StepFailed(str(read))
+            context = read
+        door = Outgoing(context, DIRECT, self._observe, trust_fix=CLUSTER_CA_FIX)
+        try:
+            return await door.call(call)
+        finally:
+            await door.close()
+
+
+class Credentials:
+    def __init__(  # noqa: PLR0917 - its world
+        self,
+        settings: ProxySettings,
+        trust: PodTrust,
+        clock: SystemClock,
+        identity: Callable[[], WorkloadIdentity],
+        publish: Callable[[Attested], None],
+        metrics: Metrics,
+        log: Log,
+    ) -> None:
+        def observe(call: OutgoingCall) -> None:
+            metrics.source_asked(call.outcome, call.seconds)
+
+        def published(attested: Attested) -> None:
+            verified = attested.verified
+            metrics.identity(verified.evidence.expires if verified is not None else None)
+            publish(attested)
+
+        folders, about = settings.folders, settings.identity
+        self._door = Outgoing(tls_context(trust.upstreams.certificates), settings.egress, observe)
+        performer = Performer(Path(folders.secrets), Path(folders.tokens), self._door, clock)
+        self.leases = LeaseKeeper(performer, identity, clock, log, metrics.lease)
+        self.attestation = Attestation(
+            Path(folders.tokens) / token_file(about.audience),
+            _keys(about, ClusterDoor(about, trust, observe)),
+            about,
+            settings.pod,
+            clock,
+            published,
+            log,
+            metrics.token_judged,
+        )
+
+    async def close(self) -> None:
+        await self.leases.close()
+        await self._door.close()
+
+
+def _keys(settings: IdentitySettings, door: ClusterDoor) -> KeySource:
+    if settings.jwks_file is not None:
+        return FileKeys(Path(settings.jwks_file), settings.issuer)
+    return DiscoveredKeys(door, settings)

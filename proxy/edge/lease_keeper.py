@@ -1,0 +1,321 @@
+"""Where lanes get live credentials: fetches what the book says is to be fetched, and keeps the book.
+
+One flight per key: whoever comes while it is on its way waits for it. Leases are revoked, where their source
+can be told, when no policy names them any more and at the end.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from random import random
+from secrets import token_bytes, token_hex
+from typing import Any, Final
+
+from proxy.core.credentials import CredentialRef
+from proxy.core.identity import WorkloadIdentity
+from proxy.core.lease import Lease, LeaseEvent, LeaseKey, LeaseReply, NoLease
+from proxy.core.parts import Part
+from proxy.core.secret import Secret
+from proxy.edge.performing import Performer, Run
+from proxy.edge.recorder import Log
+from proxy.lanes.interface import Clock
+from proxy.leasing.book import BackingOff, Fetching, Have, Held, LeaseBook, MustFetch, RefreshSoon, Ticket
+from proxy.leasing.lifetimes import Span
+from proxy.leasing.scrubbing import scrubbed
+from proxy.sources.steps import Acquired, Failed, Occasion, RevokeSteps, SourceOutcome
+from proxy.sources.table import is_local, renewal_of, revocation_of, steps_of
+
+# For all calls of one source together; one of them has ten seconds at most.
+FETCH_SECONDS: Final = 20.0
+# A lease that was refreshed may still be on its way with requests that began before.
+RETIRE_SECONDS: Final = 60.0
+# At the end, for everything that can be revoked: a pod's grace period is for its transfers.
+FAREWELL_SECONDS: Final = 3.0
+# As often is looked after leases that are to be refreshed or revoked.
+TICK_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Retired:
+    held: Held
+    due: float
+
+
+class LeaseKeeper:
+    """Answers NoLease rather than raise."""
+
+    def __init__(  # noqa: PLR0917 - its world
+        self,
+        performer: Performer,
+        identity: Callable[[], WorkloadIdentity],
+        clock: Clock,
+        log: Log,
+        counted: Callable[[LeaseEvent], None] = lambda _event: None,
+        dice: Callable[[], float] = random,
+    ) -> None:
+        self._performer = performer
+        self._identity = identity
+        self._clock = clock
+        self._log = log
+        self._counted = counted
+        self._dice = dice
+        self._book = LeaseBook()
+        self._keys: frozenset[LeaseKey] = frozenset()
+        self._flights: dict[LeaseKey, asyncio.Task[None]] = {}
+        # Also those whose key was dropped meanwhile.
+        self._flying: set[asyncio.Task[None]] = set()
+        self._retired: list[_Retired] = []
+        self._revoking: set[asyncio.Task[None]] = set()
+        self._told: dict[LeaseKey, str] = {}
+        # Lease ids tell values apart, and say nothing about them to who does not have this key.
+        self._salt = token_bytes(32)
+
+    # --- lanes ---
+
+    async def lease(self, key: LeaseKey) -> LeaseReply:
+        look = self._book.look(key, self._clock.monotonic(), self._clock.wall())
+        if isinstance(look, Have):
+            return look.lease
+        if isinstance(look, RefreshSoon):
+            self._start(key)
+            return look.lease
+        if isinstance(look, MustFetch | Fetching):
+            await self._fetched(key)
+            look = self._book.look(key, self._clock.monotonic(), self._clock.wall())
+        match look:
+            case Have(lease) | RefreshSoon(lease):
+                return lease
+            case BackingOff(why, seconds):
+                return NoLease(key.ref, f"{why} (asked again in {max(1, round(seconds))} s)")
+            case _:
+                return NoLease(key.ref, f"the CredentialSource {key.ref} has not answered yet")
+
+    def spent(self, key: LeaseKey, lease_id: str) -> None:
+        if self._book.spent(key, lease_id, self._clock.monotonic()):
+            self._log.warning(
+                "an upstream called a lease expired or revoked", credential=str(key.ref), lease=lease_id
+            )
+
+    # --- policy ---
+
+    def use(self, keys: Iterable[LeaseKey]) -> None:
+        """Forget, and revoke, what the policy in force does not name."""
+        self._keys = frozenset(keys)
+        self._end(self._book.retain(self._keys, self._clock.monotonic()), "no policy names it any more")
+        for key in [key for key in self._told if key not in self._keys]:
+            del self._told[key]
+
+    # --- people ---
+
+    def held(self) -> list[Held]:
+        return sorted(
+            self._book.all_held(self._clock.monotonic()), key=lambda one: (one.key.ref, one.key.scope)
+        )
+
+    def drop(self, credential: CredentialRef | None) -> int:
+        """Of one source, or of all: the next request fetches anew. How many leases there were."""
+        mono = self._clock.monotonic()
+        keys = [key for key in self._keys if credential is None or key.ref == credential]
+        dropped = [held for key in keys for held in self._book.drop(key, mono)]
+        self._end(dropped, "it was dropped by hand")
+        return len(dropped)
+
+    @property
+    def live(self) -> int:
+        return self._book.live(self._clock.monotonic())
+
+    @property
+    def failing(self) -> int:
+        return self._book.failing()
+
+    # --- life ---
+
+    async def keep(self) -> None:
+        """Refresh what is used, revoke what was replaced; for ever."""
+        while True:
+            self.tick()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def tick(self) -> None:
+        mono = self._clock.monotonic()
+        for key in self._book.due(mono):
+            self._start(key)
+        due = [retired for retired in self._retired if retired.due <= mono]
+        self._retired = [retired for retired in self._retired if retired.due > mono]
+        self._end([retired.held for retired in due], "a newer one has replaced it")
+
+    async def close(self) -> None:
+        """Fetches end; what can be revoked is, as far as the time goes."""
+        for flight in self._flying:
+            flight.cancel()
+        await asyncio.gather(*self._flying, return_exceptions=True)
+        retired = [retired.held for retired in self._retired]
+        self._retired.clear()
+        self._end([*self._book.retain((), self._clock.monotonic()), *retired], "the sidecar ends")
+        if self._revoking:
+            _, late = await asyncio.wait(self._revoking, timeout=FAREWELL_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                self._log.warning("leases were not revoked in time", leases=len(late))
+
+    # --- fetching ---
+
+    async def _fetched(self, key: LeaseKey) -> None:
+        if is_local(key.source.kind):
+            # It only reads files, and nothing in it waits: a task would cost as much again.
+            ticket = self._book.begin(key)
+            if ticket is not None:
+                await self._fetch(ticket)
+            return
+        flight = self._start(key)
+        if flight is not None:
+            # Whoever gives up waiting does not end it for the others.
+            await asyncio.wait({flight})
+
+    def _start(self, key: LeaseKey) -> asyncio.Task[None] | None:
+        ticket = self._book.begin(key)
+        if ticket is None:
+            return self._flights.get(key)
+        task = self._flights[key] = asyncio.get_running_loop().create_task(self._fetch(ticket))
+        self._flying.add(task)
+        task.add_done_callback(lambda done: self._landed(key, done))
+        return task
+
+    def _landed(self, key: LeaseKey, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        if self._flights.get(key) is task:
+            del self._flights[key]
+
+    async def _fetch(self, ticket: Ticket) -> None:
+        key, run = ticket.key, self._performer.run()
+        began = self._clock.monotonic()
+        # What is in use passes through a renewal, too.
+        before = self._book.held(key, began)
+        kept = [] if before is None else [*_secrets(before.acquired)]
+        event = LeaseEvent.ACQUIRED
+        try:
+            outcome: SourceOutcome = Failed(f"the source gave no answer within {FETCH_SECONDS:g} s")
+            try:
+                async with asyncio.timeout(FETCH_SECONDS):
+                    event, outcome = await self._ask(key, run, before)
+            except TimeoutError:
+                pass
+            except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
+                self._log.error("unexpected error", where="source", credential=str(key.ref), error=error)
+                outcome = Failed("podkey failed on its answer")
+            self._book.learn(ticket, run.skew)
+            if isinstance(outcome, Acquired):
+                kept.extend(_secrets(outcome))
+                self._take(ticket, outcome, began, run.skew, event)
+            else:
+                self._fail(ticket, Failed(scrubbed(outcome.message, run.seen), outcome.retry_after))
+        except asyncio.CancelledError:
+            self._fail(ticket, Failed("podkey is ending"))
+            raise
+        finally:
+            run.overwrite(kept)
+
+    async def _ask(self, key: LeaseKey, run: Run, held: Held | None) -> tuple[LeaseEvent, SourceOutcome]:
+        kind = key.source.kind
+        if held is not None and held.acquired.renewable:
+            renewal = renewal_of(kind, held.acquired, self._occasion(key))
+            if renewal is not None:
+                outcome = await run.drive(renewal)
+                if isinstance(outcome, Acquired):
+                    return LeaseEvent.RENEWED, outcome
+        return LeaseEvent.ACQUIRED, await run.drive(steps_of(kind, self._occasion(key)))
+
+    def _occasion(self, key: LeaseKey) -> Occasion:
+        now = self._clock.now() + timedelta(seconds=self._book.skew(key))
+        return Occasion(now, self._identity(), token_hex(16), key.scope)
+
+    def _take(
+        self, ticket: Ticket, acquired: Acquired, began: float, skew: float | None, event: LeaseEvent
+    ) -> None:
+        key, mono = ticket.key, self._clock.monotonic()
+        before = self._book.held(key, mono)
+        span = Span(began, mono, self._clock.wall(), skew)
+        name = self._id(key.ref, acquired.parts)
+        local = is_local(key.source.kind)
+        taken = self._book.succeed(ticket, name, acquired, span, self._dice(), local=local)
+        if isinstance(taken, Failed):
+            self._tell(key, taken)
+            return
+        if taken is None:
+            # Nobody wants it any more; the source need not wait for its end.
+            made = Lease(name, key.ref, acquired.parts, self._clock.now())
+            self._end([Held(key, made, acquired, 0.0, None)], "no policy names it any more")
+            return
+        self._counted(event)
+        if self._told.pop(key, None) is not None:
+            self._log.info("a credential source gives credentials again", credential=str(key.ref))
+        if before is not None and before.lease.id != taken.id:
+            self._retired.append(_Retired(before, mono + RETIRE_SECONDS))
+
+    def _fail(self, ticket: Ticket, failed: Failed) -> None:
+        local = is_local(ticket.key.source.kind)
+        self._book.fail(ticket, failed, self._clock.monotonic(), self._dice(), local=local)
+        self._tell(ticket.key, failed)
+
+    def _tell(self, key: LeaseKey, failed: Failed) -> None:
+        """Once for each thing that goes wrong, not each time it does."""
+        self._counted(LeaseEvent.FAILED)
+        if self._told.get(key) != failed.message:
+            self._told[key] = failed.message
+            self._log.error("a credential source gives none", credential=str(key.ref), why=failed.message)
+
+    def _id(self, credential: CredentialRef, parts: Mapping[Part, Secret]) -> str:
+        digest = hmac.new(self._salt, str(credential).encode(), "sha256")
+        for part, value in sorted(parts.items(), key=lambda item: item[0].value):
+            digest.update(b"\0" + part.value.encode() + b"\0" + value.reveal())
+        return digest.hexdigest()[:12]
+
+    # --- ends ---
+
+    def _end(self, all_held: Iterable[Held], why: str) -> None:
+        for held in all_held:
+            steps = revocation_of(held.key.source.kind, held.acquired, self._occasion(held.key))
+            if steps is None:
+                _overwrite(held.acquired)
+            else:
+                self._go(self._revoke(held, steps, why))
+
+    async def _revoke(self, held: Held, steps: RevokeSteps, why: str) -> None:
+        run = self._performer.run()
+        outcome: Failed | None = Failed(f"no answer within {FETCH_SECONDS:g} s")
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                outcome = await run.drive(steps)
+        except TimeoutError:
+            pass
+        except Exception as error:  # noqa: BLE001 - it ends by itself, later
+            self._log.error("unexpected error", where="revocation", error=error)
+        finally:
+            _overwrite(held.acquired)
+        name, lease = str(held.key.ref), held.lease.id
+        if outcome is None:
+            self._counted(LeaseEvent.REVOKED)
+            self._log.info("a lease was revoked", credential=name, lease=lease, why=why)
+        else:
+            self._counted(LeaseEvent.REVOKE_FAILED)
+            message = scrubbed(outcome.message, run.seen)
+            self._log.warning("a lease could not be revoked", credential=name, lease=lease, why=message)
+        run.overwrite(())
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._revoking.add(task)
+        task.add_done_callback(self._revoking.discard)
+
+
+def _secrets(acquired: Acquired) -> tuple[Secret, ...]:
+    return (*acquired.parts.values(), *acquired.handle.values())
+
+
+def _overwrite(acquired: Acquired) -> None:
+    for secret in _secrets(acquired):
+        secret.overwrite()

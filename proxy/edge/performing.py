@@ -1,0 +1,143 @@
+"""Performs what credential sources ask for: files, projected tokens, HTTP. Everything secret is remembered,
+so that it can be kept out of messages and overwritten when the run is over."""
+
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Final, Protocol, assert_never
+
+from proxy.core.contract import token_file
+from proxy.core.secret import Secret
+from proxy.edge.snapshots import Unread, read_snapshot
+from proxy.lanes.interface import Clock
+from proxy.leasing.lifetimes import measured_skew
+from proxy.sources.server_time import server_time
+from proxy.sources.steps import (
+    Files,
+    HttpCall,
+    HttpReply,
+    ReadFiles,
+    ReadToken,
+    Reply,
+    Step,
+    StepFailed,
+)
+from proxy.tokens.unverified import unverified_claims
+
+# What `read_snapshot` says of a file that is not there; a source has its own words for that.
+MISSING: Final = "does not exist"
+# Kubernetes' limit for a whole Secret.
+MAX_SECRET_BYTES: Final = 1024 * 1024
+# As for the token that proves the pod: a service-account token is some 1 to 2 KiB.
+MAX_TOKEN_BYTES: Final = 16_384
+
+
+class Door(Protocol):
+    """The one way out to a source."""
+
+    async def call(self, call: HttpCall) -> HttpReply | StepFailed: ...
+
+
+class Performer:
+    """What all runs share."""
+
+    def __init__(self, secrets: Path, tokens: Path, door: Door, clock: Clock) -> None:
+        self.secrets = secrets
+        self.tokens = tokens
+        self.door = door
+        self.clock = clock
+
+    def run(self) -> "Run":
+        return Run(self)
+
+
+class Run:
+    """One run of a source. `skew` is how much further its clock is than ours, where it told us."""
+
+    def __init__(self, world: Performer) -> None:
+        self._world = world
+        self._secrets: list[Secret] = []
+        self.skew: float | None = None
+
+    async def drive[Outcome](self, steps: Generator[Step, Reply, Outcome]) -> Outcome:
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(await self._perform(step))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+    @property
+    def seen(self) -> tuple[Secret, ...]:
+        return tuple(self._secrets)
+
+    def overwrite(self, kept: Iterable[Secret]) -> None:
+        """All that passed through, but what somebody still needs."""
+        needed = {id(secret) for secret in kept}
+        for secret in self._secrets:
+            if id(secret) not in needed:
+                secret.overwrite()
+        self._secrets.clear()
+
+    async def _perform(self, step: Step) -> Reply:
+        match step:
+            case ReadFiles(folder, names):
+                return self._files(folder, names)
+            case ReadToken(audience):
+                return self._token(audience)
+            case HttpCall():
+                return await self._http(step)
+            case _:
+                assert_never(step)
+
+    def _files(self, folder: str, names: tuple[str, ...]) -> Files | StepFailed:
+        try:
+            files = read_snapshot(self._world.secrets / folder, names, MAX_SECRET_BYTES)
+        except FileNotFoundError:
+            return StepFailed(f"the secret {folder} is not mounted")
+        except OSError as error:
+            return StepFailed(f"the secret {folder} cannot be read: {error.strerror}")
+        for name, file in files.items():
+            if isinstance(file, Unread) and file.why != MISSING:
+                return StepFailed(f"the key {name} of the secret {folder} {file.why}")
+        found = {name: None if isinstance(file, Unread) else file for name, file in files.items()}
+        self._secrets.extend(Secret(file.strip()) for file in found.values() if file is not None)
+        return found
+
+    def _token(self, audience: str) -> Secret | StepFailed:
+        name = token_file(audience)
+        missing = (
+            f"no token for the audience {audience} is mounted: project a serviceAccountToken with this "
+            f"audience as the file {name} into PODKEY_TOKENS_DIR"
+        )
+        try:
+            file = read_snapshot(self._world.tokens, [name], MAX_TOKEN_BYTES)[name]
+        except FileNotFoundError:
+            return StepFailed(missing)
+        except OSError as error:
+            return StepFailed(f"the token for the audience {audience} cannot be read: {error.strerror}")
+        if isinstance(file, Unread):
+            return StepFailed(
+                missing if file.why == MISSING else f"the token for the audience {audience} {file.why}"
+            )
+        if len(file) > MAX_TOKEN_BYTES:
+            return StepFailed(f"the token for the audience {audience} is larger than {MAX_TOKEN_BYTES} bytes")
+        token = Secret(file.strip())
+        self._secrets.append(token)
+        claims = unverified_claims(token.reveal())
+        if claims is not None and claims.expires <= self._world.clock.now():
+            ended = f"{claims.expires:%Y-%m-%d %H:%M:%S} UTC"
+            return StepFailed(
+                f"the token for the audience {audience} ended at {ended}, and the kubelet has not renewed it"
+            )
+        return token
+
+    async def _http(self, call: HttpCall) -> HttpReply | StepFailed:
+        self._secrets.extend(value for _, value in call.headers if isinstance(value, Secret))
+        if call.body is not None:
+            self._secrets.append(call.body)
+        reply = await self._world.door.call(call)
+        if isinstance(reply, HttpReply) and (date := server_time(reply)) is not None:
+            skew = measured_skew(date, self._world.clock.wall())
+            self.skew = skew if skew is not None else self.skew
+        return reply
