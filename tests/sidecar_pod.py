@@ -26,13 +26,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from proxy.core.contract import (
     BUNDLE_FILE,
     CA_FILE,
     ENDPOINTS_FILE,
+    IDENTITY_AUDIENCE,
     PROXY_UID,
 )
 from tests import netns
@@ -40,6 +42,7 @@ from tests.app_environment import PROXY_VARIABLES, new_placeholders, trust_varia
 from tests.canary import Canary
 from tests.kubelet_volume import KubeletVolume
 from tests.netns import APP_UID, INTERNET_V4, INTERNET_V6, ROOT, PodNetwork, pod_network
+from tests.pod_tokens import TokenIssuer, jwks
 from tests.sidecar_process import WAIT_SECONDS, Sidecar, in_namespace, wait_for
 from tests.upstream_authority import UpstreamAuthority, UpstreamCertificate
 from tests.warm_up import warm_up_sdks, warm_up_sidecar
@@ -47,6 +50,8 @@ from tests.warm_up import warm_up_sdks, warm_up_sidecar
 NAMESPACE: Final = "training"
 ACCOUNT: Final = "trainer"
 POD_NAME: Final = "llama-0"
+POD_UID: Final = "5b0c7c3e-8f5e-4d0f-9a55-0c6a3d1f2b77"
+NODE: Final = "gpu-1"
 
 # Far above what anything takes here; reached only when something hangs.
 START_SECONDS: Final = 20.0
@@ -76,6 +81,11 @@ class SidecarPod:
         self.policy_folder = self.private / "policy"
         self.secrets_folder = _made(self.private / "secrets", PROXY_UID, 0o755)
         self.labels_file = self.private / "podinfo" / "labels"
+        # The cluster's issuer, and its keys as a file.
+        self.issuer = TokenIssuer()
+        self.jwks_file = self.private / "jwks.json"
+        self.jwks_file.write_bytes(jwks(self.issuer))
+        self.tokens = KubeletVolume(self.private / "tokens", {IDENTITY_AUDIENCE: self.new_token()})
         self.policy: KubeletVolume | None = None
         self.secrets: dict[str, KubeletVolume] = {}
         self.placeholders = new_placeholders()
@@ -139,6 +149,11 @@ class SidecarPod:
         else:
             self.secrets[name] = KubeletVolume(self.secrets_folder / name, files)
 
+    def new_token(self, audience: str = IDENTITY_AUDIENCE, **who: Any) -> bytes:
+        """A token of this pod as of now, for `tokens.swap`; `who` is what `TokenIssuer.claims` takes."""
+        this = {"namespace": NAMESPACE, "account": ACCOUNT, "pod": POD_NAME, "uid": POD_UID, "node": NODE}
+        return self.issuer.token(datetime.now(UTC), audience, **{**this, **who})
+
     def write_labels(self, labels: Mapping[str, str]) -> None:
         """The downward API's file. Written before the sidecar starts it is one of its settings."""
         self.labels_file.parent.mkdir(exist_ok=True)
@@ -200,6 +215,11 @@ class SidecarPod:
             "PODKEY_NAMESPACE": NAMESPACE,
             "PODKEY_SERVICE_ACCOUNT": ACCOUNT,
             "PODKEY_POD_NAME": POD_NAME,
+            "PODKEY_POD_UID": POD_UID,
+            "PODKEY_NODE_NAME": NODE,
+            "PODKEY_ISSUER": self.issuer.issuer,
+            "PODKEY_JWKS_FILE": str(self.jwks_file),
+            "PODKEY_TOKENS_DIR": str(self.tokens.folder),
             "PODKEY_POLICY_DIR": str(self.policy_folder),
             "PODKEY_SECRETS_DIR": str(self.secrets_folder),
             "PODKEY_STATE_DIR": str(self.state),

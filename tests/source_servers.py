@@ -53,6 +53,12 @@ def saying(raw: bytes, *, stays: bool = False) -> Answer:
     return answer
 
 
+async def silent(_: Asked, writer: asyncio.StreamWriter) -> bool:
+    """Says nothing for as long as the client waits."""
+    await writer.wait_closed()
+    return False
+
+
 class _Listener:
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
@@ -132,7 +138,7 @@ class EgressProxyServer(_Listener):
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.asked.append(await _asked(reader))
         if not self._answer:
-            await asyncio.Event().wait()
+            await reader.read()  # until the client gives up
         writer.write(self._answer)
         await writer.drain()
         if b" 200 " not in self._answer:

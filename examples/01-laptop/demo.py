@@ -85,6 +85,7 @@ class Demo:
         for name, uid, mode in (
             ("policy", SIDECAR, 0o755),
             ("secrets", SIDECAR, 0o700),
+            ("tokens", SIDECAR, 0o700),
             ("sidecar", SIDECAR, 0o700),
             ("trust", SIDECAR, 0o755),
             ("app", APP, 0o755),
@@ -109,8 +110,25 @@ class Demo:
         (self.folder / "app" / "app.py").write_text((HERE / "app.py").read_text())
         (self.folder / "keys.json").write_text(json.dumps(self.keys))
         (self.folder / "keys.json").chmod(0o600)
+        self.issue_token()
         self.authority = UpstreamAuthority(self.folder / "internet")
         self.certificate = self.authority.certificate(API, REPORTS, "localhost")
+
+    def issue_token(self) -> None:
+        """Play the cluster: its keys, and the token that the kubelet would mount in the sidecar alone."""
+        issuer, token = self.folder / "issuer", self.folder / "tokens" / "podkey"
+        who = ["--namespace", "demo", "--service-account", "app", "--pod", "laptop"]
+        for arguments in (
+            ["init", str(issuer)],
+            ["token", str(issuer), *who, "--output", str(token)],
+        ):
+            argv = [sys.executable, "-m", "proxy", "dev", "issuer", *arguments]
+            done = subprocess.run(argv, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"demo: podkey dev issuer: {done.stderr}")
+        self._own(token, SIDECAR, 0o600)
+        keys = self.folder / "policy" / "jwks.json"
+        keys.write_bytes((issuer / "jwks.json").read_bytes())
 
     def _folder(self, name: str, uid: int, mode: int) -> None:
         path = self.folder / name
@@ -140,6 +158,9 @@ class Demo:
             "PODKEY_POLICY_DIR": str(self.folder / "policy"),
             "PODKEY_PLACEHOLDERS_FILE": str(self.folder / "policy" / "placeholders.env"),
             "PODKEY_SECRETS_DIR": str(self.folder / "secrets"),
+            "PODKEY_TOKENS_DIR": str(self.folder / "tokens"),
+            "PODKEY_ISSUER": "https://kubernetes.default.svc.cluster.local",
+            "PODKEY_JWKS_FILE": str(self.folder / "policy" / "jwks.json"),
             "PODKEY_STATE_DIR": str(self.folder / "sidecar"),
             "PODKEY_TRUST_DIR": str(self.trust),
             "PODKEY_UPSTREAM_CA_FILES": str(self.authority.file),
@@ -198,7 +219,12 @@ class Demo:
         """All that the program could read, searched for the keys: how many bytes, and how many finds."""
         places = [self.folder / name for name in ("app", "trust", "policy")]
         # Closed to the program, where it has a user of its own.
-        closed = [self.folder / "secrets", self.folder / "sidecar", Path(f"/proc/{sidecar}/environ")]
+        closed = [
+            self.folder / "secrets",
+            self.folder / "tokens",
+            self.folder / "sidecar",
+            Path(f"/proc/{sidecar}/environ"),
+        ]
         places += closed if self.place.network is not None else []
         dump = (
             "import os, pathlib, sys\n"

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "check": "read policy files and report every problem",
     "dev": "make keys and pod tokens for a laptop, never for production",
     "explain": "say what podkey would do with one request, and why",
+    "leases": "show what credentials a running sidecar holds, and make it drop them",
     "reasons": "say what a reason code means and who should act",
     "redirect": "bring a pod's calls to the sidecar with nftables, and prove it",
     "run": "run the sidecar",

@@ -40,6 +40,13 @@ class OnForeignCredential(Enum):
     REFUSE = "refuse"
 
 
+class OnRevoke(Enum):
+    """What becomes of requests on their way when the policy or its source is taken away."""
+
+    FINISH = "finish"
+    CUT = "cut"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRules:
     """Every container image of the pod must match a repository pattern and a digest, where given."""
@@ -87,3 +94,4 @@ class AccessPolicy:
     grants: tuple[Grant, ...]
     mode: Mode = Mode.ENFORCE
     validity: Validity = field(default_factory=Validity)
+    on_revoke: OnRevoke = OnRevoke.FINISH

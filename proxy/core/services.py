@@ -115,6 +115,19 @@ class MintingApi:
     query: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SpentSign:
+    """An answer with which the service says that a credential is expired or revoked: by the status alone, or
+    where its error has one of these codes."""
+
+    status: int
+    codes: tuple[str, ...] = ()
+
+
+# What HTTP itself means by it (RFC 9110 §15.5.2), where nobody says more. 403 means that the credential is
+# good, and may not.
+DEFAULT_SPENT: Final = (SpentSign(401),)
+
 # `{hex:40}`: so many characters of an alphabet, drawn anew for each pod.
 DRAWN: Final = re.compile(r"\{(hex|alnum|upper):([1-9][0-9]?)\}")
 # What is drawn from. AWS access key ids have digits among their capitals.
@@ -187,6 +200,7 @@ class Service:
     parameters: tuple[str, ...] = ()
     opaque_paths: bool = False
     dialect: Dialect = Dialect.PLAIN_JSON
+    spent: tuple[SpentSign, ...] = DEFAULT_SPENT
     built_in: bool = field(default=False, compare=False)
 
     def pin(self, name: str) -> Pin | None:

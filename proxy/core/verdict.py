@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from proxy.core.credentials import AttachScheme, CredentialRef
-from proxy.core.policy import OnForeignCredential
+from proxy.core.policy import OnForeignCredential, OnRevoke
 from proxy.core.reasons import Reason
 
 
@@ -29,6 +29,7 @@ class Attach:
     on_foreign_credential: OnForeignCredential = OnForeignCredential.REPLACE
     expected_bucket_owner: str | None = None
     reason: Reason = Reason.GRANTED
+    on_revoke: OnRevoke = OnRevoke.FINISH
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ FIELDS: Final = (
                     Text(
                         "a resource with `/.default`",
                         _scope,
-                        r"/\.default$",
+                        r"^.+/\.default$",
                         ("https://storage.azure.com/.default",),
                     ),
                     "The one resource that the token is for, with `/.default` behind it.",

@@ -18,6 +18,7 @@ from proxy.core.policy import (
     ImageRules,
     Mode,
     OnForeignCredential,
+    OnRevoke,
     WorkloadSelector,
 )
 from proxy.core.validity import Day, Validity, WeeklyWindow
@@ -330,6 +331,7 @@ class PolicySpec(NamedTuple):
     grants: tuple[Grant, ...]
     mode: Mode = Mode.ENFORCE
     validity: Validity = Validity()
+    on_revoke: OnRevoke = OnRevoke.FINISH
 
 
 POLICY_SPEC = Record(
@@ -350,6 +352,12 @@ POLICY_SPEC = Record(
             "host, one that observes changes nothing.",
         ),
         Field("validity", VALIDITY, "When the policy is valid; always where it is left out."),
+        Field(
+            "onRevoke",
+            Choice(OnRevoke),
+            "What becomes of requests on their way when a new policy does not grant them any more, or without "
+            "their source: `finish` (default) lets them end, `cut` ends them at once.",
+        ),
     ),
     PolicySpec,
 )

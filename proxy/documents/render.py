@@ -27,7 +27,7 @@ from proxy.core.labels import LabelSelector
 from proxy.core.llm_source import LlmWorkloadIdentity
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.oauth_sources import Oauth2ClientCredentials, TokenExchange
-from proxy.core.policy import DEFAULT_PORTS, AccessPolicy, Gpu, Grant, Mode, OnForeignCredential
+from proxy.core.policy import DEFAULT_PORTS, AccessPolicy, Gpu, Grant, Mode, OnForeignCredential, OnRevoke
 from proxy.core.validity import Validity, WeeklyWindow
 from proxy.core.vault_source import VaultSecret
 from proxy.documents import (
@@ -85,6 +85,7 @@ def _policy(policy: AccessPolicy) -> JsonObject:
         workloads=workloads,
         mode=None if policy.mode is Mode.ENFORCE else policy.mode.value,
         validity=_validity(policy.validity),
+        onRevoke=None if policy.on_revoke is OnRevoke.FINISH else policy.on_revoke.value,
         grants=[_grant(grant) for grant in policy.grants],
     )
 

@@ -18,12 +18,13 @@ from proxy.core.services import (
     Pin,
     Placeholder,
     Service,
+    SpentSign,
 )
 from proxy.documents import values
 from proxy.documents.credential_documents import ATTACH
 from proxy.documents.metadata import ENTRY_METADATA, EntryMetadata, document
 from proxy.documents.problems import Fault, did_you_mean
-from proxy.documents.shapes import Choice, Field, Flag, ListOf, Record, Text
+from proxy.documents.shapes import Choice, Field, Flag, ListOf, Number, Record, Text
 from proxy.documents.templates import (
     BASE_PATH,
     BLOB_HOST,
@@ -204,6 +205,20 @@ HEADER_ACTION = Record(
 )
 
 
+SPENT = Record(
+    "a sign of a spent credential",
+    (
+        Field("status", Number("a status from 400 to 499", 400, 499), "The answer's status.", required=True),
+        Field(
+            "codes",
+            ListOf(values.FIELD_NAME),
+            "Codes, one of which its error must have; without them the status alone says it.",
+        ),
+    ),
+    SpentSign,
+)
+
+
 class Entry:
     """The fields of an entry's spec, before it has its name."""
 
@@ -269,6 +284,11 @@ ENTRY_SPEC = Record(
         ),
         Field("opaquePaths", Flag(), "Whether paths are keys in which dots and slashes are data."),
         Field("dialect", Choice(Dialect), "The shape of error bodies that its SDKs understand."),
+        Field(
+            "spent",
+            ListOf(SPENT),
+            "Answers that mean that the credential is expired or revoked; 401 where it is left out.",
+        ),
     ),
     Entry,
 )

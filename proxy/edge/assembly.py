@@ -1,7 +1,6 @@
 """Puts the process together around the sidecar: outputs, signals, the loop."""
 
 import asyncio
-import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from proxy.core.settings import OutputSettings, ProxySettings
 from proxy.edge.audit_trail import AuditSink
 from proxy.edge.clock import SystemClock
+from proxy.edge.hardening import harden
 from proxy.edge.lines import STANDARD_OUTPUT, FileLineWriter, LineWriter
 from proxy.edge.logs import configure_logs
 from proxy.edge.outbox import Outbox
@@ -27,8 +27,7 @@ BROKEN: Final = 1
 
 def serve(settings: ProxySettings) -> int:
     """Run the sidecar until SIGTERM or SIGINT, and return the exit status."""
-    # A dump of our memory would hold credentials.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    weak = harden()
     metrics = Metrics()
     clock = SystemClock()
     outbox = Outbox()
@@ -39,6 +38,8 @@ def serve(settings: ProxySettings) -> int:
         outbox.sink(LineWriter(STANDARD_OUTPUT, metrics.log_lost).write, metrics.log_lost),
         clock.now,
     )
+    if weak is not None:
+        log.warning("the process can be dumped", why=weak)
     audit = outbox.sink(_audit_writer(output, metrics), metrics.audit_lost)
     recorder = EdgeRecorder(metrics, AuditSink(audit), log, clock)
 

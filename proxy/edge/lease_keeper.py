@@ -114,6 +114,10 @@ class LeaseKeeper:
             self._book.all_held(self._clock.monotonic()), key=lambda one: (one.key.ref, one.key.scope)
         )
 
+    def complaints(self) -> list[tuple[CredentialRef, str]]:
+        """Sources that gave none when they were last asked, and what they said."""
+        return sorted((key.ref, why) for key, why in self._told.items())
+
     def drop(self, credential: CredentialRef | None) -> int:
         """Of one source, or of all: the next request fetches anew. How many leases there were."""
         mono = self._clock.monotonic()

@@ -72,7 +72,7 @@ class PodFiles:
         return FolderWatch(files, read, apply, lambda error: _tell(failed, error), now)
 
 
-def _parsed[T](  # noqa: PLR0917 - one file
+def _parsed[T](
     setting: str,
     path: str | None,
     parse: Callable[[bytes], T | SettingProblem],

@@ -11,43 +11,29 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, TypeVar
 
-from proxy.core.contract import ENDPOINTS_FILE
+from proxy.core.contract import CONTROL_SOCKET
 from proxy.core.evidence import Unverified
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.lease import LeaseKey
 from proxy.core.services import Catalogue
-from proxy.core.settings import Capture, ProxySettings
+from proxy.core.settings import ProxySettings
 from proxy.documents.setting_values import SettingProblem
 from proxy.edge.admin import AdminServer, Readiness
 from proxy.edge.attestation import Attested
-from proxy.edge.authority import TrustProblem, replace_file
+from proxy.edge.authority import TrustProblem
 from proxy.edge.clock import SystemClock, new_request_id
+from proxy.edge.control import ControlSocket
 from proxy.edge.credentials import Credentials
-from proxy.edge.endpoints import (
-    BoundEndpoint,
-    EndpointDoor,
-    base_urls,
-    bind_endpoints,
-    load_or_make_token,
-    path_prefix,
-)
-from proxy.edge.explicit import ExplicitProxy
+from proxy.edge.doors import Doors
 from proxy.edge.lease_keeper import LeaseKeeper
 from proxy.edge.pod_files import PodFiles
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState, RejectedPolicy
-from proxy.edge.reception import Reception, Serve
+from proxy.edge.reception import Reception
 from proxy.edge.recorder import EdgeRecorder, Log
-from proxy.edge.routing import Lanes, Router
-from proxy.edge.sockets import connections_that_fit, listen_on_loopback
 from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
 from proxy.edge.watch import FolderWatch
 from proxy.lanes.interface import LaneWorld
-from proxy.lanes.mitm.client_tls import ClientTls
-from proxy.lanes.mitm.lane import MitmproxyLane
-from proxy.lanes.mitm.upstream_tls import UpstreamTls
-from proxy.lanes.relay import Relay
-from proxy.lanes.unopened import Unopened
 from proxy.transaction.pod import PodState
 
 # While something is missing at the start, it is looked for this often.
@@ -84,6 +70,7 @@ class Sidecar:
         self._replacing = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
         self._credentials: Credentials | None = None
+        self._control: ControlSocket | None = None
         self._world: LaneWorld | None = None
         self._was_ready = False
 
@@ -101,6 +88,8 @@ class Sidecar:
             for task in self._background:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
+            if self._control is not None:
+                await self._control.close()
             if self._credentials is not None:
                 await self._credentials.close()
             await admin.close()
@@ -127,8 +116,9 @@ class Sidecar:
         world = self._world = self._lane_world(state, credentials.leases)
         self._state_changed(state())
         await credentials.attestation.step()
+        await self._open_control(credentials.leases)
         self._watch(trust, state, credentials)
-        reception = await self._until("listener", lambda: self._listen(trust, state, world))
+        reception = await self._until("listener", lambda: self._doors(trust).open(state, world))
         if reception is not None:
             self._log.info("listening", policy=policy.sha256, documents=policy.counted)
             self._show_readiness()
@@ -162,7 +152,29 @@ class Sidecar:
         if self._credentials is not None:
             self._credentials.leases.use(key for key in state.leases.values() if isinstance(key, LeaseKey))
         if self._world is not None:
-            self._world.in_flight.recheck(state)
+            in_flight = getattr(self._world, "in_flight", None)
+            if in_flight is not None:
+                in_flight.recheck(state)
+
+    async def _open_control(self, leases: LeaseKeeper) -> None:
+        """Without it everything else works, so what is wrong with it is told and no more."""
+        path = Path(self._settings.folders.state) / CONTROL_SOCKET
+
+        def refused(uid: int) -> None:
+            self._log.warning("a stranger asked for the leases", uid=uid)
+
+        control = ControlSocket(path, leases, refused)
+        try:
+            await control.open()
+        except OSError as error:
+            self._log.warning(
+                "`podkey leases` cannot be asked", socket=str(path), why=error.strerror or str(error)
+            )
+        else:
+            self._control = control
+
+    def _doors(self, trust: PodTrust) -> Doors:
+        return Doors(self._settings, trust, self._private, self._recorder, self._log)
 
     def _show_readiness(self) -> None:
         ready = not self._readiness.missing()
@@ -322,52 +334,6 @@ class Sidecar:
             self._metrics.certificates(trust.leaves.minted, trust.leaves.cached)
             self._recorder.tell_of_long_ones()
             await asyncio.sleep(1.0)
-
-    # --- listeners ---
-
-    def _listen(self, trust: PodTrust, state: PolicyState, world: LaneWorld) -> Reception | Trouble:
-        listeners, timeouts = self._settings.listeners, self._settings.timeouts
-        governed = MitmproxyLane(world, ClientTls(trust), UpstreamTls(trust.upstreams.certificates))
-        lanes = Lanes(Relay(world), governed, Unopened(world))
-        router = Router(state, lanes, self._recorder, timeouts.header)
-        fitting = connections_that_fit(listeners.max_connections)
-        if fitting < listeners.max_connections:
-            fix = "raise the container's limit of open files, or lower PODKEY_MAX_CONNECTIONS"
-            self._log.warning("too few file descriptors", connections=fitting, fix=fix)
-        reception = Reception(fitting, self._recorder)
-        bound, problems = bind_endpoints(listeners.endpoints, state().policies.catalogue)
-        if problems:
-            return "; ".join(f"{problem.name}: {problem.message}; {problem.fix}" for problem in problems)
-        doors: dict[int, Serve] = {}
-        if Capture.TRANSPARENT in listeners.capture:
-            doors[listeners.transparent_port] = router.redirected
-        if bound:
-            try:
-                prefix = self._publish(bound)
-            except OSError as error:
-                return f"the endpoints cannot be published: {error.filename}: {error.strerror}"
-            doors |= {one.port: EndpointDoor(one, prefix, governed).serve for one in bound}
-        if Capture.EXPLICIT in listeners.capture:
-            # Also where the redirect leads to, whether we listen there or not.
-            own = frozenset(
-                {*doors, listeners.transparent_port, listeners.explicit_port, listeners.admin_port}
-            )
-            explicit = ExplicitProxy(router, lanes.relay, lanes.unopened, own, timeouts.header)
-            doors[listeners.explicit_port] = explicit.serve
-        for port, serve in doors.items():
-            try:
-                reception.open_door(listen_on_loopback(port), serve)
-            except OSError as error:
-                reception.close_doors()
-                return f"cannot listen on port {port}: {error.strerror}; another process may hold it"
-        return reception
-
-    def _publish(self, bound: list[BoundEndpoint]) -> str:
-        """Tell the application its base URLs, and return the path prefix that they have."""
-        prefix = path_prefix(load_or_make_token(self._private))
-        text = "\n".join((*base_urls(bound, prefix), ""))
-        replace_file(Path(self._settings.folders.trust) / ENDPOINTS_FILE, text.encode(), 0o644)
-        return prefix
 
     # --- end ---
 

@@ -77,7 +77,14 @@ class BoundGrant:
         owner = grant.expected_bucket_owner
         # Without its source a grant still governs its hosts; it covers nothing (`_unfit`), so the scheme
         # that stands in here is never used.
-        self.attach = Attach(self.rule, credential, scheme or Bearer(), grant.on_foreign_credential, owner)
+        self.attach = Attach(
+            self.rule,
+            credential,
+            scheme or Bearer(),
+            grant.on_foreign_credential,
+            owner,
+            on_revoke=policy.on_revoke,
+        )
         # Two grants with the same effect do not contradict each other.
         self.effect = (credential, owner, scheme)
         self._ports = frozenset(grant.ports)

@@ -1,13 +1,16 @@
 """One request as a lane holds it: drives the transaction, counts bytes, and is recorded exactly once."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
 from proxy.core.credentials import CredentialRef
-from proxy.core.lease import LeaseReply, NoLease
+from proxy.core.lease import Lease, LeaseKey, LeaseReply, NoLease
 from proxy.core.paths import RequestPath
+from proxy.core.policy import OnRevoke
 from proxy.core.reasons import Reason
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.engine import Steps, open_request
@@ -18,16 +21,42 @@ from proxy.transaction.recording import began
 from proxy.transaction.redaction import Redactor, redact_bytes
 from proxy.transaction.refusals import RefusalAnswer, render_refusal
 from proxy.transaction.refusing import Asked, refuse
+from proxy.transaction.rejudging import Rejudge
 from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
+from proxy.transaction.spent import Suspicion
+
+# How often a request is judged when the policy is replaced while it waits for its lease. Who replaces it with
+# every lease is judged by the last but one.
+MAX_JUDGED: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What travels with a request. Not the lease itself: its secrets are overwritten when it ends."""
+
+    key: LeaseKey
+    lease_id: str
+    decided: datetime
 
 
 class Exchange:
-    """Opened once, answered at most once, finished exactly once. It raises for no request."""
+    """Opened, answered at most once, finished exactly once. It raises for no request.
 
-    def __init__(self, world: LaneWorld, arrival: Arrival, head: Head | HeadProblem) -> None:
+    It is opened once, and once more when the upstream called the lease spent that travelled with it.
+    """
+
+    def __init__(
+        self,
+        world: LaneWorld,
+        arrival: Arrival,
+        head: Head | HeadProblem,
+        cut_off: Callable[["Exchange"], None] | None = None,
+    ) -> None:
         self._world = world
         self._arrival = arrival
         self._head = head
+        # How it ends at once, by whoever moves its bytes.
+        self._cut_off = cut_off
         self._pod: PodState = world.pod()
         self._now = world.clock.now()
         self._started = world.clock.monotonic()
@@ -39,6 +68,12 @@ class Exchange:
         self.received = 0
         self.redactions = 0
         self._opening: Opening | None = None
+        self._leased: tuple[LeaseKey, str] | None = None
+        self._attached: Attached | None = None
+        # The opening whose lease was called spent, once the request may be sent again.
+        self._first: Forward | None = None
+        self._spent = 0
+        self.is_cut = False
 
     @property
     def opening(self) -> Opening:
@@ -49,19 +84,36 @@ class Exchange:
 
     async def open(self) -> Opening:
         """Run the transaction; whatever breaks in it is a refusal."""
-        # As of now: a policy may have been replaced since the head was read.
-        self._pod = self._world.pod()
-        try:
-            steps = self._steps()
-            step = self._next(steps, None)
-            while isinstance(step, CredentialRef):
-                step = self._next(steps, await self._lease(step))
-        except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
-            self._world.recorder.crashed("transaction", error)
-            step = self._failure("podkey failed on it")
-        self._world.recorder.decided(step.record, self._elapsed())
+        began = self._elapsed()
+        if self._first is not None:
+            self._now = self._world.clock.now()
+        opening = await self._judged()
+        if self._first is not None:
+            opening = self._second(self._first, opening)
+            if opening is self._first:
+                return opening
+        self._world.recorder.decided(opening.record, self._elapsed() - began)
         # Last: what could not be recorded does not travel.
-        self._opening = step
+        self._open_with(opening)
+        return opening
+
+    async def _judged(self) -> Opening:
+        """By the policy that is in force when the request leaves: it may have been replaced since the head
+        was read, and again while the lease was fetched."""
+        step: Opening | CredentialRef | None = None
+        for _ in range(MAX_JUDGED):
+            self._pod = self._world.pod()
+            self._leased = None
+            try:
+                steps = self._steps()
+                step = self._next(steps, None)
+                while isinstance(step, CredentialRef):
+                    step = self._next(steps, await self._lease(step))
+            except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
+                self._world.recorder.crashed("transaction", error)
+                return self._failure("podkey failed on it")
+            if self._world.pod() is self._pod:
+                break
         return step
 
     async def _lease(self, credential: CredentialRef) -> LeaseReply:
@@ -71,11 +123,23 @@ class Exchange:
             return NoLease(credential, f"there is no CredentialSource {credential}")
         if isinstance(key, NoLease):
             return key
-        return await self._world.leases.lease(key)
+        reply = await self._world.leases.lease(key)
+        if isinstance(reply, Lease):
+            self._leased = (key, reply.id)
+        return reply
+
+    def _open_with(self, opening: Opening) -> None:
+        self._opening = opening
+        self._attached = None
+        self._world.in_flight.discard(self)
+        if isinstance(opening, Forward) and opening.attached and self._leased is not None:
+            self._attached = Attached(*self._leased, self._now)
+            if opening.on_revoke is OnRevoke.CUT:
+                self._world.in_flight.add(self)
 
     def revoke(self) -> None:
         """Whatever was decided does not count."""
-        self._opening = self._failure("podkey failed on it")
+        self._open_with(self._failure("podkey failed on it"))
 
     def open_unreadable(self) -> Refused:
         """For a head that cannot be judged: there is nothing to wait for."""
@@ -109,6 +173,64 @@ class Exchange:
         except StopIteration as end:
             opening: Opening = end.value
             return opening
+
+    # --- a lease that the upstream calls expired or revoked ---
+
+    def suspicion(self, status: int, fields: Iterable[tuple[str, str]]) -> Suspicion:
+        """Whether this answer says so; most answers say at once that it does not."""
+        signs = self.opening.spent if isinstance(self.opening, Forward) else ()
+        return Suspicion(signs, status, fields)
+
+    def lease_spent(self) -> None:
+        """The answer said so: nobody gets this lease any more."""
+        if self._attached is not None:
+            self._spent += 1
+            self._world.leases.spent(self._attached.key, self._attached.lease_id)
+
+    def judge_again(self) -> None:
+        """The next `open` asks whether the request may be sent once more, with another lease."""
+        if isinstance(self.opening, Forward):
+            self._first = self.opening
+
+    @property
+    def retried(self) -> bool:
+        return self.record.retried
+
+    @staticmethod
+    def _second(first: Forward, opening: Opening) -> Opening:
+        """What the second judgement comes to. `first`: the answer stands as it came."""
+        was = first.record
+        if isinstance(opening, Refused):
+            # It did travel, with the first lease.
+            record = replace(opening.record, time=was.time, lease_id=was.lease_id, upstream=was.upstream)
+            return replace(opening, record=record)
+        if not opening.attached or opening.record.lease_id == was.lease_id:
+            return first
+        record = replace(opening.record, time=was.time, retried=True)
+        # An echo, or a log of the failed attempt, may show either.
+        return replace(opening, record=record, forms=opening.forms | first.forms)
+
+    # --- a grant that is taken away ---
+
+    def still_granted(self, rejudge: Rejudge) -> bool:
+        head, attached = self._readable, self._attached
+        try:
+            if head is None or attached is None:
+                return False
+            return rejudge.source(self._arrival, head, attached.decided) == attached.key.source
+        except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
+            self._world.recorder.crashed("recheck", error)
+            return False
+
+    def cut(self) -> None:
+        """End it at once; what is still to be sent is not."""
+        self.is_cut = True
+        try:
+            self._world.recorder.cut_by_policy(self.record)
+            if self._cut_off is not None:
+                self._cut_off(self)
+        except Exception as error:  # noqa: BLE001 - the others are to be cut all the same
+            self._world.recorder.crashed("cut", error)
 
     # --- after the opening ---
 
@@ -165,8 +287,13 @@ class Exchange:
         if self._finished:
             return
         self._finished = True
+        self._world.in_flight.discard(self)
+        for number in range(self._spent):
+            self._world.recorder.lease_spent(self.record.service, retried=self.retried and number == 0)
         found = self._redactor.hits if self._redactor is not None else 0
-        if isinstance(self.opening, Refused) and ending is Ending.COMPLETED:
+        if self.is_cut:
+            ending = Ending.CUT
+        elif isinstance(self.opening, Refused) and ending is Ending.COMPLETED:
             ending = Ending.REFUSED
         self._world.recorder.finished(
             replace(

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from proxy.core.audit import AuditRecord
 from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseKey, LeaseReply
 from proxy.core.settings import Timeouts
+from proxy.lanes.in_flight import InFlight
 from proxy.transaction.pod import PodState
 
 # An address to connect to, as sockets take it.
@@ -75,6 +76,8 @@ class Recorder(Protocol):
     def client_distrusts(self, name: Hostname) -> None: ...
     def upstream_failed(self, name: Hostname, reason: str) -> None: ...
     def failed_open(self, where: str) -> None: ...
+    def lease_spent(self, service: str, *, retried: bool) -> None: ...
+    def cut_by_policy(self, record: AuditRecord) -> None: ...
     def crashed(self, where: str, error: BaseException) -> None: ...
 
 
@@ -88,3 +91,5 @@ class LaneWorld:
     clock: Clock
     new_id: Callable[[], str]
     timeouts: Timeouts
+    # Asked anew by whoever replaces the policy.
+    in_flight: InFlight = field(default_factory=InFlight)

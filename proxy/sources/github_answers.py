@@ -24,7 +24,7 @@ _SECONDARY_LIMIT_WAIT: Final = 60.0
 _MEANINGS: Final = (
     ("could not be decoded", "the private key is not one of this app's: compare it with {app}"),
     ("integration not found", "there is no such app on this server: correct {app}"),
-    ("integration must generate", "the private key is not one of this app's: compare it with {app}"),
+    ("must generate a public key", "the app has no key: generate one in its settings"),
     ("too far in the future", "this pod's clock is ahead of GitHub's"),
     ("'expiration time' claim", "this pod's clock is behind GitHub's"),
     ("'issued at' claim", "this pod's clock is ahead of GitHub's"),
@@ -77,7 +77,7 @@ def refused(kind: GitHubApp, reply: HttpReply, now: datetime) -> Failed:
     hint = next((fix for mark, fix in _MEANINGS if mark in words), _BY_STATUS.get(reply.status, ""))
     app = "`clientId`" if kind.client_id is not None else "`appId`"
     filled = hint.replace("{repositories}", _REPOSITORIES).format(app=app, id=kind.installation_id)
-    message = f"{said.message}: {filled}" if filled else said.message
+    message = f"{said.message.removesuffix('.')}: {filled}" if filled else said.message
     return Failed(message, said.retry_after if said.retry_after is not None else _patience(reply, words, now))
 
 

@@ -107,4 +107,5 @@ def refused(what: str, reply: HttpReply, now: datetime) -> Failed:
 
 
 def _with(refused: Failed, hint: str) -> Failed:
-    return Failed(f"{refused.message}: {hint}" if hint else refused.message, refused.retry_after)
+    said = refused.message
+    return Failed(f"{said.removesuffix('.')}: {hint}" if hint else said, refused.retry_after)

@@ -6,6 +6,8 @@ from typing import Final
 
 from proxy.tokens.strict_json import JsonObject, NotJson, read_object
 
+# The one claim that is Kubernetes' own (KEP-1205).
+_KUBERNETES: Final = "kubernetes.io"
 # A time in milliseconds would lie in the year 58000, and a `datetime` ends in 9999.
 _LATEST: Final = int(datetime(3000, 1, 1, tzinfo=UTC).timestamp())
 # The longest that Kubernetes makes by itself is a year: the default token, which the kubelet still renews
@@ -60,8 +62,10 @@ def _claims(read: JsonObject) -> Claims:
     issued, expires = _time(read, "iat"), _time(read, "exp")
     if not issued < expires <= issued + MAX_LIFETIME:
         raise _ClaimError(f"lives from {issued:%Y-%m-%d %H:%M:%S} to {expires:%Y-%m-%d %H:%M:%S} UTC")
-    kubernetes = _object(read, "kubernetes.io")
-    pod = _object(kubernetes, "pod")
+    kubernetes = _object(read, _KUBERNETES)
+    account = _object(kubernetes, "serviceaccount", _KUBERNETES)
+    pod = _object(kubernetes, "pod", _KUBERNETES)
+    node = _object(kubernetes, "node", _KUBERNETES)
     return Claims(
         issuer=_text(read, "iss"),
         audiences=_audiences(read),
@@ -70,26 +74,30 @@ def _claims(read: JsonObject) -> Claims:
         issued=issued,
         not_before=_time(read, "nbf") if "nbf" in read else issued,
         expires=expires,
-        namespace=_text(kubernetes, "namespace") if kubernetes else "",
-        service_account=_text(_object(kubernetes, "serviceaccount"), "name") if kubernetes else "",
-        pod=BoundPod(_text(pod, "name"), _text(pod, "uid")) if pod else None,
-        node=_text(_object(kubernetes, "node"), "name") if "node" in kubernetes else "",
+        namespace=_text(kubernetes, "namespace", _KUBERNETES) if kubernetes else "",
+        service_account=_text(account, "name", f"{_KUBERNETES}.serviceaccount") if kubernetes else "",
+        pod=BoundPod(*(_text(pod, name, f"{_KUBERNETES}.pod") for name in ("name", "uid"))) if pod else None,
+        node=_text(node, "name", f"{_KUBERNETES}.node") if node else "",
     )
 
 
-def _text(read: JsonObject, name: str) -> str:
+def _text(read: JsonObject, name: str, within: str = "") -> str:
     """Printable: it goes into audit records and logs, and no name of Kubernetes is anything else."""
     value = read.get(name)
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise _wrong(name, value, "printable text")
+        raise _wrong(_path(name, within), value, "printable text")
     return value
 
 
-def _object(read: JsonObject, name: str) -> JsonObject:
+def _object(read: JsonObject, name: str, within: str = "") -> JsonObject:
     value = read.get(name, {})
     if not isinstance(value, dict):
-        raise _wrong(name, value, "an object")
+        raise _wrong(_path(name, within), value, "an object")
     return value
+
+
+def _path(name: str, within: str) -> str:
+    return f"{within}.{name}" if within else name
 
 
 def _time(read: JsonObject, name: str) -> datetime:

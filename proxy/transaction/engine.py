@@ -31,6 +31,7 @@ from proxy.transaction.recording import began, decided, leased
 from proxy.transaction.redaction import forms_of
 from proxy.transaction.refusing import Asked, explain_lack, refuse
 from proxy.transaction.slots import classify, clear_slots, read_slots
+from proxy.transaction.spent import signs_of
 from proxy.wire.authority import read_authority
 
 # With a credential on the request, the response is asked for uncompressed: redaction reads bytes.
@@ -182,6 +183,8 @@ def _attached(  # noqa: PLR0917 - the results of the steps before
         forms_of(placement.secrets),
         attached=True,
         credential_fields=frozenset(rules.slots.headers),
+        spent=signs_of(rules.services),
+        on_revoke=verdict.on_revoke,
     )
 
 

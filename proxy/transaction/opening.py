@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from proxy.core.audit import AuditRecord
+from proxy.core.policy import OnRevoke
 from proxy.core.secret import Secret
+from proxy.core.services import SpentSign
 from proxy.transaction.refusals import Refusal
 
 Fields = tuple[tuple[str, str | Secret], ...]
@@ -25,6 +27,9 @@ class Forward:
     forms: frozenset[bytes] = field(default=frozenset(), repr=False)
     attached: bool = False
     credential_fields: frozenset[str] = frozenset()
+    # Which answers say that the attached credential is worth nothing any more.
+    spent: tuple[SpentSign, ...] = ()
+    on_revoke: OnRevoke = OnRevoke.FINISH
 
 
 @dataclass(frozen=True, slots=True)

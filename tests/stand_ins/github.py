@@ -19,7 +19,6 @@ from uuid import uuid4
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.types import Options
 
 from proxy.sources.steps import HttpReply
 from tests.source_world import Request
@@ -124,8 +123,12 @@ class GitHub:
         if key is None:
             return refuse(401, "Integration not found")
         try:
-            options: Options = {"verify_exp": False, "verify_iat": False}
-            jwt.decode(assertion, key.public, algorithms=["RS256"], options=options)
+            jwt.decode(
+                assertion,
+                key.public,
+                algorithms=["RS256"],
+                options={"verify_exp": False, "verify_iat": False},
+            )
         except jwt.InvalidTokenError:
             return refuse(401, "A JSON web token could not be decoded")
         if type(claims.get("iat")) is not int or claims["iat"] > now:

@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import jwt
-from jwt.types import Options
 
 from proxy.sources.steps import HttpReply
 from tests.pod_tokens import TokenIssuer
@@ -166,14 +165,17 @@ class Vault:
     def _verified(self, token: str) -> dict[str, Any] | None:
         try:
             key = jwt.PyJWK(self.issuer.jwk)
-            options: Options = {
-                "verify_exp": False,
-                "verify_nbf": False,
-                "verify_iat": False,
-                "verify_aud": False,
-            }
             claims: dict[str, Any] = jwt.decode(
-                token, key, algorithms=["RS256", "ES256"], issuer=self.issuer.issuer, options=options
+                token,
+                key,
+                algorithms=["RS256", "ES256"],
+                issuer=self.issuer.issuer,
+                options={
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_aud": False,
+                },
             )
         except jwt.InvalidTokenError:
             return None

@@ -45,6 +45,7 @@ def botocores_clock(moment: datetime) -> Iterator[None]:
     service=st.sampled_from(("sts", "bedrock", "sagemaker")),
 )
 def test_a_request_is_signed_as_botocore_signs_it(
+    *,
     method: str,
     path: str,
     query: str,

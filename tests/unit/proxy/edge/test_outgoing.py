@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -33,11 +33,13 @@ from tests.source_servers import (
     SourceServer,
     answering,
     saying,
+    silent,
 )
 from tests.upstream_authority import UpstreamAuthority
 from tests.upstreams import tls_context as server_context
 
 IMPATIENT = OutgoingLimits(total=0.3, connect=0.2)
+PATIENT = OutgoingLimits()
 OK = answering()
 
 
@@ -70,12 +72,12 @@ class Door:
         self,
         context: ssl.SSLContext,
         egress: EgressSettings = DIRECT,
-        limits: OutgoingLimits = OutgoingLimits(),
+        limits: OutgoingLimits = PATIENT,
     ) -> None:
         self.counted: list[OutgoingCall] = []
         self.outgoing = Outgoing(context, egress, self.counted.append, limits=limits)
 
-    async def __aenter__(self) -> "Door":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -216,11 +218,6 @@ async def _dripping(_: Asked, writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(0)
 
 
-async def _silent(_: Asked, _writer: asyncio.StreamWriter) -> bool:
-    await asyncio.Event().wait()
-    return False
-
-
 async def _resetting(_: Asked, writer: asyncio.StreamWriter) -> bool:
     writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf of an answer without a length")
     await writer.drain()
@@ -245,7 +242,7 @@ BAD_ANSWERS: list[tuple[str, Answer, AskOutcome, str]] = [
     ("endless", _endless, AskOutcome.TOO_LARGE, f"larger than {MAX_ANSWER_BYTES} bytes"),
     ("one over", answering(200, bytes(MAX_ANSWER_BYTES)), AskOutcome.TOO_LARGE, "larger than"),
     ("dripping", _dripping, AskOutcome.TOO_SLOW, "did not answer within 0.3 s"),
-    ("silent", _silent, AskOutcome.TOO_SLOW, "did not answer within 0.3 s"),
+    ("silent", silent, AskOutcome.TOO_SLOW, "did not answer within 0.3 s"),
     (
         "compressed",
         answering(200, b"x", {"Content-Encoding": "gzip"}),
@@ -296,15 +293,14 @@ def test_an_answer_that_is_none_has_its_reason_and_leaves_no_connection(
     trusting: ssl.SSLContext, serving: ssl.SSLContext, answer: Answer, outcome: AskOutcome, why: str
 ) -> None:
     async def work() -> None:
-        async with SourceServer(serving, answer) as server:
-            async with Door(trusting, limits=IMPATIENT) as door:
-                message = await door.fails(url(server, "/secret-path?code=1"), outcome)
+        async with SourceServer(serving, answer) as server, Door(trusting, limits=IMPATIENT) as door:
+            message = await door.fails(url(server, "/secret-path?code=1"), outcome)
 
-                assert message.startswith(("localhost:", "the answer of localhost:"))
-                assert why in message
-                assert not any(word in message for word in ("secret-path", "code=1", "evil"))
-                # It is closed by us at once, and not with the door.
-                await server.is_alone.wait()
+            assert message.startswith(("localhost:", "the answer of localhost:"))
+            assert why in message
+            assert not any(word in message for word in ("secret-path", "code=1", "evil"))
+            # It is closed by us at once, and not with the door.
+            await server.is_alone.wait()
 
     run(work())
 
@@ -428,7 +424,7 @@ def test_a_port_that_never_accepts_is_given_up(trusting: ssl.SSLContext) -> None
             full.bind((LOOPBACK, 0))
             full.listen(0)
             for client in (one, two):  # they fill its queue, so further SYNs go unanswered
-                client.setblocking(False)
+                client.settimeout(0)
                 assert client.connect_ex(full.getsockname()) in {0, errno.EINPROGRESS}
             async with Door(trusting, limits=IMPATIENT) as door:
                 where = f"{LOOPBACK}:{full.getsockname()[1]}"
@@ -455,6 +451,12 @@ def test_a_name_that_leads_to_a_metadata_service_is_not_asked(
 # --- TLS -----------------------------------------------------------------------------------------
 
 
+DISTRUST = (
+    "showed a certificate that is not trusted (unable to get local issuer certificate): "
+    "if it is your own, add the authority that signed it to PODKEY_UPSTREAM_CA_FILES"
+)
+
+
 @pytest.mark.parametrize(
     ("names", "options", "why"),
     [
@@ -463,8 +465,7 @@ def test_a_name_that_leads_to_a_metadata_service_is_not_asked(
         (
             ("localhost",),
             {"stranger": True},
-            "showed a certificate that is not trusted (unable to get local issuer certificate): if it is your "
-            "own, add the authority that signed it to PODKEY_UPSTREAM_CA_FILES",
+            DISTRUST,
         ),
     ],
 )
@@ -653,13 +654,13 @@ def test_a_connection_that_waited_too_long_is_not_used(
     trusting: ssl.SSLContext, serving: ssl.SSLContext
 ) -> None:
     async def work() -> None:
-        async with SourceServer(serving, OK) as server:
-            async with Door(trusting, limits=OutgoingLimits(keep_alive=-1.0)) as door:
-                await door.get(url(server))
-                await door.get(url(server))
+        limits = OutgoingLimits(keep_alive=-1.0)
+        async with SourceServer(serving, OK) as server, Door(trusting, limits=limits) as door:
+            await door.get(url(server))
+            await door.get(url(server))
 
-                assert server.connections == 2
-                assert len(door.outgoing._lines) == 1
+            assert server.connections == 2
+            assert len(door.outgoing._lines) == 1
 
     run(work())
 
@@ -690,7 +691,7 @@ def test_a_connection_that_was_closed_while_it_waited_is_not_noticed(
 
 
 def test_an_end_that_came_with_the_answer_is_seen(trusting: ssl.SSLContext, serving: ssl.SSLContext) -> None:
-    """In one segment: then the kernel has nothing more to read, for asyncio's servers wait for our own end."""
+    """In one segment, the kernel has nothing more to read: asyncio's servers wait for our own end."""
 
     async def work() -> None:
         async def answer_and_close(asked: Asked, writer: asyncio.StreamWriter) -> bool:
@@ -767,7 +768,7 @@ def test_a_get_is_sent_once_more_and_not_again(trusting: ssl.SSLContext, serving
 # --- ends ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [_silent, _dripping], ids=["before the answer", "within its body"])
+@pytest.mark.parametrize("answer", [silent, _dripping], ids=["before the answer", "within its body"])
 def test_a_cancelled_call_leaves_nothing_half_read(
     trusting: ssl.SSLContext, serving: ssl.SSLContext, answer: Answer
 ) -> None:
@@ -829,9 +830,9 @@ def test_closing_ends_what_is_under_way_and_what_comes_after(
     async def work() -> None:
         came = asyncio.Event()
 
-        async def held(_: Asked, _writer: asyncio.StreamWriter) -> bool:
+        async def held(asked: Asked, writer: asyncio.StreamWriter) -> bool:
             came.set()
-            return await _silent(_, _writer)
+            return await silent(asked, writer)
 
         async with SourceServer(serving, held) as server, Door(trusting) as door:
             async with asyncio.TaskGroup() as group:
@@ -856,11 +857,12 @@ def egress(
     return EgressSettings(EgressProxy("localhost", port, tls=tls), auth_file, entries)
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_tls_to_the_source_runs_within_the_proxys_tunnel(
-    trusting: ssl.SSLContext, serving: ssl.SSLContext, authority: UpstreamAuthority, tls: bool
+    trusting: ssl.SSLContext, serving: ssl.SSLContext, authority: UpstreamAuthority, scheme: str
 ) -> None:
     async def work() -> None:
+        tls = scheme == "https"
         inner = server_context(*authority.certificate("idp.example"))
         async with (
             SourceServer(inner, OK) as server,

@@ -1,16 +1,15 @@
-"""The lease book in a world with its own time: sources answer late, fail and lie, clocks jump, policies change.
+"""The lease book in a world of its own time: sources answer late, fail and lie, clocks jump, policies change.
 
 True time is the model's alone. `mono` goes with it and stands while the node sleeps, `wall` is true time and
 an error that jumps, and a source's clock is true time and an error of its own, shown by `Date` in whole
 seconds. What is asked of the book is written at each assertion.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import floor, inf
 from typing import Final
 
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 

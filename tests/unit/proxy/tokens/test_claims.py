@@ -106,15 +106,18 @@ def time(name: str) -> str:
         ),
         ({"kubernetes.io": "ml"}, "has a claim `kubernetes.io` that is not an object"),
         ({"kubernetes.io": None}, "has no claim `kubernetes.io`"),
-        ({"kubernetes.io": {**K8S, "namespace": 1}}, text("namespace")),
-        ({"kubernetes.io": {"namespace": "ml"}}, "has no claim `name`"),
+        ({"kubernetes.io": {**K8S, "namespace": 1}}, text("kubernetes.io.namespace")),
+        ({"kubernetes.io": {"namespace": "ml"}}, "has no claim `kubernetes.io.serviceaccount.name`"),
         (
             {"kubernetes.io": {**K8S, "serviceaccount": []}},
-            "has a claim `serviceaccount` that is not an object",
+            "has a claim `kubernetes.io.serviceaccount` that is not an object",
         ),
-        ({"kubernetes.io": {**K8S, "pod": "train-0"}}, "has a claim `pod` that is not an object"),
-        ({"kubernetes.io": {**K8S, "pod": {"name": "train-0"}}}, "has no claim `uid`"),
-        ({"kubernetes.io": {**K8S, "node": {"name": ""}}}, text("name")),
+        (
+            {"kubernetes.io": {**K8S, "pod": "train-0"}},
+            "has a claim `kubernetes.io.pod` that is not an object",
+        ),
+        ({"kubernetes.io": {**K8S, "pod": {"name": "train-0"}}}, "has no claim `kubernetes.io.pod.uid`"),
+        ({"kubernetes.io": {**K8S, "node": {"name": ""}}}, text("kubernetes.io.node.name")),
     ],
 )
 def test_a_claim_of_the_wrong_type_is_named(changes: dict[str, Any], message: str) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proxy.core.signing import SigningAlgorithm
+from proxy.tokens.compact import Compact, read_compact
 from proxy.tokens.dev_issuer import (
     DEFAULT_ISSUER,
     DevPod,
@@ -16,7 +17,7 @@ from proxy.tokens.dev_issuer import (
     public_jwk,
     signed_token,
 )
-from proxy.tokens.jose import new_private_key
+from proxy.tokens.jose import PrivateKey, new_private_key
 from proxy.tokens.jwks import KeySet, read_jwks
 from proxy.tokens.pod_token import Expected, Verified, verify
 from tests.real_tokens import DISCOVERY, JWKS, issued, real_claims, real_token
@@ -68,18 +69,18 @@ def test_claims_are_those_of_kubernetes_to_the_last_byte_but_for_the_uids(name: 
     assert ours["kubernetes.io"].get("pod") == about.get("pod")
 
 
+def header_of(token: bytes) -> dict[str, str]:
+    read = read_compact(token)
+    assert isinstance(read, Compact)
+    return dict(read.header)
+
+
 def test_the_header_is_that_of_kubernetes() -> None:
-    header = json.loads(bytes.fromhex(_hex(signed_token({}, RS256).reveal())))
-    real = json.loads(bytes.fromhex(_hex(real_token("rotated-1"))))
+    header = header_of(signed_token({}, RS256).reveal())
+    real = header_of(real_token("rotated-1"))
 
     assert list(header) == list(real)
     assert header == {"alg": "RS256", "kid": key_id(RS256)}
-
-
-def _hex(token: bytes) -> str:
-    from base64 import urlsafe_b64decode
-
-    return urlsafe_b64decode(token.split(b".")[0] + b"==").hex()
 
 
 def test_a_published_key_looks_like_a_real_one() -> None:
@@ -98,10 +99,8 @@ def test_the_discovery_document_is_that_of_an_api_server() -> None:
     assert ours["jwks_uri"] == f"{DEFAULT_ISSUER}/openid/v1/jwks"
 
 
-@pytest.mark.parametrize("key", [RS256, ES256], ids=["RS256", "ES256"])
-def test_its_tokens_verify_with_its_keys(key: object) -> None:
-    assert key in {RS256, ES256}
-    signer = RS256 if key is RS256 else ES256
+@pytest.mark.parametrize("signer", [RS256, ES256], ids=["RS256", "ES256"])
+def test_its_tokens_verify_with_its_keys(signer: PrivateKey) -> None:
     keys = read_jwks(key_set(public_jwk(ES256), public_jwk(RS256)))
     claims = pod_claims(
         DevPod("ml", "trainer", "train-0", node="laptop"),

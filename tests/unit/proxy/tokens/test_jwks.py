@@ -138,13 +138,12 @@ def test_a_key_that_is_not_for_us_is_left_out_with_a_note(key: object, note: str
     beside = key_set(key, other)
 
     assert (beside.names(), beside.notes) == ("`other`", (note,))
-    assert fault(written(key)) == (
-        f"the key set holds no usable key ({note}): have the issuer sign with RS256 or ES256"
-    )
+    assert fault(written(key)) == (f"the key set holds no usable key ({note}): {USABLE}")
 
 
 # --- what is refused -----------------------------------------------------------------------------
 
+USABLE = "have the issuer sign with RS256 or ES256"
 ADDRESS = "see whether this is the address or the file of the issuer's JWKS"
 
 
@@ -166,8 +165,7 @@ ADDRESS = "see whether this is the address or the file of the issuer's JWKS"
         (written(*[{}] * 65), f"the key set holds 65 keys, more than 64: {ADDRESS}"),
         (
             written(*[{}] * 4),
-            f"the key set holds no usable key ({'; '.join([f'a key without an id {NO_ID}'] * 3)}): "
-            "have the issuer sign with RS256 or ES256",
+            f"the key set holds no usable key ({'; '.join([f'a key without an id {NO_ID}'] * 3)}): {USABLE}",
         ),
     ],
 )
