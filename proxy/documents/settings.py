@@ -81,6 +81,8 @@ def _problems(given: Mapping[str, str]) -> Iterator[SettingProblem]:
     with suppress(Fault):
         yield from _exposed_folders(given)
     with suppress(Fault):
+        yield from _useless_proxy_credentials(given)
+    with suppress(Fault):
         if table.JWKS_FILE.read(given) is not None and not table.ISSUER.read(given):
             fix = "write the `iss` that tokens of this cluster have"
             yield SettingProblem(table.ISSUER.name, "a file of keys does not say whose they are", fix)

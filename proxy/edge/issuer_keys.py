@@ -56,7 +56,7 @@ class FileKeys:
 class DiscoveredKeys:
     door: Door
     settings: IdentitySettings
-    # Signing keys change in months, and an API server that every pod of the cluster asks should not notice it.
+    # Signing keys change in months, and every pod of the cluster asks the same API server.
     fresh_seconds: float = 3600.0
 
     async def fetch(self) -> IssuerKeys | NoKeys:

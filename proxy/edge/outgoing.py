@@ -303,10 +303,8 @@ class _Line(httpcore.AsyncNetworkStream):
         """Whether the end came with the last answer, and so waits in the TLS layer and not in the kernel."""
         try:
             self._inner.get_extra_info("ssl_object").read(1)
-        except ssl.SSLWantReadError:
-            return False
-        except ssl.SSLError:
-            return True
+        except ssl.SSLError as error:
+            return not isinstance(error, ssl.SSLWantReadError)
         return True
 
 

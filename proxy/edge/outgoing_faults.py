@@ -106,7 +106,7 @@ def not_trusted(who: str, error: ssl.SSLError, trust_fix: str) -> OutgoingError:
 
 def _distrust(who: str, error: ssl.SSLError, trust_fix: str) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
-        why = error.reason or "UNKNOWN"
+        why = getattr(error, "reason", None) or "UNKNOWN"  # only those that OpenSSL itself raised have one
         return f"there is no TLS with {who} ({why}): check that its port speaks TLS 1.2 or later"
     if error.verify_code in _OTHER_NAME:
         return f"{who} showed a certificate for another name: check the host, and what answers there"

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
@@ -24,10 +23,6 @@ from proxy.transaction.refusing import Asked, refuse
 from proxy.transaction.rejudging import Rejudge
 from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
 from proxy.transaction.spent import Suspicion
-
-# How often a request is judged when the policy is replaced while it waits for its lease. Who replaces it with
-# every lease is judged by the last but one.
-MAX_JUDGED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,36 +79,35 @@ class Exchange:
 
     async def open(self) -> Opening:
         """Run the transaction; whatever breaks in it is a refusal."""
-        began = self._elapsed()
-        if self._first is not None:
-            self._now = self._world.clock.now()
+        first, began = self._first, 0.0
+        if first is not None:
+            self._now, began = self._world.clock.now(), self._elapsed()
         opening = await self._judged()
-        if self._first is not None:
-            opening = self._second(self._first, opening)
-            if opening is self._first:
-                return opening
+        if self._world.pod() is not self._pod:
+            # The policy was replaced while the lease was fetched. Who replaces it with every lease is judged
+            # by the last but one.
+            opening = await self._judged()
+        if first is not None:
+            opening = self._second(first, opening)
+            if opening is first:
+                return first
         self._world.recorder.decided(opening.record, self._elapsed() - began)
         # Last: what could not be recorded does not travel.
         self._open_with(opening)
         return opening
 
     async def _judged(self) -> Opening:
-        """By the policy that is in force when the request leaves: it may have been replaced since the head
-        was read, and again while the lease was fetched."""
-        step: Opening | CredentialRef | None = None
-        for _ in range(MAX_JUDGED):
-            self._pod = self._world.pod()
-            self._leased = None
-            try:
-                steps = self._steps()
-                step = self._next(steps, None)
-                while isinstance(step, CredentialRef):
-                    step = self._next(steps, await self._lease(step))
-            except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
-                self._world.recorder.crashed("transaction", error)
-                return self._failure("podkey failed on it")
-            if self._world.pod() is self._pod:
-                break
+        # As of now: a policy may have been replaced since the head was read.
+        self._pod = self._world.pod()
+        self._leased = None
+        try:
+            steps = self._steps()
+            step = self._next(steps, None)
+            while isinstance(step, CredentialRef):
+                step = self._next(steps, await self._lease(step))
+        except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
+            self._world.recorder.crashed("transaction", error)
+            return self._failure("podkey failed on it")
         return step
 
     async def _lease(self, credential: CredentialRef) -> LeaseReply:

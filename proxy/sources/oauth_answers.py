@@ -82,8 +82,8 @@ def _type_fault(token_type: str, known: frozenset[str]) -> str:
     if not token_type:
         return "a token without its `token_type`, which RFC 6749 §5.1 requires"
     return (
-        f"a token of the type `{shown(token_type)}`, which only the holder of a key can use: let the server "
-        "issue Bearer tokens to the client"
+        f"a token of the type `{shown(token_type)}`, and only Bearer tokens can be attached: let the server "
+        "issue those to the client"
     )
 
 

@@ -34,9 +34,7 @@ class Suspicion:
 
     __slots__ = ("_codes", "_seen", "spent")
 
-    def __init__(
-        self, signs: Sequence[SpentSign], status: int, fields: Iterable[tuple[str, str]]
-    ) -> None:
+    def __init__(self, signs: Sequence[SpentSign], status: int, fields: Iterable[tuple[str, str]]) -> None:
         self._codes: frozenset[bytes] = frozenset()
         self._seen = b""
         self.spent = self._by_head(signs, status, fields)

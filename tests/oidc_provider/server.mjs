@@ -4,8 +4,8 @@
 //
 // Two things are not the package's own, and are written out below for that reason:
 // - FEDERATION: the package takes an assertion only from the client itself (iss == sub == client_id). A pod's
-//   token comes from the cluster and names a service account. Servers that federate (Entra ID, Keycloak 26.4,
-//   Okta) verify it against the cluster's keys and a trust that somebody registered. This does the same before
+//   token comes from the cluster and names a service account. Servers that federate (Entra ID, Keycloak 26.4)
+//   verify it against the cluster's keys and a trust that somebody registered. This does the same before
 //   the package's own authentication, which then gets an assertion by the broker's key.
 // - EXCHANGE: the package has no RFC 8693; its documentation names it as the example of a custom grant type.
 //   Client authentication, resources, scopes, tokens, introspection and revocation stay the package's.

@@ -1,9 +1,11 @@
 """The upstream's side: mitmproxy's clients, with limits, without interim responses and trailers."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 import h2.config
+import h2.errors
 import h2.events
 from h11 import EndOfMessage
 from h11._receivebuffer import ReceiveBuffer
@@ -48,8 +50,16 @@ class WithoutTrailers:
         return EndOfMessage() if isinstance(event, EndOfMessage) else event
 
 
+@dataclass
+class Forget(HttpEvent):
+    """A stream's answer was the first of two: what still comes of it is nobody's, and what is sent next is a
+    request of its own."""
+
+
 class LimitedHttp1Client(Http1Client):
     def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, Forget):
+            return  # one request at a time: its answer came to its end
         yield from super()._handle_event(event)
         if len(self.buf) > MAX_UNREAD:
             self.buf.maybe_extract_at_most(len(self.buf))
@@ -80,6 +90,21 @@ class PacedHttp2Client(PacedConnection, Http2Client):
         # As mitmproxy does with the connection that `pace` replaced.
         self.h2_conn.local_settings.enable_push = 0
         self.h2_conn.local_settings.acknowledge()
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, Forget):
+            yield from self._forget(event.stream_id)
+        else:
+            yield from super()._handle_event(event)
+
+    def _forget(self, stream_id: int) -> Commands:
+        ours = self.our_stream_id.pop(stream_id, None)
+        if ours is None:
+            return
+        self.streams.pop(ours, None)
+        if not self.is_closed(ours):
+            self.h2_conn.reset_stream(ours, h2.errors.ErrorCodes.CANCEL.value)
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
 
     def waiting_for(self, stream_id: int) -> int:
         """What of a request's body, by the application's number of the stream, is not on its way yet."""

@@ -1,5 +1,6 @@
 """One connection of the application in the mitmproxy lane: what all its streams share."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy.core.arrival import Arrival
@@ -13,10 +14,12 @@ UNVERIFIED: Final = "its certificate does not prove the name; nothing was sent"
 
 
 class Waiting(Protocol):
-    """What holds bytes that can go nowhere yet."""
+    """What holds bytes: those that can go nowhere yet, and those that could have to be sent once more."""
 
     @property
     def waiting_bytes(self) -> int: ...
+    @property
+    def held_bytes(self) -> int: ...
 
 
 class Conversation:
@@ -26,6 +29,8 @@ class Conversation:
         self._open: set[Exchange] = set()
         # Once TLS towards the application stands.
         self.http: Waiting | None = None
+        # Ends a request at once. Set by who holds the connection.
+        self.cut_off: Callable[[Exchange], None] | None = None
         # What the handler saw go wrong on the upstream's side, last: mitmproxy only says that something did.
         self.tls_fault = ""
         self.timed_out = False
@@ -37,7 +42,7 @@ class Conversation:
         self.timed_out = False
 
     def exchange(self, head: Head | HeadProblem) -> Exchange:
-        exchange = Exchange(self.world, self.arrival, head)
+        exchange = Exchange(self.world, self.arrival, head, self.cut_off)
         self._open = {one for one in self._open if not one.finished}
         self._open.add(exchange)
         return exchange
@@ -45,6 +50,10 @@ class Conversation:
     @property
     def waiting_bytes(self) -> int:
         return self.http.waiting_bytes if self.http is not None else 0
+
+    @property
+    def held_bytes(self) -> int:
+        return self.http.held_bytes if self.http is not None else 0
 
     @property
     def busy(self) -> bool:

@@ -22,11 +22,12 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import LiveConnectionHandler
 from OpenSSL import SSL
 
+from proxy.lanes.exchange import Exchange
 from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
 from proxy.lanes.mitm.conversation import UNVERIFIED, Conversation
 from proxy.lanes.mitm.servers import GuardedHttpLayer
-from proxy.lanes.mitm.streams import JudgeRequestHook
+from proxy.lanes.mitm.streams import CutStream, JudgeRequestHook
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
 
 # What is read of a request whose stream waits for its verdict or its upstream: more than any small body. Then
@@ -89,6 +90,8 @@ class ConnectionInLane(LiveConnectionHandler):
         self._client_tls = client_tls
         self._upstream_tls = upstream_tls
         self._conversation = Conversation(world, accepted.arrival)
+        self._conversation.cut_off = self._cut
+        self._cutting: set[asyncio.Task[None]] = set()
         self.timeout_watchdog.timeout = world.timeouts.idle  # type: ignore[assignment] # seconds, also parts
         accepted.busy = lambda: self._conversation.busy
         accepted.idle_for = lambda: time.time() - self.timeout_watchdog.last_activity  # noqa: TID251 - its clock
@@ -187,6 +190,19 @@ class ConnectionInLane(LiveConnectionHandler):
                     self._cancel(connection, "idle time-out")
             await asyncio.sleep(FAREWELL)
         self._cancel(self.client, "idle time-out")
+
+    def _cut(self, exchange: Exchange) -> None:
+        """A stream of HTTP/2 alone; any other request has its connection for itself, and both sides end.
+
+        They end without a word: a farewell in TLS would make a body that ends with its connection look whole.
+        """
+        if self.client.alpn == HTTP2:
+            task = asyncio.get_running_loop().create_task(self.server_event(CutStream(exchange)))
+            self._cutting.add(task)
+            task.add_done_callback(self._cutting.discard)
+        else:
+            for connection in list(self.transports):
+                self._cancel(connection, "the policy was replaced")
 
     def _cancel(self, connection: Connection, why: str) -> None:
         transport = self.transports.get(connection)

@@ -27,7 +27,7 @@ from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.clients import PacedHttp2Client, UpstreamHttp, WithoutTrailers, upstream_stack
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.pacing import CLIENT_WINDOW, PacedConnection, Settle
-from proxy.lanes.mitm.streams import GuardedStream
+from proxy.lanes.mitm.streams import CutStream, GuardedStream
 from proxy.transaction.head import Head, HeadProblem, head_of_http1, head_of_http2, options_of, problem_of
 from proxy.wire.fields import MAX_HEAD_BYTES
 from proxy.wire.framing import Chunked, Framing, Length, NoBody
@@ -227,14 +227,26 @@ class GuardedHttpLayer(HttpLayer):
     @property
     def waiting_bytes(self) -> int:
         """How much of requests' bodies was read and can go nowhere yet."""
-        return sum(
-            stream.waiting_bytes for stream in self.streams.values() if isinstance(stream, GuardedStream)
-        )
+        return sum(stream.waiting_bytes for stream in self._guarded)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is kept of what could have to be sent once more."""
+        return sum(stream.held_bytes for stream in self._guarded)
+
+    @property
+    def _guarded(self) -> list[GuardedStream]:
+        return [stream for stream in self.streams.values() if isinstance(stream, GuardedStream)]
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
             return  # the end of one that was let go
-        yield from super()._handle_event(event)
+        if isinstance(event, CutStream):
+            for stream in self._guarded:
+                if stream.exchange is event.exchange:
+                    yield from self.event_to_child(stream, event)
+        else:
+            yield from super()._handle_event(event)
         if isinstance(self._server, GuardedHttp2Server):
             yield from self._settle(self._server)
 

@@ -18,6 +18,7 @@ from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
+    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
     RequestTrailers,
@@ -34,20 +35,28 @@ from proxy.core.secret import Secret
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.interface import shown
 from proxy.lanes.mitm.client_tls import HTTP2
+from proxy.lanes.mitm.clients import Forget
 from proxy.lanes.mitm.conversation import Conversation
+from proxy.lanes.mitm.second_try import EVENT_BYTES, HELD_IN_ALL, HeldAnswer, HeldBody
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward, Refused
+from proxy.transaction.spent import Suspicion
 
 Commands = layer.CommandGenerator[None]
 
 SWITCHING_PROTOCOLS: Final = 101
-# What an event takes besides its data: a million empty ones are memory, too.
-EVENT_BYTES: Final = 256
 
 
 @dataclass
 class JudgeRequestHook(commands.StartHook):  # type: ignore[no-untyped-call] # mitmproxy's registry
     """Pauses the stream until its transaction has opened. The handler that runs it is total."""
+
+    exchange: Exchange
+
+
+@dataclass
+class CutStream(events.Event):
+    """The grant of this request was taken away, and its policy says `cut`."""
 
     exchange: Exchange
 
@@ -58,6 +67,16 @@ class GuardedStream(HttpStream):
         self._conversation = conversation
         self._head = head
         self.exchange: Exchange = conversation.exchange(head)
+        self._body = HeldBody(lambda: HELD_IN_ALL - conversation.held_bytes)
+        self._held: HeldAnswer | None = None
+        # Of an answer that is passed on: whether it says that the lease is spent.
+        self._suspicion: Suspicion | None = None
+        self._is_connected = False
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept until it is known that the request is not sent once more."""
+        return self._body.size + (self._held.size if self._held is not None else 0)
 
     @property
     def waiting_bytes(self) -> int:
@@ -65,6 +84,12 @@ class GuardedStream(HttpStream):
         waiting = self._paused_event_queue
         data = sum(len(event.data) for event in waiting if isinstance(event, RequestData))
         return data + EVENT_BYTES * len(waiting)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, CutStream):
+            yield from self._cut()
+        else:
+            yield from super()._handle_event(event)
 
     # --- the request ---
 
@@ -85,9 +110,10 @@ class GuardedStream(HttpStream):
             yield from self._answer(opening)
             return
         # (3) Its edits, before any byte of the body.
-        self._apply(opening, self.flow.request)
+        expects = self._apply(opening, self.flow.request)
+        self._body.allow(opening, self.flow.request)
         # (4) The client may wait to be told that its body is welcome (RFC 9110 §10.1.1).
-        if self.flow.request.headers.pop("expect", "").lower() == "100-continue":
+        if expects.lower() == "100-continue":
             go_on = http.Response.make(100)
             go_on.headers.clear()
             yield SendHttp(ResponseHeaders(self.stream_id, go_on), self.context.client)
@@ -100,7 +126,8 @@ class GuardedStream(HttpStream):
         if self.client_state != self.state_errored:
             self.server_state = self.state_wait_for_response_headers
 
-    def _apply(self, opening: Forward, request: http.Request) -> None:
+    def _apply(self, opening: Forward, request: http.Request) -> str:
+        """What the upstream gets. Returns what the client expects: that is between it and us."""
         address = self.context.server.address
         if address is None:
             raise TypeError("the connection has no upstream")
@@ -116,9 +143,11 @@ class GuardedStream(HttpStream):
             fields.insert(0, (b"Host", authority))
         request.headers = http.Headers()
         request.headers.fields = tuple(fields)  # its constructor would make plain tuples of them
+        return request.headers.pop("expect", "")
 
     def _send_piece(self, data: bytes) -> Iterable[bytes]:
         self.exchange.sent += len(data)
+        self._body.keep(data)
         return [data] if data else []
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
@@ -127,7 +156,11 @@ class GuardedStream(HttpStream):
         if not (yield from super().make_server_connection()):
             return False
         server = self.context.server
+        self._is_connected = True
         self.exchange.upstream(_shown(server.peername))
+        if self.exchange.is_cut:
+            yield from self._cut()
+            return False
         if self.context.client.alpn == HTTP2 and server.alpn != HTTP2:
             why = "the client speaks HTTP/2 only, and the upstream does not speak it"
             yield commands.CloseConnection(server)
@@ -151,6 +184,19 @@ class GuardedStream(HttpStream):
             yield commands.CloseConnection(self.flow.server_conn)
             yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, fault))
             return
+        suspicion = self.exchange.suspicion(response.status_code, _text(response.headers.fields))
+        if suspicion.spent is not False and self._may_repeat:
+            self._held = HeldAnswer(event, suspicion)
+            self.server_state = self.state_hold_answer
+            self._watch(suspicion)
+        else:
+            yield from self._begin_answer(event, suspicion)
+
+    def _begin_answer(self, event: ResponseHeaders, suspicion: Suspicion) -> Commands:
+        """From here on the application sees it, and the request is not sent once more."""
+        self._body.drop()
+        self._watch(suspicion)
+        response = self.flow.response = event.response
         # A reason phrase may quote what was sent; the standard's own says as much (RFC 9112 §4).
         response.reason = RESPONSES.get(response.status_code, "")
         edits = self.exchange.response(response.status_code, _text(response.headers.fields))
@@ -176,9 +222,84 @@ class GuardedStream(HttpStream):
         return None
 
     def _receive_piece(self, data: bytes) -> Iterable[bytes]:
+        if self._suspicion is not None:
+            self._feed(self._suspicion, data)
         # An empty piece would end a chunked body before its time.
         clean = self.exchange.receive(data)
         return [clean] if clean else []
+
+    # --- a lease that the upstream calls spent ---
+
+    @property
+    def _may_repeat(self) -> bool:
+        """Whether the request could be sent once more: it was sent whole, it is all here, and it never was."""
+        return self._body.is_whole and self.client_state == self.state_done and not self.exchange.retried
+
+    def _watch(self, suspicion: Suspicion) -> None:
+        """Tell of it as soon as it is sure; until then it is looked for in the body."""
+        if suspicion.spent:
+            self.exchange.lease_spent()
+        self._suspicion = suspicion if suspicion.spent is None else None
+
+    def _feed(self, suspicion: Suspicion, data: bytes) -> None:
+        if data:
+            suspicion.feed(data)
+        else:
+            suspicion.end()
+        self._watch(suspicion)
+
+    def state_hold_answer(self, event: events.Event) -> Commands:
+        """Nobody has seen anything of it yet."""
+        held = self._held
+        if held is None:
+            raise TypeError("there is no answer to hold")
+        held.keep(event)
+        if self._suspicion is not None and isinstance(event, ResponseData | ResponseEndOfMessage):
+            self._feed(self._suspicion, event.data if isinstance(event, ResponseData) else b"")
+        if held.suspicion.spent is False or held.is_too_long:
+            yield from self._release(held)
+        elif isinstance(event, ResponseEndOfMessage):
+            yield from self._try_again(held)
+
+    def _release(self, held: HeldAnswer) -> Commands:
+        """It goes to the application as it is."""
+        self._held = None
+        yield from self._begin_answer(held.head, held.suspicion)
+        for event in held.events:
+            yield from self.server_state(event)
+
+    def _try_again(self, held: HeldAnswer) -> Commands:
+        yield SendHttp(Forget(self.stream_id), self.context.server)
+        self.exchange.judge_again()
+        yield JudgeRequestHook(self.exchange)
+        if (yield from self.check_killed(emit_error_hook=False)):
+            self.exchange.finish(Ending.CLIENT_GONE)
+            return
+        opening = self.exchange.opening
+        if isinstance(opening, Refused):
+            self._held = None
+            yield from self._answer(opening)
+        elif not self.exchange.retried:
+            yield from self._release(held)
+        else:
+            self._held = None
+            yield from self._send_again(opening)
+
+    def _send_again(self, opening: Forward) -> Commands:
+        request, body = self.flow.request, self._body.take()
+        self._apply(opening, request)
+        self.flow.response = None
+        if not (yield from self.make_server_connection()):
+            return
+        if (yield from self.check_killed(emit_error_hook=False)):
+            self.exchange.finish(Ending.CLIENT_GONE)
+            return
+        self.server_state = self.state_wait_for_response_headers
+        server, has_body = self.context.server, self._head.has_body
+        yield SendHttp(RequestHeaders(self.stream_id, request, end_stream=not has_body), server)
+        if body:
+            yield SendHttp(RequestData(self.stream_id, body), server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), server)
 
     def send_response(self, already_streamed: bool = False) -> Commands:  # noqa: FBT001, FBT002 - mitmproxy's
         if self.flow.response is not None and self.flow.response.trailers:
@@ -225,6 +346,18 @@ class GuardedStream(HttpStream):
             return
         yield from super().handle_protocol_error(event)
         self.exchange.finish(Ending.UPSTREAM_FAILED)
+
+    def _cut(self) -> Commands:
+        """Both sides of the stream end at once, whatever they were about; others on their connections go on."""
+        if self.exchange.finished:
+            return
+        yield SendHttp(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL), self.context.client)
+        if self._is_connected:
+            yield SendHttp(RequestProtocolError(self.stream_id, "cut", ErrorCode.CANCEL), self.context.server)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+        self.exchange.finish(Ending.CUT)
+        yield DropStream(self.stream_id)
 
     def _answer(self, refused: Refused) -> Commands:
         """Our own answer, whole and at once. What remains of the request's body is read and dropped."""

@@ -35,4 +35,3 @@ def test_sources_are_values_that_a_lease_can_be_kept_by(auth: ClientAuth) -> Non
 def test_what_is_left_out_is_what_most_servers_expect() -> None:
     assert PrivateKeyJwt(KEY).algorithm is SigningAlgorithm.RS256
     assert TokenExchange(URL, "podkey").subject_token_type == JWT_TYPE == ProjectedActor("a").token_type
-    assert SecretBasic(KEY) != SecretPost(KEY)

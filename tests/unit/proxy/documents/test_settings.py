@@ -54,6 +54,9 @@ def test_every_variable_arrives_in_its_field() -> None:
         PODKEY_PLACEHOLDERS_FILE="/placeholders",
         PODKEY_UPSTREAM_CA_FILES="/a.pem:/b.pem",
         PODKEY_ROOTS_FILE="/roots.pem",
+        PODKEY_EGRESS_PROXY="https://proxy.example.com:3129",
+        PODKEY_EGRESS_PROXY_AUTH_FILE="/proxy-user",
+        PODKEY_EGRESS_NO_PROXY=".svc,10.0.0.0/8",
         PODKEY_CA_LIFETIME="2d",
         PODKEY_LEAF_LIFETIME="1h",
         PODKEY_POD_NAME="train-0",
@@ -83,10 +86,19 @@ def test_every_variable_arrives_in_its_field() -> None:
     )
     assert (got.output.log_level, got.output.log_format) == (LogLevel.DEBUG, LogFormat.CONSOLE)
     # Whatever a variable could change was changed: none is read into another's field, or forgotten.
-    for group in ("listeners", "folders", "trust", "pod", "timeouts", "output"):
+    for group in ("listeners", "folders", "trust", "egress", "pod", "timeouts", "output"):
         ours, theirs = getattr(got, group), getattr(defaults, group)
         same = {name for name in ours.__slots__ if getattr(ours, name) == getattr(theirs, name)}
         assert same <= {"namespace", "service_account"}
+
+
+def test_credentials_for_a_proxy_that_is_not_set_are_a_problem() -> None:
+    [problem] = problems(PODKEY_EGRESS_PROXY_AUTH_FILE="/proxy-user")
+
+    assert problem == ("PODKEY_EGRESS_PROXY_AUTH_FILE", "no proxy is set for these credentials")
+    assert [name for name, _ in problems(PODKEY_EGRESS_PROXY="x", PODKEY_EGRESS_PROXY_AUTH_FILE="/f")] == [
+        "PODKEY_EGRESS_PROXY"
+    ]
 
 
 def test_every_problem_is_reported_at_once() -> None:

@@ -1,221 +1,572 @@
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from proxy.core.credentials import CredentialRef, CredentialSource
-from proxy.core.lease import Lease, LeaseReply, NoLease
+from proxy.core.credentials import CredentialRef
+from proxy.core.lease import LeaseEvent, LeaseKey, NoLease
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
-from proxy.edge import leases as module
-from proxy.edge.leases import FRESH_SECONDS, MAX_SECRET_BYTES, SecretLeases
+from proxy.core.secret import Secret
+from proxy.edge import lease_keeper as module
+from proxy.edge.lease_keeper import FAREWELL_SECONDS, RETIRE_SECONDS
+from proxy.leasing.pace import FIRST_GRACE, MARGIN
+from proxy.sources.steps import Acquired, Failed, HttpReply, SourceSteps, StepFailed
 from tests.canary import Canary
-from tests.kubelet_volume import KubeletVolume
-from tests.lane_world import NOON, Clock
+from tests.lease_world import MOUNTED, OAUTH, REF, LeaseWorld, key_of, token_reply, until, value
+from tests.source_world import Request, json_reply
 
-REF = CredentialRef("ml", "a")
-
-
-def source(name: str = "a", secret: str = "key", **keys: str) -> CredentialSource:
-    parts = {Part.TOKEN: "k"} if not keys else {Part[part.upper()]: key for part, key in keys.items()}
-    return CredentialSource("ml", name, MountedSecret(secret, tuple(parts.items())))
-
-
-class House:
-    def __init__(self, folder: Path, token: str) -> None:
-        self.folder = folder
-        self.clock = Clock()
-        self.counted: list[str] = []
-        self.volume = KubeletVolume(folder / "key", {"k": token.encode()})
-        self.leases = SecretLeases(folder, self.clock, self.counted.append)
-        self.use([source()])
-
-    def use(self, sources: list[CredentialSource]) -> None:
-        self.sources = {one.ref: one for one in sources}
-        self.leases.use(sources)
-
-    def ask(self, ref: CredentialRef = REF) -> LeaseReply:
-        return asyncio.run(self.leases.lease(self.sources[ref]))
-
-    def lease(self) -> Lease:
-        reply = self.ask()
-        assert isinstance(reply, Lease)
-        return reply
-
-    def later(self, seconds: float = FRESH_SECONDS) -> None:
-        self.clock.seconds += seconds
+OWN = key_of(OAUTH)
+FILE = key_of(MOUNTED)
+REVOCABLE = key_of(
+    type(OAUTH)(
+        OAUTH.token_url, OAUTH.client_id, OAUTH.auth, revocation_url="https://login.example.com/revoke"
+    )
+)
 
 
 @pytest.fixture
-def token(canary: Canary) -> str:
-    return canary.secret("token")
+def world(tmp_path: Path, canary: Canary) -> LeaseWorld:
+    made = LeaseWorld(tmp_path)
+    made.write_secret("client", secret=canary.secret("client secret"))
+    return made
+
+
+class Tokens:
+    """A token endpoint: a new token each time; revocations are remembered."""
+
+    def __init__(self, canary: Canary, seconds: int = 3600) -> None:
+        self.canary = canary
+        self.seconds = seconds
+        self.issued: list[str] = []
+        self.revoked: list[str] = []
+        self.down: HttpReply | StepFailed | None = None
+
+    def __call__(self, request: Request) -> HttpReply | StepFailed:
+        if self.down is not None:
+            return self.down
+        if request.path == "/revoke":
+            self.revoked.append(request.form["token"])
+            return json_reply(200, b"{}")
+        self.issued.append(self.canary.secret(f"token {len(self.issued)}"))
+        return token_reply(self.issued[-1], self.seconds)
 
 
 @pytest.fixture
-def house(tmp_path: Path, token: str) -> House:
-    return House(tmp_path, token)
+def tokens(world: LeaseWorld, canary: Canary) -> Tokens:
+    made = Tokens(canary)
+    world.door.answer = made
+    return made
 
 
-def test_a_lease_holds_what_the_secret_holds(house: House, token: str) -> None:
-    lease = house.lease()
+def use(world: LeaseWorld, *keys: LeaseKey) -> None:
+    world.keeper.use(keys)
 
-    assert lease.parts[Part.TOKEN].reveal() == token.encode()
-    assert (lease.credential, lease.issued, lease.expires) == (REF, NOON, None)
+
+# --- mounted secrets ---------------------------------------------------------------------------------
+
+
+def test_a_lease_holds_what_the_secret_holds(world: LeaseWorld, canary: Canary) -> None:
+    token = canary.secret("mounted token")
+    world.write_secret("key", k=token)
+
+    lease = world.run(world.lease(FILE))
+
+    assert value(lease) == token
+    assert (lease.credential, lease.expires) == (REF, None)
     assert token not in repr(lease)
-    assert house.counted == ["acquired"]
-    assert (house.leases.live, house.leases.failed) == (1, 0)
+    assert world.events == [LeaseEvent.ACQUIRED]
 
 
-def test_within_a_second_nothing_is_read_again(house: House) -> None:
-    first = house.lease()
-    house.volume.swap({"k": b"another token of the same secret"})
+def test_a_file_is_read_again_after_a_second(world: LeaseWorld, canary: Canary) -> None:
+    first_token, second_token = canary.secret("first"), canary.secret("second")
+    world.write_secret("key", k=first_token)
+    first = world.run(world.lease(FILE))
+    world.write_secret("key", k=second_token)
 
-    house.later(FRESH_SECONDS / 2)
-    assert house.lease() is first
-    assert house.counted == ["acquired"]
+    world.later(0.5)
+    assert world.run(world.lease(FILE)) is first
+    world.later(0.5)
+    second = world.run(world.lease(FILE))
 
-    house.later(FRESH_SECONDS / 2)
-    assert house.lease().parts[Part.TOKEN].reveal() == b"another token of the same secret"
-
-
-def test_the_same_content_is_the_same_lease(house: House, token: str) -> None:
-    first = house.lease()
-    house.volume.swap({"k": token.encode()})
-    house.later()
-
-    assert house.lease() is first
-
-
-def test_other_content_is_another_lease(house: House, token: str) -> None:
-    first = house.lease()
-    house.volume.swap({"k": b"another token of the same secret"})
-    house.later()
-    second = house.lease()
+    assert value(second) == second_token
     assert second.id != first.id
 
-    house.volume.swap({"k": token.encode()})
-    house.later()
 
-    assert house.lease().id == first.id
+def test_the_same_content_is_the_same_lease(world: LeaseWorld, canary: Canary) -> None:
+    world.write_secret("key", k=canary.secret("token"))
+    first = world.run(world.lease(FILE))
+    world.later(60)
+    again = world.run(world.lease(FILE))
 
-
-def test_the_id_tells_nothing_of_the_value_to_another_process(
-    house: House, tmp_path: Path, token: str
-) -> None:
-    other = SecretLeases(tmp_path, Clock())
-    other.use([source()])
-
-    reply = asyncio.run(other.lease(source()))
-
-    assert isinstance(reply, Lease)
-    assert reply.id != house.lease().id
-    assert len(reply.id) == 12
+    assert (again.id, again.issued) == (first.id, first.issued)
 
 
-def test_two_sources_of_one_secret_have_two_leases(house: House) -> None:
-    house.use([source(), source("b")])
+def test_a_secret_that_is_gone_is_not_used_for_a_second_more(world: LeaseWorld, canary: Canary) -> None:
+    world.write_secret("key", k=canary.secret("token"))
+    world.run(world.lease(FILE))
+    (world.secrets / "key" / "k").unlink()
+    world.later(1)
 
-    first, second = house.ask(), house.ask(CredentialRef("ml", "b"))
+    assert "is not mounted, or lacks `k`" in world.run(world.refused(FILE))
+    world.write_secret("key", k=canary.secret("new token"))
+    world.later(1)
 
-    assert isinstance(first, Lease)
-    assert isinstance(second, Lease)
+    assert world.run(world.lease(FILE))
+    assert world.log.events == [
+        "a credential source gives none",
+        "a credential source gives credentials again",
+    ]
+
+
+def test_two_sources_of_one_secret_have_two_leases(world: LeaseWorld, canary: Canary) -> None:
+    world.write_secret("key", k=canary.secret("token"))
+
+    first, second = world.run(world.lease(FILE)), world.run(world.lease(key_of(MOUNTED, "b")))
+
+    assert (first.credential.name, second.credential.name) == ("a", "b")
     assert first.id != second.id
 
 
-def test_parts_of_one_secret_come_from_one_moment(house: House) -> None:
-    house.volume.swap({"u": b"user", "p": b"password-one"})
-    house.use([source(username="u", password="p")])
+def test_the_id_tells_nothing_of_the_value_to_another_process(
+    world: LeaseWorld, tmp_path: Path, canary: Canary
+) -> None:
+    token = canary.secret("token")
+    (tmp_path / "other").mkdir()
+    other = LeaseWorld(tmp_path / "other")
+    for one in (world, other):
+        one.write_secret("key", k=token)
 
-    lease = house.lease()
+    ids = {one.run(one.lease(FILE)).id for one in (world, other)}
 
-    assert {part: value.reveal() for part, value in lease.parts.items()} == {
-        Part.USERNAME: b"user",
-        Part.PASSWORD: b"password-one",
-    }
-
-
-# --- without one -----------------------------------------------------------------------------------------
-
-
-def why(house: House) -> str:
-    reply = house.ask()
-    assert isinstance(reply, NoLease)
-    assert house.counted[-1:] == ["failed"]
-    assert (house.leases.live, house.leases.failed) == (0, 1)
-    return reply.message
+    assert len(ids) == 2
+    assert {len(name) for name in ids} == {12}
 
 
-def test_a_secret_that_is_not_mounted_is_told(house: House) -> None:
-    house.use([source(secret="missing")])
+def test_the_id_depends_on_which_part_is_which(world: LeaseWorld, canary: Canary) -> None:
+    world.write_secret("pair", x=canary.secret("x"), y=canary.secret("y"))
+    one = MountedSecret("pair", ((Part.USERNAME, "x"), (Part.PASSWORD, "y")))
+    other = MountedSecret("pair", ((Part.USERNAME, "y"), (Part.PASSWORD, "x")))
 
-    assert "missing" in why(house)
-    assert "not mounted" in why(house)
-
-
-def test_a_key_that_is_not_in_the_secret_is_told(house: House) -> None:
-    house.use([source(token="other")])
-
-    assert "`other`" in why(house)
+    assert world.run(world.lease(key_of(one))).id != world.run(world.lease(key_of(other))).id
 
 
-def test_an_empty_key_is_told(house: House) -> None:
-    house.volume.swap({"k": b""})
-
-    assert "`k`" in why(house)
-    assert "empty" in why(house)
+# --- fetching ----------------------------------------------------------------------------------------
 
 
-def test_a_key_that_is_no_file_is_told(house: House, tmp_path: Path) -> None:
-    (tmp_path / "odd" / "k").mkdir(parents=True)
-    house.use([source(secret="odd")])
+def test_five_hundred_first_requests_make_one_fetch(world: LeaseWorld, tokens: Tokens) -> None:
+    async def storm() -> None:
+        world.door.gate = asyncio.Event()
+        waiting = [asyncio.create_task(world.lease(OWN)) for _ in range(500)]
+        await until(lambda: world.door.calls)
+        world.door.gate.set()
+        leases = await asyncio.gather(*waiting)
+        assert len({id(lease) for lease in leases}) == 1
 
-    assert "not a regular file" in why(house)
+    world.run(storm())
 
-
-def test_a_secret_that_is_no_folder_is_told(house: House, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"x")
-    house.use([source(secret="file")])
-
-    assert "Not a directory" in why(house)
-
-
-def test_a_key_that_is_too_large_is_told_and_not_held(house: House) -> None:
-    house.volume.swap({"k": b"x" * (MAX_SECRET_BYTES + 10)})
-
-    assert "larger" in why(house)
+    assert len(tokens.issued) == len(world.door.calls) == 1
 
 
-def test_a_failure_lasts_no_longer_than_a_lease(house: House, token: str) -> None:
-    house.volume.swap({"k": b""})
-    assert isinstance(house.ask(), NoLease)
-    house.volume.swap({"k": token.encode()})
+def test_whoever_gives_up_waiting_does_not_end_the_fetch_for_the_others(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def one_leaves() -> None:
+        world.door.gate = asyncio.Event()
+        first, second = (asyncio.create_task(world.lease(OWN)) for _ in range(2))
+        await until(lambda: world.door.calls)
+        first.cancel()
+        await asyncio.wait({first})
+        world.door.gate.set()
+        assert value(await second) == tokens.issued[0]
 
-    assert isinstance(house.ask(), NoLease)
-    house.later()
-    assert isinstance(house.ask(), Lease)
-
-
-def test_what_another_policy_left_behind_is_forgotten(house: House) -> None:
-    house.lease()
-
-    house.leases.use([])
-
-    assert house.leases.live == 0
+    world.run(one_leaves())
+    assert len(tokens.issued) == 1
 
 
-def test_another_source_of_the_same_name_is_another(house: House) -> None:
-    """A policy may re-point a name; whoever asks for the old source does not get the new one's value."""
-    house.lease()
+def test_a_lease_is_refreshed_while_requests_use_the_old_one(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        first = await world.lease(OWN)
+        world.later(3600 * 2 / 3)
+        world.door.gate = asyncio.Event()
+        assert await world.lease(OWN) is first
+        assert await world.lease(OWN) is first
+        await asyncio.sleep(0)
+        assert len(world.door.calls) == 2
+        world.door.gate.set()
+        await until(lambda: len(tokens.issued) == 2)
+        await asyncio.sleep(0)
+        assert value(await world.lease(OWN)) == tokens.issued[1]
+        await world.keeper.close()
 
-    reply = asyncio.run(house.leases.lease(source(secret="missing")))
-
-    assert isinstance(reply, NoLease)
+    world.run(life())
 
 
-def test_a_reader_that_is_refused_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+def test_a_lease_that_was_used_is_refreshed_without_a_request_and_an_unused_one_is_not(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def life() -> None:
+        await world.lease(OWN)
+        await world.lease(OWN)
+        world.later(3600 * 0.7)
+        world.keeper.tick()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(tokens.issued) == 2
+        # The second was never asked for.
+        world.later(3600 * 0.7)
+        world.keeper.tick()
+        await asyncio.sleep(0)
+        assert len(tokens.issued) == 2
+        await world.keeper.close()
 
-    monkeypatch.setattr(module, "read_snapshot", refused)
+    world.run(life())
 
-    assert "Permission denied" in why(house)
+
+def test_a_source_that_fails_is_named_and_left_in_peace(world: LeaseWorld, tokens: Tokens) -> None:
+    tokens.down = json_reply(401, b'{"error": "invalid_client", "error_description": "no such secret"}')
+
+    async def ask_often() -> list[str]:
+        return [await world.refused(OWN) for _ in range(50)]
+
+    messages = world.run(ask_often())
+
+    assert len(world.door.calls) == 1
+    assert all("invalid_client: no such secret" in message for message in messages)
+    assert messages[0].endswith("(asked again in 1 s)")
+    assert world.events == [LeaseEvent.FAILED]
+    assert world.log.events == ["a credential source gives none"]
+    assert world.keeper.complaints() == [(REF, world.log.lines[0][1]["why"])]
+    assert world.keeper.failing == 1
+
+
+def test_a_wish_of_the_source_is_heeded(world: LeaseWorld, tokens: Tokens) -> None:
+    tokens.down = json_reply(503, b"{}", retry_after="120")
+
+    async def life() -> None:
+        await world.refused(OWN)
+        world.later(119)
+        await world.refused(OWN)
+        assert len(world.door.calls) == 1
+        tokens.down = None
+        world.later(1)
+        await world.lease(OWN)
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_good_lease_stays_while_its_source_is_down_until_it_really_ends(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def hour() -> None:
+        first = await world.lease(OWN)
+        tokens.down = json_reply(503, b'{"error": "temporarily_unavailable"}')
+        for second in range(3600 - 5):
+            world.later(1)
+            assert await world.lease(OWN) is first, second
+            await asyncio.sleep(0)
+        asked = len(world.door.calls)
+        world.later(5)
+        assert "temporarily_unavailable" in await world.refused(OWN)
+        assert asked <= 8
+        # For an hour nothing; then it is mended, and within one step of the back-off it is used again.
+        for _ in range(3600):
+            world.later(1)
+            await world.refused(OWN)
+        tokens.down = None
+        for waited in range(31):
+            world.later(1)
+            if not isinstance(await world.keeper.lease(OWN), NoLease):
+                break
+        assert waited < 30
+        await world.keeper.close()
+
+    world.dice = 0.999
+    world.run(hour())
+
+
+def test_the_clock_of_the_source_counts(world: LeaseWorld, tokens: Tokens) -> None:
+    """Its `expires_in` needs no clock; what it is told of the time does."""
+    world.door.skew = timedelta(hours=2)
+
+    async def life() -> None:
+        await world.lease(OWN)
+        assert 7198 <= world.keeper._occasion(OWN).now.timestamp() - world.clock.wall() <= 7202
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_source_that_hangs_is_cut(
+    world: LeaseWorld, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FETCH_SECONDS", 0.01)
+
+    async def hang() -> str:
+        world.door.gate = asyncio.Event()
+        return await world.refused(OWN)
+
+    assert world.run(hang()).startswith("the source gave no answer within 0.01 s")
+
+
+def test_a_source_that_breaks_is_a_refusal_and_no_exception(
+    world: LeaseWorld, monkeypatch: pytest.MonkeyPatch, canary: Canary
+) -> None:
+    secret = canary.secret("in an exception")
+
+    def broken(*_arguments: object) -> SourceSteps:
+        raise ValueError(secret)
+        yield
+
+    monkeypatch.setattr(module, "steps_of", broken)
+
+    assert world.run(world.refused(OWN)).startswith("podkey failed on its answer")
+    # The logger shows type and place of an error, never its text.
+    assert world.log.lines[0][0] == "unexpected error"
+    world.log.lines.clear()
+
+
+def test_what_a_provider_quotes_is_not_repeated(world: LeaseWorld, canary: Canary) -> None:
+    def quoting(request: Request) -> HttpReply:
+        secret = request.form["client_secret"]
+        return json_reply(
+            400, f'{{"error": "invalid_client", "error_description": "{secret} is wrong"}}'.encode()
+        )
+
+    world.door.answer = quoting
+
+    assert "invalid_client: (removed) is wrong" in world.run(world.refused(OWN))
+
+
+def test_a_credential_that_has_ended_already_is_none(world: LeaseWorld, canary: Canary) -> None:
+    world.door.answer = Tokens(canary, seconds=1)
+
+    assert "has ended by the source's own clock" in world.run(world.refused(OWN))
+    assert world.events == [LeaseEvent.FAILED]
+
+
+def test_secrets_that_passed_through_are_overwritten_and_the_lease_is_not(
+    world: LeaseWorld, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    make = world.keeper._performer.run
+
+    def noted() -> object:
+        runs.append(make())
+        return runs[-1]
+
+    monkeypatch.setattr(world.keeper._performer, "run", noted)
+    seen: list[Secret] = []
+
+    def noting(request: Request) -> HttpReply | StepFailed:
+        seen.extend(runs[-1].seen)
+        return tokens(request)
+
+    world.door.answer = noting
+    lease = world.run(world.lease(OWN))
+
+    assert seen
+    assert not any(seen)
+    assert value(lease) == tokens.issued[0]
+
+
+# --- renewing ----------------------------------------------------------------------------------------
+
+
+class Renewing:
+    """Stands in for a kind whose leases are renewed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, canary: Canary) -> None:
+        self.acquired = 0
+        self.renewals: list[bool] = []
+        self.canary = canary
+        monkeypatch.setattr(module, "steps_of", self.acquire)
+        monkeypatch.setattr(module, "renewal_of", self.renew)
+
+    def acquire(self, *_: object) -> SourceSteps:
+        self.acquired += 1
+        token = Secret(self.canary.secret(f"token {self.acquired}").encode())
+        handle = {"lease_id": Secret(b"lease-of-this-test")}
+        return Acquired({Part.TOKEN: token}, timedelta(hours=1), handle, renewable=True)
+        yield
+
+    def renew(self, _kind: object, acquired: Acquired, _occasion: object) -> SourceSteps | None:
+        return self._renewed(acquired) if self.renewals else None
+
+    def _renewed(self, acquired: Acquired) -> SourceSteps:
+        if not self.renewals.pop(0):
+            return Failed("the longest life is reached")
+        return Acquired(acquired.parts, timedelta(hours=1), acquired.handle, renewable=True)
+        yield
+
+
+def test_a_lease_that_can_be_renewed_is_and_stays_the_same(
+    world: LeaseWorld, monkeypatch: pytest.MonkeyPatch, canary: Canary
+) -> None:
+    source = Renewing(monkeypatch, canary)
+    source.renewals = [True, False]
+
+    async def life() -> None:
+        first = await world.lease(OWN)
+        for _ in range(3):
+            world.later(3600 * 0.7)
+            await world.lease(OWN)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        last = await world.lease(OWN)
+        assert last.id != first.id
+        # The first is still whole: requests that began with it may be on their way.
+        assert value(first)
+        world.later(RETIRE_SECONDS)
+        world.keeper.tick()
+        with pytest.raises(ValueError, match="overwritten"):
+            value(first)
+        await world.keeper.close()
+
+    world.run(life())
+    assert source.acquired == 3
+    assert world.events[:3] == [LeaseEvent.ACQUIRED, LeaseEvent.RENEWED, LeaseEvent.ACQUIRED]
+
+
+# --- ends --------------------------------------------------------------------------------------------
+
+
+def test_an_upstream_that_calls_a_lease_worthless_is_believed_once_it_is_not_new(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def life() -> None:
+        first = await world.lease(OWN)
+        world.keeper.spent(OWN, first.id)
+        assert await world.lease(OWN) is first
+        world.later(FIRST_GRACE)
+        world.keeper.spent(OWN, first.id)
+        second = await world.lease(OWN)
+        assert second.id != first.id
+        world.keeper.spent(OWN, first.id)
+        assert await world.lease(OWN) is second
+        await world.keeper.close()
+
+    world.run(life())
+    assert world.log.events == ["an upstream called a lease expired or revoked"]
+
+
+def test_what_no_policy_names_is_revoked_and_overwritten(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        use(world, REVOCABLE)
+        lease = await world.lease(REVOCABLE)
+        token = value(lease)
+        use(world)
+        await until(lambda: tokens.revoked)
+        await asyncio.sleep(0)
+        assert tokens.revoked == [token]
+        with pytest.raises(ValueError, match="overwritten"):
+            value(lease)
+        assert world.keeper.held() == []
+        await world.keeper.close()
+
+    world.run(life())
+    assert world.events == [LeaseEvent.ACQUIRED, LeaseEvent.REVOKED]
+    assert world.log.lines[-1][1]["why"] == "no policy names it any more"
+
+
+def test_a_lease_that_arrives_when_nobody_wants_it_any_more_is_revoked(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def life() -> None:
+        use(world, REVOCABLE)
+        world.door.gate = asyncio.Event()
+        waiting = asyncio.create_task(world.refused(REVOCABLE))
+        await until(lambda: world.door.calls)
+        use(world)
+        world.door.gate.set()
+        assert await waiting == "the CredentialSource ml/a has not answered yet"
+        await until(lambda: tokens.revoked)
+        assert tokens.revoked == tokens.issued
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_source_that_cannot_revoke_is_told_of(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        use(world, REVOCABLE)
+        await world.lease(REVOCABLE)
+        tokens.down = json_reply(503, b"{}")
+        use(world)
+        await until(lambda: LeaseEvent.REVOKE_FAILED in world.events)
+        await world.keeper.close()
+
+    world.run(life())
+    assert world.log.events[-1] == "a lease could not be revoked"
+
+
+def test_at_the_end_everything_is_revoked(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        use(world, REVOCABLE)
+        await world.lease(REVOCABLE)
+        world.later(3600 * 0.9)
+        await world.lease(REVOCABLE)
+        await until(lambda: len(tokens.issued) == 2)
+        await asyncio.sleep(0)
+        await world.keeper.close()
+
+    world.run(life())
+    assert sorted(tokens.revoked) == sorted(tokens.issued)
+
+
+def test_the_end_does_not_wait_for_a_source_that_hangs(
+    world: LeaseWorld, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FAREWELL_SECONDS == 3.0
+    monkeypatch.setattr(module, "FAREWELL_SECONDS", 0.01)
+
+    async def life() -> None:
+        use(world, REVOCABLE)
+        await world.lease(REVOCABLE)
+        world.door.gate = asyncio.Event()
+        await world.keeper.close()
+
+    world.run(life())
+    assert world.log.events == ["leases were not revoked in time"]
+
+
+def test_a_fetch_under_way_ends_with_the_sidecar(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        world.door.gate = asyncio.Event()
+        waiting = asyncio.create_task(world.keeper.lease(OWN))
+        await until(lambda: world.door.calls)
+        await world.keeper.close()
+        assert isinstance(await waiting, NoLease)
+
+    world.run(life())
+
+
+def test_a_lease_dropped_by_hand_is_fetched_anew(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        use(world, OWN)
+        first = await world.lease(OWN)
+        (held,) = world.keeper.held()
+        assert (held.lease, held.age) == (first, 0.0)
+        assert world.keeper.live == 1
+        assert world.keeper.drop(CredentialRef("ml", "other")) == 0
+        assert world.keeper.drop(REF) == 1
+        assert (await world.lease(OWN)).id != first.id
+        assert world.keeper.drop(None) == 1
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_lease_is_never_handed_out_in_its_last_seconds(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        first = await world.lease(OWN)
+        tokens.down = StepFailed("login.example.com could not be asked")
+        world.later(3600 - MARGIN - 0.1)
+        assert await world.lease(OWN) is first
+        world.later(0.1)
+        assert "could not be asked" in await world.refused(OWN)
+        await world.keeper.close()
+
+    world.run(life())

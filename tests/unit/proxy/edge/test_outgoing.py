@@ -7,7 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
@@ -522,13 +522,27 @@ def test_a_server_that_wants_a_certificate_of_ours_is_not_satisfied(
     trusting: ssl.SSLContext, authority: UpstreamAuthority
 ) -> None:
     async def work() -> None:
-        context = server_context(*authority.certificate("localhost"))
+        context = server_context(*authority.certificate(LOOPBACK))
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(authority.file)
-        async with SourceServer(context, OK) as server, Door(trusting) as door:
-            message = await door.fails(url(server), AskOutcome.UNTRUSTED)
 
-            assert re.search(r"there is no TLS with localhost:\d+ \(.*CERTIFICATE_REQUIRED\)", message)
+        async def alerting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # By hand, because asyncio's own server cuts the connection without the alert.
+            incoming, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context.wrap_bio(incoming, out, server_side=True)
+            while data := await reader.read(65_536):
+                incoming.write(data)
+                with suppress(ssl.SSLError):
+                    tls.do_handshake()
+                writer.write(out.read())
+            writer.close()
+
+        server = await asyncio.start_server(alerting, LOOPBACK, 0)
+        async with Door(trusting) as door:
+            port = server.sockets[0].getsockname()[1]
+            message = await door.fails(f"https://{LOOPBACK}:{port}/", AskOutcome.UNTRUSTED)
+            assert re.search(r"there is no TLS with 127.0.0.1:\d+ \(.*CERTIFICATE_REQUIRED\)", message)
+        server.close()
 
     run(work())
 

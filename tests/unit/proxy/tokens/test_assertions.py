@@ -37,14 +37,13 @@ def test_an_assertion_says_its_claims_under_the_key(
 ) -> None:
     claims = {
         "iss": "client",
-        "aud": ["https://id.acme.example/token"],
+        "aud": ["https://id.acme.example"],
         "iat": NOW,
-        "exp": NOW + timedelta(300),
+        "exp": NOW + timedelta(minutes=5),
     }
+    pem = Secret(key.private_bytes(PEM, form, PLAIN))
 
-    made = signed_assertion(
-        claims, Secret(key.private_bytes(PEM, form, PLAIN)), algorithm=algorithm, key_id="k1"
-    )
+    made = signed_assertion(claims, pem, algorithm=algorithm, key_id="k1")
 
     assert isinstance(made, Secret)
     token = made.reveal().decode()

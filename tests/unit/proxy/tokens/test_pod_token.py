@@ -116,9 +116,8 @@ def test_a_line_break_at_the_end_of_the_file_is_forgiven_and_nothing_else() -> N
     token = signed()
 
     assert code(token + b"\n") is None
-    assert {
-        code(odd) for odd in (token + b"\r\n", token + b"\n\n", token + b" ", b" " + token, b"\n" + token)
-    } == {Code.NOT_A_JWS}
+    odd = (token + b"\r\n", token + b"\n\n", token + b" ", b" " + token, b"\n" + token)
+    assert {code(one) for one in odd} == {Code.NOT_A_JWS}
 
 
 def test_keys_may_be_older_and_newer_than_the_one_that_signed() -> None:
@@ -153,7 +152,8 @@ def real(
     change: Callable[[bytes], bytes] = bytes,
 ) -> TokenFaultCode | None:
     assert isinstance(REAL_KEYS, KeySet)
-    answer = verify(change(real_token(name)), REAL_KEYS, expected or expected_of(name), issued(name) + later)
+    token, now = change(real_token(name)), issued(name) + later
+    answer = verify(token, REAL_KEYS, expected or expected_of(name), now)
     return None if isinstance(answer, Verified) else answer.code
 
 
@@ -186,10 +186,21 @@ def test_every_real_bound_token_is_verified_for_its_own_audience(name: str) -> N
     assert real(name, replace(own, node="gpu-7")) is Code.WRONG_NODE
     assert real(name, replace(own, namespace="default")) is Code.WRONG_NAMESPACE
     assert real(name, replace(own, issuer="https://other.example")) is Code.WRONG_ISSUER
-    assert real(name, own, change=lambda token: token.replace(b".", b".A", 1)) in {
-        Code.NOT_A_JWS,
-        Code.BAD_SIGNATURE,
-    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_real_token_that_was_tampered_with_is_refused(name: str) -> None:
+    def other_claims(token: bytes) -> bytes:
+        header, _, signature = token.split(b".")
+        return b".".join((header, part({**real_claims(name), "sub": "system:masters"}), signature))
+
+    def other_signature(token: bytes) -> bytes:
+        last = token.rindex(b".") + 1
+        return token[:last] + (b"A" if token[last] != ord("A") else b"B") + token[last + 1 :]
+
+    assert real(name, change=other_claims) is Code.BAD_SIGNATURE
+    assert real(name, change=other_signature) is Code.BAD_SIGNATURE
+    assert real(name, change=lambda token: token[: token.rindex(b".") + 1]) is Code.UNSIGNED
 
 
 def test_both_tokens_of_a_real_rotation_are_good_while_they_overlap() -> None:
@@ -282,9 +293,8 @@ def test_a_key_is_used_only_for_its_own_algorithm(
 
     assert found is not None
     assert found.code is Code.ALGORITHM
-    assert (
-        f"the token says {algorithm}, and its key `{named.key_id}` is for {named.algorithm}" in found.message
-    )
+    said = f"the token says {algorithm}, and its key `{named.key_id}` is for {named.algorithm}: "
+    assert found.message.startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -434,10 +444,7 @@ def test_the_token_of_somebody_else_is_refused(token: bytes, answer: TokenFaultC
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        (
-            signed(iss="https://other.example"),
-            f"the token is from `https://other.example`, not from `{ISSUER}`",
-        ),
+        (signed(iss="https://x.example"), f"the token is from `https://x.example`, not from `{ISSUER}`"),
         (signed(aud=["a\x1b", "b", "c", "d"]), "the token is for `a\\x1b`, `b`, `c`, not for `podkey`"),
         (signed(aud=[]), "the token is for nobody, not for `podkey`"),
         (signed(iat=0, nbf=0, exp=60), "the token ended at 1970-01-01 00:01:00 UTC"),
@@ -459,6 +466,27 @@ def test_a_refusal_names_what_it_found_and_what_to_do(token: bytes, said: str) -
 
     assert found is not None
     assert found.message == f"{said}: {FIXES[found.code]}"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        signed()[:-1],
+        signed().replace(b".", b".e", 1),
+        STRANGER.sign(CLAIMS, kid=EC_ISSUER.key_id),
+        STRANGER.sign(CLAIMS),
+        EC_ISSUER.token(NOW, "vault"),
+        EC_ISSUER.token(NOW, pod="train-1"),
+        signed(exp=[]),
+        b"opaque-" * 20,
+        b"A" * 20_000,
+    ],
+)
+def test_no_refusal_holds_a_piece_of_the_token(token: bytes) -> None:
+    found = fault(token)
+
+    assert found is not None
+    assert not any(token[at : at + 8].decode() in repr(found) for at in range(len(token) - 8))
 
 
 def test_codes_come_in_the_order_of_the_checks() -> None:

@@ -49,7 +49,9 @@ ODD_REPLIES = st.builds(
         st.dictionaries(st.sampled_from(MEMBERS), _ANY).map(lambda found: json.dumps(found).encode()),
         _ANY.map(lambda found: json.dumps(found).encode()),
         st.binary(max_size=40),
-        st.sampled_from((b"", b"<html>busy</html>", b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe{\x00}\x00")),
+        st.sampled_from(
+            (b"", b"<html>busy</html>", b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe{\x00}\x00")
+        ),
         st.just(b'{"access_token":"t","token_type":"bearer","expires_in":1' + b"0" * 5000 + b"}"),
     ),
     st.dictionaries(st.sampled_from(("retry-after", "date")), st.text(max_size=12), max_size=2),
