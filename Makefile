@@ -60,9 +60,10 @@ fuzz: $(READY) ## the property tests again, with new inputs and a hundred times 
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -k "fuzz or property or properties"
 
 .PHONY: bench
-bench: $(READY) ## measure: one decision, podkey check on 10,000 documents, start time, the lanes
+bench: $(READY) ## measure: one decision, podkey check on 10,000 documents, start time, leases, the lanes
 	$(BIN)/python -O bench/decision.py
 	$(BIN)/python -O bench/commands.py
+	$(BIN)/python -O bench/leases.py
 	$(BIN)/python -O bench/lanes.py
 
 .PHONY: generate crds

@@ -16,11 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.pod_tokens import TokenIssuer, jwks
 from tests.upstream_authority import UpstreamAuthority, UpstreamCertificate
 
 GIB = 1 << 30
@@ -98,6 +100,11 @@ class Sidecar:
         (folder / "policy" / "policy.yaml").write_text(POLICY.replace("PORT", str(port)))
         (folder / "secrets" / "key").mkdir(parents=True)
         (folder / "secrets" / "key" / "token").write_text("not-a-secret-but-as-long-as-one-0123456789")
+        issuer = TokenIssuer()
+        (folder / "jwks.json").write_bytes(jwks(issuer))
+        (folder / "tokens").mkdir()
+        token = issuer.token(datetime.now(UTC), namespace="bench", account="bench")
+        (folder / "tokens" / "podkey").write_bytes(token)
         self.port, admin = free_port(), free_port()
         begun = time.monotonic()
         self.process = subprocess.Popen(
@@ -108,6 +115,8 @@ class Sidecar:
                 *("--state-dir", str(folder / "state"), "--trust-dir", str(folder / "trust")),
                 *("--upstream-ca-files", str(authority), "--audit-file", str(folder / "audit")),
                 *("--namespace", "bench", "--service-account", "bench"),
+                *("--tokens-dir", str(folder / "tokens"), "--issuer", issuer.issuer),
+                *("--jwks-file", str(folder / "jwks.json")),
             ],
             stdout=subprocess.DEVNULL,
         )

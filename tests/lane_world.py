@@ -106,6 +106,8 @@ class Recorder:
         self.distrusted: list[Hostname] = []
         self.failures: list[tuple[Hostname, str]] = []
         self.passed: list[str] = []
+        self.spent: list[tuple[str, bool]] = []
+        self.cuts: list[AuditRecord] = []
         self.crashes: list[tuple[str, BaseException]] = []
         self.rejected: list[str] = []
 
@@ -129,6 +131,12 @@ class Recorder:
 
     def failed_open(self, where: str) -> None:
         self.passed.append(where)
+
+    def lease_spent(self, service: str, *, retried: bool) -> None:
+        self.spent.append((service, retried))
+
+    def cut_by_policy(self, record: AuditRecord) -> None:
+        self.cuts.append(record)
 
     def crashed(self, where: str, error: BaseException) -> None:
         self.crashes.append((where, error))

@@ -355,8 +355,8 @@ POLICY_SPEC = Record(
         Field(
             "onRevoke",
             Choice(OnRevoke),
-            "What becomes of requests on their way when a new policy does not grant them any more, or without "
-            "their source: `finish` (default) lets them end, `cut` ends them at once.",
+            "What becomes of requests on their way when a new policy does not grant them any more, or their "
+            "source is gone: `finish` (default) lets them end, `cut` ends them at once.",
         ),
     ),
     PolicySpec,

@@ -62,6 +62,8 @@ class LeaseKeeper:
         self._counted = counted
         self._dice = dice
         self._book = LeaseBook()
+        # Looked up once: a live lease is asked for with every request.
+        self._look, self._monotonic, self._wall = self._book.look, clock.monotonic, clock.wall
         self._keys: frozenset[LeaseKey] = frozenset()
         self._flights: dict[LeaseKey, asyncio.Task[None]] = {}
         # Also those whose key was dropped meanwhile.
@@ -75,15 +77,15 @@ class LeaseKeeper:
     # --- lanes ---
 
     async def lease(self, key: LeaseKey) -> LeaseReply:
-        look = self._book.look(key, self._clock.monotonic(), self._clock.wall())
-        if isinstance(look, Have):
+        look = self._look(key, self._monotonic(), self._wall())
+        if type(look) is Have:  # nearly always
             return look.lease
         if isinstance(look, RefreshSoon):
             self._start(key)
             return look.lease
         if isinstance(look, MustFetch | Fetching):
             await self._fetched(key)
-            look = self._book.look(key, self._clock.monotonic(), self._clock.wall())
+            look = self._look(key, self._monotonic(), self._wall())
         match look:
             case Have(lease) | RefreshSoon(lease):
                 return lease

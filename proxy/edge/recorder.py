@@ -93,6 +93,20 @@ class EdgeRecorder:
         self._metrics.upstream_failed(reason)
         self._warn("upstream failed", host=name, reason=reason)
 
+    def lease_spent(self, service: str, *, retried: bool) -> None:
+        self._metrics.lease_spent(retried=retried)
+        if not retried:
+            self._warn("an upstream called a lease spent, and the request was not sent again", service=service)
+
+    def cut_by_policy(self, record: AuditRecord) -> None:
+        self._metrics.cut_by_policy()
+        self._warn(
+            "a request was cut: the policy in force does not grant it any more",
+            host=record.host,
+            policy=record.policy,
+            credential=record.credential,
+        )
+
     def failed_open(self, where: str) -> None:
         self._metrics.failed_open()
         self._log.error("a request was about to pass unjudged, and was stopped", where=where)

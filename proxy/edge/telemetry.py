@@ -140,6 +140,17 @@ class Metrics:
             SOURCE_BUCKETS,
             keys=_ANY,
         )
+        self._spent = counter(
+            "podkey_leases_spent_total",
+            "Answers of upstreams that called a lease expired or revoked; `retried`: the request was sent "
+            "once more with another lease.",
+            ("retried",),
+            [("true",), ("false",)],
+        )
+        self._cut = counter(
+            "podkey_requests_cut_total",
+            "Requests on their way that were cut because their grant or source was taken away.",
+        )
         self._issued = counter("podkey_certificates_issued_total", "Leaf certificates that were made.")
         self._cached = gauge("podkey_certificates_cached", "Leaf certificates that are kept.")
         self._authority_expiry = gauge(
@@ -215,6 +226,12 @@ class Metrics:
 
     def upstream_failed(self, reason: str) -> None:
         self._upstream_failures.add((reason,))
+
+    def lease_spent(self, *, retried: bool) -> None:
+        self._spent.add(("true" if retried else "false",))
+
+    def cut_by_policy(self) -> None:
+        self._cut.add(())
 
     def failed_open(self) -> None:
         self._failed_open.add(())

@@ -24,6 +24,9 @@ from proxy.transaction.rejudging import Rejudge
 from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
 from proxy.transaction.spent import Suspicion
 
+# Ends a request at once: for whoever moves its bytes.
+CutOff = Callable[["Exchange"], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Attached:
@@ -45,12 +48,11 @@ class Exchange:
         world: LaneWorld,
         arrival: Arrival,
         head: Head | HeadProblem,
-        cut_off: Callable[["Exchange"], None] | None = None,
+        cut_off: CutOff | None = None,
     ) -> None:
         self._world = world
         self._arrival = arrival
         self._head = head
-        # How it ends at once, by whoever moves its bytes.
         self._cut_off = cut_off
         self._pod: PodState = world.pod()
         self._now = world.clock.now()

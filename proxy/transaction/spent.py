@@ -1,6 +1,6 @@
-"""Whether an upstream's answer says that the credential is expired or revoked: each service has its own words.
+"""Whether an upstream's answer says that the credential is expired or revoked: each service has its words.
 
-Read from what any answer may hold: its status, its challenge, and the error code at the beginning of its body.
+Read from what any answer may hold: its status, its challenge, and the error code where its body begins.
 """
 
 import re

@@ -1,12 +1,11 @@
 """One connection of the application in the mitmproxy lane: what all its streams share."""
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
-from proxy.lanes.exchange import Exchange
+from proxy.lanes.exchange import CutOff, Exchange
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.head import Head, HeadProblem
 
@@ -30,7 +29,7 @@ class Conversation:
         # Once TLS towards the application stands.
         self.http: Waiting | None = None
         # Ends a request at once. Set by who holds the connection.
-        self.cut_off: Callable[[Exchange], None] | None = None
+        self.cut_off: CutOff | None = None
         # What the handler saw go wrong on the upstream's side, last: mitmproxy only says that something did.
         self.tls_fault = ""
         self.timed_out = False

@@ -1,4 +1,4 @@
-"""What a stream keeps so that its request could be sent once more: the request's body, and the first answer."""
+"""What a stream keeps so that its request could be sent once more: its body, and the first answer."""
 
 from collections.abc import Callable
 from typing import Final

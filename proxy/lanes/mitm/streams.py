@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from hpack import NeverIndexedHeaderTuple
 from mitmproxy import http
 from mitmproxy.net.http.status_codes import RESPONSES
 from mitmproxy.net.http.validate import validate_headers
@@ -31,20 +30,20 @@ from mitmproxy.proxy.layers.tcp import TCPLayer
 
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
-from proxy.core.secret import Secret
 from proxy.lanes.exchange import Exchange
-from proxy.lanes.interface import shown
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.clients import Forget
 from proxy.lanes.mitm.conversation import Conversation
+from proxy.lanes.mitm.messages import answer_message, headers_of, peer_shown, text_of, write_request
 from proxy.lanes.mitm.second_try import EVENT_BYTES, HELD_IN_ALL, HeldAnswer, HeldBody
-from proxy.transaction.head import Head, HttpVersion
+from proxy.transaction.head import Head
 from proxy.transaction.opening import Forward, Refused
 from proxy.transaction.spent import Suspicion
 
 Commands = layer.CommandGenerator[None]
 
 SWITCHING_PROTOCOLS: Final = 101
+LEAST_REFUSAL: Final = 400
 
 
 @dataclass
@@ -110,7 +109,7 @@ class GuardedStream(HttpStream):
             yield from self._answer(opening)
             return
         # (3) Its edits, before any byte of the body.
-        expects = self._apply(opening, self.flow.request)
+        expects = self._write(opening)
         self._body.allow(opening, self.flow.request)
         # (4) The client may wait to be told that its body is welcome (RFC 9110 §10.1.1).
         if expects.lower() == "100-continue":
@@ -126,24 +125,11 @@ class GuardedStream(HttpStream):
         if self.client_state != self.state_errored:
             self.server_state = self.state_wait_for_response_headers
 
-    def _apply(self, opening: Forward, request: http.Request) -> str:
-        """What the upstream gets. Returns what the client expects: that is between it and us."""
+    def _write(self, opening: Forward) -> str:
         address = self.context.server.address
         if address is None:
             raise TypeError("the connection has no upstream")
-        request.data.host, request.data.port = address
-        request.data.scheme = b"https"
-        request.data.path = _bytes(opening.target)
-        fields = [_field(name, value) for name, value in opening.fields]
-        authority = opening.authority.encode("ascii")
-        if self._head.version is HttpVersion.HTTP2:
-            request.data.authority = authority
-        else:
-            request.data.authority = b""  # the request line is in origin form (RFC 9112 §3.2.1)
-            fields.insert(0, (b"Host", authority))
-        request.headers = http.Headers()
-        request.headers.fields = tuple(fields)  # its constructor would make plain tuples of them
-        return request.headers.pop("expect", "")
+        return write_request(self.flow.request, opening, self._head, address)
 
     def _send_piece(self, data: bytes) -> Iterable[bytes]:
         self.exchange.sent += len(data)
@@ -157,7 +143,7 @@ class GuardedStream(HttpStream):
             return False
         server = self.context.server
         self._is_connected = True
-        self.exchange.upstream(_shown(server.peername))
+        self.exchange.upstream(peer_shown(server.peername))
         if self.exchange.is_cut:
             yield from self._cut()
             return False
@@ -184,25 +170,24 @@ class GuardedStream(HttpStream):
             yield commands.CloseConnection(self.flow.server_conn)
             yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, fault))
             return
-        suspicion = self.exchange.suspicion(response.status_code, _text(response.headers.fields))
+        # Nearly all answers are none of these: their fields are not looked at for it.
+        fields = text_of(response.headers.fields) if response.status_code >= LEAST_REFUSAL else ()
+        suspicion = self.exchange.suspicion(response.status_code, fields)
+        self._watch(suspicion)
         if suspicion.spent is not False and self._may_repeat:
             self._held = HeldAnswer(event, suspicion)
             self.server_state = self.state_hold_answer
-            self._watch(suspicion)
         else:
-            yield from self._begin_answer(event, suspicion)
+            yield from self._begin_answer(event)
 
-    def _begin_answer(self, event: ResponseHeaders, suspicion: Suspicion) -> Commands:
+    def _begin_answer(self, event: ResponseHeaders) -> Commands:
         """From here on the application sees it, and the request is not sent once more."""
         self._body.drop()
-        self._watch(suspicion)
         response = self.flow.response = event.response
         # A reason phrase may quote what was sent; the standard's own says as much (RFC 9112 §4).
         response.reason = RESPONSES.get(response.status_code, "")
-        edits = self.exchange.response(response.status_code, _text(response.headers.fields))
-        response.headers = http.Headers(
-            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in edits.fields]
-        )
+        edits = self.exchange.response(response.status_code, text_of(response.headers.fields))
+        response.headers = headers_of(edits.fields)
         if event.end_stream:
             self.server_state = self.state_consume_response_body
         else:
@@ -222,8 +207,7 @@ class GuardedStream(HttpStream):
         return None
 
     def _receive_piece(self, data: bytes) -> Iterable[bytes]:
-        if self._suspicion is not None:
-            self._feed(self._suspicion, data)
+        self._look_at(data)
         # An empty piece would end a chunked body before its time.
         clean = self.exchange.receive(data)
         return [clean] if clean else []
@@ -232,7 +216,7 @@ class GuardedStream(HttpStream):
 
     @property
     def _may_repeat(self) -> bool:
-        """Whether the request could be sent once more: it was sent whole, it is all here, and it never was."""
+        """Whether the request could be sent once more: all of it was sent, and is here; and it never was."""
         return self._body.is_whole and self.client_state == self.state_done and not self.exchange.retried
 
     def _watch(self, suspicion: Suspicion) -> None:
@@ -241,12 +225,15 @@ class GuardedStream(HttpStream):
             self.exchange.lease_spent()
         self._suspicion = suspicion if suspicion.spent is None else None
 
-    def _feed(self, suspicion: Suspicion, data: bytes) -> None:
-        if data:
-            suspicion.feed(data)
-        else:
-            suspicion.end()
-        self._watch(suspicion)
+    def _look_at(self, data: bytes) -> None:
+        """At the next piece of the body; `b""` ends it."""
+        suspicion = self._suspicion
+        if suspicion is not None:
+            if data:
+                suspicion.feed(data)
+            else:
+                suspicion.end()
+            self._watch(suspicion)
 
     def state_hold_answer(self, event: events.Event) -> Commands:
         """Nobody has seen anything of it yet."""
@@ -254,17 +241,20 @@ class GuardedStream(HttpStream):
         if held is None:
             raise TypeError("there is no answer to hold")
         held.keep(event)
-        if self._suspicion is not None and isinstance(event, ResponseData | ResponseEndOfMessage):
-            self._feed(self._suspicion, event.data if isinstance(event, ResponseData) else b"")
+        ended = isinstance(event, ResponseEndOfMessage)
+        if isinstance(event, ResponseData):
+            self._look_at(event.data)
+        if ended or held.is_too_long:
+            self._look_at(b"")
         if held.suspicion.spent is False or held.is_too_long:
             yield from self._release(held)
-        elif isinstance(event, ResponseEndOfMessage):
+        elif ended:
             yield from self._try_again(held)
 
     def _release(self, held: HeldAnswer) -> Commands:
         """It goes to the application as it is."""
         self._held = None
-        yield from self._begin_answer(held.head, held.suspicion)
+        yield from self._begin_answer(held.head)
         for event in held.events:
             yield from self.server_state(event)
 
@@ -287,7 +277,7 @@ class GuardedStream(HttpStream):
 
     def _send_again(self, opening: Forward) -> Commands:
         request, body = self.flow.request, self._body.take()
-        self._apply(opening, request)
+        self._write(opening)
         self.flow.response = None
         if not (yield from self.make_server_connection()):
             return
@@ -303,17 +293,15 @@ class GuardedStream(HttpStream):
 
     def send_response(self, already_streamed: bool = False) -> Commands:  # noqa: FBT001, FBT002 - mitmproxy's
         if self.flow.response is not None and self.flow.response.trailers:
-            edited = self.exchange.trailers(_text(self.flow.response.trailers.fields))
-            self.flow.response.trailers = http.Headers(
-                [(name.encode("latin-1"), value.encode("latin-1")) for name, value in edited]
-            )
+            edited = self.exchange.trailers(text_of(self.flow.response.trailers.fields))
+            self.flow.response.trailers = headers_of(edited)
         yield from super().send_response(already_streamed)
 
     def flow_done(self) -> Commands:
         if self.flow.response is not None and self.flow.response.status_code == SWITCHING_PROTOCOLS:
             # From here on both sides speak as they like; the record is written when they part.
             self.child_layer = TCPLayer(self.context, ignore=True)
-            self._handle_event = self.passthrough  # as mitmproxy does it
+            self._handle_event = self.passthrough  # type: ignore[method-assign] # as mitmproxy does it
             yield from self.child_layer.handle_event(events.Start())
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
             return
@@ -348,7 +336,7 @@ class GuardedStream(HttpStream):
         self.exchange.finish(Ending.UPSTREAM_FAILED)
 
     def _cut(self) -> Commands:
-        """Both sides of the stream end at once, whatever they were about; others on their connections go on."""
+        """Both sides of the stream end, whatever they were about; others on their connections go on."""
         if self.exchange.finished:
             return
         yield SendHttp(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL), self.context.client)
@@ -362,16 +350,7 @@ class GuardedStream(HttpStream):
     def _answer(self, refused: Refused) -> Commands:
         """Our own answer, whole and at once. What remains of the request's body is read and dropped."""
         answer = self.exchange.answer(refused)
-        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        waits = any(value.lower() == "100-continue" for value in self._head.values("expect"))
-        http1 = self._head.version is HttpVersion.HTTP1
-        if http1 and (refused.closes or waits):
-            # Whoever was not told to go on may send the body all the same, or the next request.
-            fields.append((b"Connection", b"close"))
-        phrase = RESPONSES.get(answer.status, "").encode()
-        version = b"HTTP/1.1" if http1 else b"HTTP/2.0"
-        head = http.Headers(fields if http1 else [(name.lower(), value) for name, value in fields])
-        response = http.Response(version, answer.status, phrase, head, None, None, 0, None)
+        response = answer_message(answer, self._head, closes=refused.closes)
         self.flow.response = response
         client = self.context.client
         yield SendHttp(ResponseHeaders(self.stream_id, response, end_stream=not answer.body), client)
@@ -382,26 +361,3 @@ class GuardedStream(HttpStream):
         self.flow.live = False
         self.exchange.finish(Ending.REFUSED)
         yield DropStream(self.stream_id)
-
-
-def _field(name: str, value: str | Secret) -> tuple[bytes, bytes]:
-    """A credential never goes into HTTP/2's compression table, to be guessed at (RFC 7541 §7.1.3)."""
-    if isinstance(value, Secret):
-        return NeverIndexedHeaderTuple(name.lower().encode("latin-1"), value.reveal())
-    return name.encode("latin-1"), value.encode("latin-1")
-
-
-def _bytes(value: str | Secret) -> bytes:
-    return value.reveal() if isinstance(value, Secret) else value.encode("latin-1")
-
-
-def _text(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-
-
-def _shown(address: object) -> str:
-    match address:
-        case (str(host), int(port), *_):
-            return shown((host, port))
-        case _:
-            return ""

@@ -263,6 +263,7 @@ RESERVED |= {"import", "let", "loop", "package", "namespace", "return", "var", "
             {
                 ".spec": [["mountedSecret"]],
                 ".spec.mountedSecret": [["key", "keys"]],
+                ".spec.llmWorkloadIdentity": [["openai", "anthropic"]],
                 ".spec.attach": [["bearer", "basic", "header", "query", "sigv4"]],
             },
         ),

@@ -5,13 +5,12 @@ import pytest
 
 from proxy.core.audit import Ending
 from proxy.core.credentials import CredentialRef, CredentialSource
-from proxy.core.lease import LeaseReply, NoLease
+from proxy.core.lease import LeaseKey, LeaseReply, NoLease
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.judge.index import PolicyIndex
 from proxy.lanes.exchange import Exchange
-from proxy.transaction.engine import Steps
 from proxy.transaction.head import HeadProblem
 from proxy.transaction.opening import Forward, Refused
 from tests.judge_world import policy
@@ -219,30 +218,47 @@ def test_a_policy_that_was_replaced_since_the_head_was_read_counts(world: World)
 
 
 def test_a_lease_comes_from_the_source_that_the_verdicts_own_policy_means(world: World) -> None:
-    """Two policies may mean different things by one name: neither gets the other's credential."""
-    judged = world.pod
-    before = judged.policies.source(SOURCE)
+    """Two policies may mean different things by one name: neither gets the other's credential. And what was
+    replaced while the lease was fetched is judged once more."""
+    before = world.pod.policies.source(SOURCE)
     assert before is not None
     after = replace(before, kind=MountedSecret("another", ((Part.TOKEN, "k"),)))
-    index = PolicyIndex(judged.policies.policies, [after], judged.policies.catalogue)
+    index = PolicyIndex(world.pod.policies.policies, [after], world.pod.policies.catalogue)
+    newer = replace(world.pod, policies=index)
     asked: list[CredentialSource] = []
 
-    async def note(source: CredentialSource) -> LeaseReply:
-        asked.append(source)
-        return live_lease(source.ref)
+    async def note(key: LeaseKey) -> LeaseReply:
+        asked.append(key.source)
+        world.pod = newer
+        return live_lease(key.ref)
 
     world.leases.lease = note  # type: ignore[method-assign]
     exchange = Exchange(world.lane_world, arrival_of(), get())
-    steps = exchange._steps
-
-    def replaced_when_judged() -> Steps:
-        world.pod = replace(judged, policies=index)
-        return steps()
-
-    exchange._steps = replaced_when_judged  # type: ignore[method-assign]
     asyncio.run(exchange.open())
 
-    assert asked == [before]
+    assert asked == [before, after]
+    assert [record.reason for record in world.recorder.decisions] == ["granted"]
+
+
+def test_a_request_whose_grant_went_while_its_lease_was_fetched_does_not_travel(world: World) -> None:
+    def replaced(credential: CredentialRef) -> LeaseReply:
+        world.pod = pod_of(policy("{hosts: [api.example.com], paths: [/other], credential: a}"))
+        return live_lease(credential)
+
+    world.leases.reply = replaced
+
+    assert opened(world).record.reason == Reason.PATH_NOT_GRANTED.value
+
+
+def test_who_replaces_the_policy_with_every_lease_does_not_keep_a_request_for_ever(world: World) -> None:
+    def replaced(credential: CredentialRef) -> LeaseReply:
+        world.pod = replace(world.pod)
+        return live_lease(credential)
+
+    world.leases.reply = replaced
+
+    assert isinstance(opened(world).opening, Forward)
+    assert world.leases.asked == [SOURCE, SOURCE]
 
 
 def test_a_source_that_its_policies_do_not_have_gives_no_lease(world: World) -> None:

@@ -12,7 +12,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.streams import GuardedStream, _shown
+from proxy.lanes.mitm.streams import GuardedStream
 from tests.lane_world import HOST, LIVE, POLICY, H2Client, H2Upstream, Talk, Upstream, World, no_lease, pod_of
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
@@ -605,15 +605,3 @@ def test_a_refusal_does_not_wait_for_a_stream_that_is_long_gone(world: World) ->
 
     assert client.head(stream)["podkey-reason"] == Reason.PATH_NOT_GRANTED.value
     assert not talk.closed
-
-
-@pytest.mark.parametrize(
-    ("address", "text"),
-    [
-        (("192.0.2.7", 443), "192.0.2.7:443"),
-        (("2001:db8::7", 443, 0, 0), "[2001:db8::7]:443"),
-        (None, ""),
-    ],
-)
-def test_addresses_are_shown_with_their_port(address: object, text: str) -> None:
-    assert _shown(address) == text

@@ -1,0 +1,72 @@
+"""What the transaction says, written into mitmproxy's messages."""
+
+from collections.abc import Iterable
+
+from hpack import NeverIndexedHeaderTuple
+from mitmproxy import http
+from mitmproxy.net.http.status_codes import RESPONSES
+
+from proxy.core.secret import Secret
+from proxy.lanes.interface import shown
+from proxy.transaction.head import Head, HttpVersion
+from proxy.transaction.opening import Forward
+from proxy.transaction.refusals import RefusalAnswer
+
+
+def write_request(request: http.Request, opening: Forward, head: Head, address: tuple[str, int]) -> str:
+    """All that the upstream gets. Returns what the client expects: that is between it and us."""
+    request.data.host, request.data.port = address[:2]
+    request.data.scheme = b"https"
+    request.data.path = _bytes(opening.target)
+    fields = [_field(name, value) for name, value in opening.fields]
+    authority = opening.authority.encode("ascii")
+    if head.version is HttpVersion.HTTP2:
+        request.data.authority = authority
+    else:
+        request.data.authority = b""  # the request line is in origin form (RFC 9112 §3.2.1)
+        fields.insert(0, (b"Host", authority))
+    request.headers = http.Headers()
+    request.headers.fields = tuple(fields)  # its constructor would make plain tuples of them
+    return str(request.headers.pop("expect", ""))
+
+
+def answer_message(answer: RefusalAnswer, head: Head, *, closes: bool) -> http.Response:
+    """The head of an answer of our own."""
+    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    waits = any(value.lower() == "100-continue" for value in head.values("expect"))
+    http1 = head.version is HttpVersion.HTTP1
+    if http1 and (closes or waits):
+        # Whoever was not told to go on may send the body all the same, or the next request.
+        fields.append((b"Connection", b"close"))
+    phrase = RESPONSES.get(answer.status, "").encode()
+    version = b"HTTP/1.1" if http1 else b"HTTP/2.0"
+    written = http.Headers(fields if http1 else [(name.lower(), value) for name, value in fields])
+    return http.Response(version, answer.status, phrase, written, None, None, 0, None)
+
+
+def text_of(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+
+
+def headers_of(fields: Iterable[tuple[str, str]]) -> http.Headers:
+    return http.Headers([(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields])
+
+
+def peer_shown(address: object) -> str:
+    """The address of a connection's other side, for records."""
+    match address:
+        case (str(host), int(port), *_):
+            return shown((host, port))
+        case _:
+            return ""
+
+
+def _field(name: str, value: str | Secret) -> tuple[bytes, bytes]:
+    """A credential never goes into HTTP/2's compression table, to be guessed at (RFC 7541 §7.1.3)."""
+    if isinstance(value, Secret):
+        return NeverIndexedHeaderTuple(name.lower().encode("latin-1"), value.reveal())
+    return name.encode("latin-1"), value.encode("latin-1")
+
+
+def _bytes(value: str | Secret) -> bytes:
+    return value.reveal() if isinstance(value, Secret) else value.encode("latin-1")

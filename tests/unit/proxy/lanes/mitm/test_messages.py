@@ -1,0 +1,98 @@
+import pytest
+from hpack import NeverIndexedHeaderTuple
+from mitmproxy import http
+
+from proxy.core.audit import AuditRecord
+from proxy.core.secret import Secret
+from proxy.lanes.mitm.messages import answer_message, headers_of, peer_shown, text_of, write_request
+from proxy.transaction.head import Head, HttpVersion
+from proxy.transaction.opening import Forward
+from proxy.transaction.pod import PodState
+from proxy.transaction.recording import began
+from proxy.transaction.refusals import RefusalAnswer
+from tests.lane_world import GOVERNING, HOST, LIVE, NOON, arrival_of, get
+
+
+def record_of(pod: PodState = GOVERNING) -> AuditRecord:
+    return began(pod, arrival_of(), NOON, "request-1")
+
+
+def written(version: HttpVersion, *fields: tuple[str, str | Secret]) -> tuple[http.Request, str]:
+    head = Head("PUT", "/v1/x", HOST, (), version, has_body=True)
+    opening = Forward(record_of(), HOST, Secret(b"/v1/x?Key=" + LIVE.encode()), fields)
+    request = http.Request.make("PUT", "http://127.0.0.1/other")
+    return request, write_request(request, opening, head, ("192.0.2.7", 443))
+
+
+def test_all_that_an_http1_request_says_comes_from_the_transaction() -> None:
+    request, _ = written(HttpVersion.HTTP1, ("Accept", "*/*"))
+
+    assert (request.data.host, request.data.port, request.data.scheme) == ("192.0.2.7", 443, b"https")
+    assert request.data.path == b"/v1/x?Key=" + LIVE.encode()
+    assert request.data.authority == b""
+    assert request.headers.fields == ((b"Host", HOST.encode()), (b"Accept", b"*/*"))
+
+
+def test_an_http2_request_has_an_authority_and_no_host() -> None:
+    request, _ = written(HttpVersion.HTTP2, ("accept", "*/*"))
+
+    assert request.data.authority == HOST.encode()
+    assert request.headers.fields == ((b"accept", b"*/*"),)
+
+
+def test_a_credential_never_goes_into_the_compression_table() -> None:
+    request, _ = written(HttpVersion.HTTP2, ("Authorization", Secret(LIVE.encode())))
+
+    (field,) = request.headers.fields
+    assert isinstance(field, NeverIndexedHeaderTuple)
+    assert tuple(field) == (b"authorization", LIVE.encode())
+
+
+def test_what_the_client_expects_is_told_and_does_not_go_on() -> None:
+    request, expects = written(HttpVersion.HTTP1, ("Expect", "100-Continue"))
+
+    assert expects == "100-Continue"
+    assert "expect" not in request.headers
+    assert written(HttpVersion.HTTP1)[1] == ""
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_an_answer_of_ours_ends_the_connection_where_what_follows_cannot_be_trusted(closes: bool) -> None:
+    answer = RefusalAnswer(403, (("Podkey-Reason", "granted"),), b"no")
+
+    response = answer_message(answer, get(), closes=closes)
+
+    assert (response.status_code, response.reason, response.http_version) == (403, "Forbidden", "HTTP/1.1")
+    assert response.headers.get("connection") == ("close" if closes else None)
+
+
+def test_who_waits_to_be_told_to_go_on_may_send_its_body_all_the_same() -> None:
+    head = Head("PUT", "/v1/x", HOST, (("Expect", "100-Continue"),), HttpVersion.HTTP1, has_body=True)
+
+    assert answer_message(RefusalAnswer(403, (), b""), head, closes=False).headers["connection"] == "close"
+
+
+def test_an_http2_answer_has_names_in_lower_case_and_no_connection() -> None:
+    head = Head("GET", "/v1/x", HOST, (), HttpVersion.HTTP2, has_body=False)
+
+    response = answer_message(RefusalAnswer(403, (("Podkey-Reason", "x"),), b""), head, closes=True)
+
+    assert response.headers.fields == ((b"podkey-reason", b"x"),)
+
+
+def test_fields_are_read_and_written_byte_for_byte() -> None:
+    fields = [("A", "\xe9"), ("a", "2")]
+
+    assert text_of(headers_of(fields).fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("192.0.2.7", 443), "192.0.2.7:443"),
+        (("2001:db8::7", 443, 0, 0), "[2001:db8::7]:443"),
+        (None, ""),
+    ],
+)
+def test_addresses_are_shown_with_their_port(address: object, text: str) -> None:
+    assert peer_shown(address) == text
