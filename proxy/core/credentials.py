@@ -100,6 +100,24 @@ SourceKind = (
 )
 
 
+def is_bearer_token(kind: SourceKind) -> bool:
+    """Whether an authorization server issues it. Such a token goes as RFC 6750 says, also to a service that
+    reads its own keys elsewhere."""
+    match kind:
+        case (
+            Oauth2ClientCredentials()
+            | TokenExchange()
+            | GcpWorkloadIdentity()
+            | AzureWorkloadIdentity()
+            | LlmWorkloadIdentity()
+        ):
+            return True
+        case MountedSecret() | VaultSecret() | GitHubApp() | AwsWebIdentity() | AwsStatic():
+            return False
+        case _:
+            assert_never(kind)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class CredentialRef:
     """The name of a CredentialSource; a policy can only name one in its own namespace."""

@@ -16,6 +16,7 @@ from proxy.core.credentials import (
     Header,
     QueryParameter,
     SigV4,
+    is_bearer_token,
 )
 from proxy.core.globs import Glob, glob_expression
 from proxy.core.hosts import CAPTURE, Hostname, HostTemplate
@@ -296,7 +297,9 @@ def attach_scheme(source: CredentialSource, service: Service | None) -> AttachSc
     """How the credential goes onto a request to this service; None where nobody says it."""
     if source.attach is not None:
         return source.attach
-    return service.attach[0] if service is not None else None
+    if service is None:
+        return None
+    return Bearer() if is_bearer_token(source.kind) and Bearer() in service.attach else service.attach[0]
 
 
 def slots_of(scheme: AttachScheme) -> CredentialSlots:

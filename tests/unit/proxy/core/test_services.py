@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from proxy.core.credentials import (
@@ -9,6 +11,7 @@ from proxy.core.credentials import (
     QueryParameter,
     SigV4,
 )
+from proxy.core.gcp_source import GcpWorkloadIdentity
 from proxy.core.globs import Glob
 from proxy.core.hosts import Hostname, HostTemplate
 from proxy.core.mounted_sources import MountedSecret
@@ -278,6 +281,18 @@ def test_the_source_says_how_a_credential_is_attached_and_else_the_service(
 ) -> None:
     source = CredentialSource("ml-team", "store", MountedSecret("store", ((Part.TOKEN, "t"),)), attach)
     assert attach_scheme(source, service) == scheme
+
+
+def test_a_token_that_somebody_issued_is_a_bearer_token_where_the_service_takes_one() -> None:
+    """Anthropic reads its own keys in a header of its own, and tokens of federation as RFC 6750 says."""
+    own = Header("x-api-key")
+    takes_both, takes_its_own = replace(STORE, attach=(own, Bearer())), replace(STORE, attach=(own,))
+    issued = CredentialSource("ml", "a", GcpWorkloadIdentity("projects/1", "pool"))
+    mounted = CredentialSource("ml", "a", MountedSecret("key", ((Part.TOKEN, "t"),)))
+
+    assert attach_scheme(issued, takes_both) == Bearer()
+    assert attach_scheme(issued, takes_its_own) == own
+    assert attach_scheme(mounted, takes_both) == own
 
 
 def test_dialects_are_spelled_as_documents_spell_them() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from math import floor, inf
 from typing import Final
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -28,6 +29,7 @@ KEYS: Final = tuple(LeaseKey(CredentialSource("ml", name, KIND)) for name in ("o
 START: Final = 1_800_000_000.0
 # What floats and the microseconds of `datetime` lose.
 BLUR: Final = 1e-3
+WORLDS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -394,3 +396,6 @@ class AnyWorld(RuleBasedStateMachine):
 
 
 TestAnyWorld = AnyWorld.TestCase
+# Worlds are many and short; `make fuzz` sets its own number.
+if settings().max_examples < WORLDS:
+    TestAnyWorld.settings = settings(max_examples=WORLDS)

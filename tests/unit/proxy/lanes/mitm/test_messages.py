@@ -57,7 +57,7 @@ def test_what_the_client_expects_is_told_and_does_not_go_on() -> None:
 
 
 @pytest.mark.parametrize("closes", [True, False])
-def test_an_answer_of_ours_ends_the_connection_where_what_follows_cannot_be_trusted(closes: bool) -> None:
+def test_an_answer_of_ours_ends_the_connection_where_what_follows_cannot_be_trusted(*, closes: bool) -> None:
     answer = RefusalAnswer(403, (("Podkey-Reason", "granted"),), b"no")
 
     response = answer_message(answer, get(), closes=closes)
