@@ -96,7 +96,9 @@ class EdgeRecorder:
     def lease_spent(self, service: str, *, retried: bool) -> None:
         self._metrics.lease_spent(retried=retried)
         if not retried:
-            self._warn("an upstream called a lease spent, and the request was not sent again", service=service)
+            self._warn(
+                "an upstream called a lease spent, and the request was not sent again", service=service
+            )
 
     def cut_by_policy(self, record: AuditRecord) -> None:
         self._metrics.cut_by_policy()

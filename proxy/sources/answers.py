@@ -19,8 +19,12 @@ JsonObject = Mapping[str, Any]
 
 def json_object(reply: HttpReply) -> JsonObject | None:
     """The JSON object of the body; None where there is no such thing."""
+    return read_json(reply.body)
+
+
+def read_json(data: bytes) -> JsonObject | None:
     try:
-        read = json.loads(reply.body)
+        read = json.loads(data)
     except (ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None
@@ -50,8 +54,8 @@ def refusal(who: str, reply: HttpReply, now: datetime) -> Failed:
 
 
 def _said(found: JsonObject) -> str:
-    """RFC 6749 §5.2 (`error`, `error_description`); Google and Anthropic (`error: {…}`); Vault (`errors: […]`)
-    and GitHub (`message`)."""
+    """RFC 6749 §5.2 (`error`, `error_description`); Google and Anthropic (`error: {…}`); Vault (`errors`) and
+    GitHub (`message`)."""
     error = found.get("error")
     if isinstance(error, dict):
         kind = text_of(error, "status") or text_of(error, "type") or text_of(error, "code")

@@ -1,9 +1,11 @@
 """A Kubernetes Secret that the kubelet mounts in the sidecar."""
 
-from typing import Final
+from typing import Any, Final
 
-from proxy.core.mounted_sources import MountedSecret
+from proxy.core.mounted_sources import JsonFields, MountedSecret
+from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.sources.answers import JsonObject, read_json
 from proxy.sources.asking import files
 from proxy.sources.steps import Acquired, Failed, SourceSteps, StepFailed
 
@@ -14,6 +16,8 @@ MAX_PART_BYTES: Final = 65_536
 
 def acquire(kind: MountedSecret) -> SourceSteps:
     """All keys in one step: a user name of yesterday never meets a password of today."""
+    if kind.json is not None:
+        return (yield from _acquire_json(kind.secret_name, kind.json))
     name = kind.secret_name
     keys = tuple(dict.fromkeys(key for _, key in kind.keys))
     reply = yield from files(name, keys)
@@ -34,6 +38,42 @@ def acquire(kind: MountedSecret) -> SourceSteps:
         if fault is not None:
             return Failed(f"the key `{key}` of the secret `{name}` {fault}")
     return Acquired({part: Secret(values[key]) for part, key in kind.keys})
+
+
+def _acquire_json(name: str, json: JsonFields) -> SourceSteps:
+    reply = yield from files(name, (json.key,))
+    if isinstance(reply, StepFailed):
+        return Failed(f"the secret `{name}` cannot be read: {reply.message}")
+    data = reply.get(json.key)
+    if data is None:
+        return Failed(_missing(name, [json.key], {}))
+    where = f"the key `{json.key}` of the secret `{name}`"
+    whole = read_json(data)
+    if whole is None:
+        return Failed(f"{where} holds no JSON object: write one, or name the key in `keys`")
+    parts: dict[Part, Secret] = {}
+    for part, path in json.fields:
+        value = _field(whole, path)
+        field = "/".join(path)
+        if value is None:
+            return Failed(f"{where} has no text in the field `{field}`: correct `fields`, or the secret")
+        fault = _fault(value)
+        if fault is not None:
+            return Failed(f"the field `{field}` in {where} {fault}")
+        parts[part] = Secret(value)
+    return Acquired(parts)
+
+
+def _field(whole: JsonObject, path: tuple[str, ...]) -> bytes | None:
+    found: Any = whole
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, str):
+        return None
+    try:
+        return found.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+        return None
 
 
 def _without_line_break(value: bytes) -> bytes:

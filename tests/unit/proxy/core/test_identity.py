@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.identity import ImageReference, WorkloadIdentity, is_digest
+from proxy.core.identity import Claim, ImageReference, WorkloadIdentity, is_digest
 from tests.core_reference import mutated
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
@@ -111,3 +111,17 @@ def test_an_identity_cannot_be_changed_after_it_was_proven() -> None:
 def test_what_is_not_known_of_a_pod_grants_nothing() -> None:
     pod = WorkloadIdentity("ml-team", "trainer")
     assert (dict(pod.labels), pod.images, pod.wants_gpu) == ({}, (), False)
+
+
+def test_until_somebody_vouches_for_a_pod_all_of_it_is_unattested() -> None:
+    assert POD.attested == frozenset()
+    assert POD.unattested == frozenset(Claim)
+
+
+def test_what_a_token_vouches_for_and_what_it_does_not_make_the_whole() -> None:
+    vouched = frozenset({Claim.NAMESPACE, Claim.SERVICE_ACCOUNT, Claim.POD, Claim.NODE})
+    pod = replace(POD, attested=vouched, owner="Job/train")
+    assert pod.unattested == {Claim.LABELS, Claim.OWNER, Claim.IMAGES}
+    assert pod.attested | pod.unattested == frozenset(Claim)
+    assert not pod.attested & pod.unattested
+    assert pod != POD, "an attested pod is not the same as one that only says so"

@@ -1,7 +1,11 @@
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 
-from proxy.core.credentials import CredentialRef
-from proxy.core.lease import Lease, NoLease
+import pytest
+
+from proxy.core.credentials import Bearer, CredentialRef, CredentialSource
+from proxy.core.lease import Lease, LeaseKey, NoLease
+from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 
@@ -34,3 +38,41 @@ def test_no_lease_names_the_credential_and_says_why() -> None:
     none = NoLease(REF, "the Secret hf is not mounted")
 
     assert (str(none.credential), none.message) == ("ml/hf", "the Secret hf is not mounted")
+
+
+# --- keys --------------------------------------------------------------------------------------------
+
+SOURCE = CredentialSource("ml", "hf", MountedSecret("s", ((Part.TOKEN, "t"),)))
+KEY = LeaseKey(SOURCE, "bucket-1")
+
+
+def test_a_key_is_its_source_and_scope() -> None:
+    again = LeaseKey(CredentialSource("ml", "hf", MountedSecret("s", ((Part.TOKEN, "t"),))), "bucket-1")
+    assert again == KEY
+    assert hash(again) == hash(KEY)
+    assert {KEY: "held"}[again] == "held"
+    assert KEY.ref == REF
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LeaseKey(SOURCE),
+        LeaseKey(SOURCE, "bucket-2"),
+        replace(KEY, scope="bucket-2"),
+        replace(KEY, source=replace(SOURCE, name="other")),
+        replace(KEY, source=replace(SOURCE, namespace="other")),
+        # A source of the same name that came to mean something else is another one.
+        replace(KEY, source=replace(SOURCE, kind=MountedSecret("s", ((Part.TOKEN, "other"),)))),
+        replace(KEY, source=replace(SOURCE, attach=Bearer())),
+    ],
+)
+def test_a_key_that_differs_in_anything_is_another(other: LeaseKey) -> None:
+    assert other != KEY
+    assert {KEY: "held"}.get(other) is None
+
+
+def test_a_key_cannot_be_changed_after_its_hash_was_computed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        KEY.scope = "other"  # type: ignore[misc]
+    assert "_hash" not in repr(KEY)

@@ -109,7 +109,7 @@ def test_reads_how_a_credential_is_attached(text: str, scheme: AttachScheme) -> 
             "`secretName` is missing",
             "Kubernetes object",
         ),
-        (("mountedSecret", "vault"), "unknown_key", 5, "", "`vault` in a credential source", "mountedSecret"),
+        (("mountedSecret", "mountSecret"), "unknown_key", 5, "", "`mountSecret` in a", "`mountedSecret`"),
         (
             ("{bearer: {}}", "bearer"),
             "wrong_type",

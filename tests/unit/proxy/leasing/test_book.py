@@ -444,7 +444,7 @@ def test_another_lease_than_the_one_that_was_refused_is_kept(desk: Desk) -> None
 def test_an_upstream_that_refuses_every_lease_is_believed_ever_more_rarely(desk: Desk, name: str) -> None:
     """Also where the source gives the same value again and again, whose age tells nothing."""
     taken: list[int] = []
-    for mono in range(4 * 3600):
+    for mono in range(0, 4 * 3600, 5):
         look = desk.look(mono)
         if look == MustFetch():
             desk.give(mono, None, name=name if name == "the same" else f"l-{mono}")
@@ -453,9 +453,9 @@ def test_an_upstream_that_refuses_every_lease_is_believed_ever_more_rarely(desk:
         if desk.book.spent(KEY, held.lease.id, mono):
             taken.append(mono)
     gaps = [later - sooner for sooner, later in zip([0, *taken], taken, strict=False)]
-    # The fetch that follows takes place a second later here.
+    # The fetch that follows takes place with the next request.
     expected = [min(FIRST_GRACE * 2**n, LAST_GRACE) for n in range(len(gaps))]
-    assert all(0 <= gap - grace <= 1 for gap, grace in zip(gaps, expected, strict=True))
+    assert all(0 <= gap - grace <= 5 for gap, grace in zip(gaps, expected, strict=True))
     assert gaps[-1] >= LAST_GRACE
 
 

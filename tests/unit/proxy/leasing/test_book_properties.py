@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from math import floor, inf
 from typing import Final
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -29,7 +28,6 @@ KEYS: Final = tuple(LeaseKey(CredentialSource("ml", name, KIND)) for name in ("o
 START: Final = 1_800_000_000.0
 # What floats and the microseconds of `datetime` lose.
 BLUR: Final = 1e-3
-WORLDS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -368,7 +366,7 @@ class AnyWorld(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @rule(key=keys, every=st.sampled_from((0.1, 0.5, 1.0, 7.0, 60.0)), times=st.integers(1, 100))
+    @rule(key=keys, every=st.sampled_from((0.1, 0.5, 1.0, 7.0, 60.0)), times=st.integers(1, 60))
     def traffic(self, key: LeaseKey, every: float, times: int) -> None:
         for _ in range(times):
             self.world.request(key)
@@ -396,6 +394,3 @@ class AnyWorld(RuleBasedStateMachine):
 
 
 TestAnyWorld = AnyWorld.TestCase
-# Worlds are many and short; `make fuzz` sets its own number.
-if settings().max_examples < WORLDS:
-    TestAnyWorld.settings = settings(max_examples=WORLDS)

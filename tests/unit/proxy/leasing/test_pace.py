@@ -22,7 +22,7 @@ wishes = st.none() | st.floats(-10, 1e12) | st.just(inf)
 
 
 def test_the_promise_is_what_the_numbers_add_up_to() -> None:
-    """The last third of a life holds six whole gaps and a bit: seven asks, and the one that made the lease."""
+    """The last third of a life holds six whole gaps: seven asks, and the one that made the lease."""
     gaps = int((1 - REFRESH_FROM) / LIVE_GAP)
     assert 1 + gaps + 1 == ASKS_PER_LIFETIME
     assert REFRESH_FROM + REFRESH_SPREAD < 1 - LIVE_GAP, "one failure leaves time for another ask"

@@ -1,8 +1,10 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.mounted_sources import MountedSecret
+from proxy.core.mounted_sources import JsonFields, MountedSecret
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.sources.mounted_secret import MAX_PART_BYTES, acquire
@@ -114,3 +116,46 @@ def test_no_message_shows_what_a_key_holds(files: dict[str, bytes | None]) -> No
     if isinstance(result, Acquired):
         assert result.parts.keys() == PAIR.parts
         assert all(result.parts.values())
+
+
+# --- a key that holds JSON ---------------------------------------------------------------------------
+
+INSIDE = MountedSecret(
+    "cloud",
+    json=JsonFields("credentials.json", ((Part.PASSWORD, ("auth", "pass/word")), (Part.USERNAME, ("user",)))),
+)
+
+
+def test_parts_are_taken_from_fields_of_a_json_object() -> None:
+    whole = {"user": "ada", "auth": {"pass/word": "pa55word\n"}, "other": [1, 2]}
+
+    assert next(acquire(INSIDE)) == ReadFiles("cloud", ("credentials.json",))
+    assert outcome(INSIDE, {"credentials.json": json.dumps(whole).encode()}) == Acquired(
+        {Part.PASSWORD: Secret(b"pa55word\n"), Part.USERNAME: Secret(b"ada")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "the secret `cloud` is not mounted, or lacks `credentials.json`"),
+        (b"pa55word", "holds no JSON object"),
+        (b"[]", "holds no JSON object"),
+        (b"\xff", "holds no JSON object"),
+        (b"[" * 100_000, "holds no JSON object"),
+        (b"{}", "has no text in the field `auth/pass/word`"),
+        (b'{"auth": "pa55word", "user": "ada"}', "has no text in the field `auth/pass/word`"),
+        (b'{"auth": {"pass/word": 7}, "user": "ada"}', "has no text in the field `auth/pass/word`"),
+        (b'{"auth": {"pass/word": "\\ud800"}, "user": "ada"}', "has no text in the field `auth/pass/word`"),
+        (b'{"auth": {"pass/word": ""}, "user": "ada"}', "the field `auth/pass/word` in the key"),
+    ],
+)
+def test_what_is_wrong_with_the_json_is_named_and_not_shown(data: bytes | None, said: str) -> None:
+    found = message(INSIDE, {"credentials.json": data})
+
+    assert said in found
+    assert "pa55word" not in found
+
+
+def test_a_secret_with_json_that_cannot_be_read_says_why() -> None:
+    assert "cannot be read: it moves" in message(INSIDE, StepFailed("it moves"))
