@@ -24,7 +24,7 @@ from proxy.core.github_source import GITHUB_API, GitHubApp, GitHubLevel
 from proxy.core.globs import Glob
 from proxy.core.hosts import HostPattern
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator, common_labels
-from proxy.core.mounted_sources import MountedSecret
+from proxy.core.mounted_sources import JsonFields, MountedSecret
 from proxy.core.oauth_sources import (
     JWT_TYPE,
     ClientAuth,
@@ -327,6 +327,10 @@ SCHEMES: st.SearchStrategy[AttachScheme] = st.one_of(
 )
 
 
+# From the outermost object to a field; names may be empty, and hold what a pointer escapes.
+JSON_PATHS = st.lists(st.text("aZ~/0. ", max_size=4), min_size=1, max_size=3).map(tuple)
+
+
 @st.composite
 def _credential_sources(draw: st.DrawFn) -> CredentialSource:
     """A source whose secret has the parts that its scheme needs, and what it may have beside them."""
@@ -335,8 +339,13 @@ def _credential_sources(draw: st.DrawFn) -> CredentialSource:
         parts = draw(st.sets(st.sampled_from(Part), min_size=1))
     else:
         parts = needed_parts(scheme) | (optional_parts(scheme) if draw(st.booleans()) else frozenset())
-    keys = tuple((part, draw(SECRET_KEYS)) for part in sorted(parts, key=lambda part: part.name))
-    return CredentialSource(draw(NAMESPACES), draw(NAMES), MountedSecret(draw(NAMES), keys), scheme)
+    in_order = sorted(parts, key=lambda part: part.name)
+    if draw(st.booleans()):
+        kind = MountedSecret(draw(NAMES), tuple((part, draw(SECRET_KEYS)) for part in in_order))
+    else:
+        fields = tuple((part, draw(JSON_PATHS)) for part in in_order)
+        kind = MountedSecret(draw(NAMES), json=JsonFields(draw(SECRET_KEYS), fields))
+    return CredentialSource(draw(NAMESPACES), draw(NAMES), kind, scheme)
 
 
 # Values that documents of remote kinds hold.

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,6 @@ class OidcServer:
     issuer: str
     ca: Path
     cluster: TokenIssuer
-    url: str = field(init=False, default="")
 
     @property
     def token_url(self) -> str:

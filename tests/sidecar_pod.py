@@ -36,6 +36,7 @@ from proxy.core.contract import (
     ENDPOINTS_FILE,
     IDENTITY_AUDIENCE,
     PROXY_UID,
+    token_file,
 )
 from tests import netns
 from tests.app_environment import PROXY_VARIABLES, new_placeholders, trust_variables
@@ -153,6 +154,11 @@ class SidecarPod:
         """A token of this pod as of now, for `tokens.swap`; `who` is what `TokenIssuer.claims` takes."""
         this = {"namespace": NAMESPACE, "account": ACCOUNT, "pod": POD_NAME, "uid": POD_UID, "node": NODE}
         return self.issuer.token(datetime.now(UTC), audience, **{**this, **who})
+
+    def write_tokens(self, by_audience: Mapping[str, bytes]) -> None:
+        """As the kubelet renews a volume of projected tokens: a new one for us, and these for others."""
+        others = {token_file(audience): token for audience, token in by_audience.items()}
+        self.tokens.swap({IDENTITY_AUDIENCE: self.new_token(), **others})
 
     def write_labels(self, labels: Mapping[str, str]) -> None:
         """The downward API's file. Written before the sidecar starts it is one of its settings."""

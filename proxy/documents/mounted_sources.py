@@ -126,7 +126,7 @@ FIELDS: Final = (
 
 
 def _written(path: tuple[str, ...]) -> str:
-    if len(path) == 1 and not path[0].startswith("/"):
+    if len(path) == 1 and path[0] and not path[0].startswith("/"):
         return path[0]
     return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in path)
 

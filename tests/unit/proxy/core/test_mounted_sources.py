@@ -1,4 +1,4 @@
-from proxy.core.mounted_sources import MountedSecret
+from proxy.core.mounted_sources import JsonFields, MountedSecret
 from proxy.core.parts import Part
 
 PAIR = MountedSecret("db", ((Part.PASSWORD, "pw"), (Part.USERNAME, "user")))
@@ -6,7 +6,8 @@ PAIR = MountedSecret("db", ((Part.PASSWORD, "pw"), (Part.USERNAME, "user")))
 
 def test_its_parts_are_those_that_its_keys_hold() -> None:
     assert PAIR.parts == {Part.PASSWORD, Part.USERNAME}
-    assert MountedSecret("db", ()).parts == frozenset()
+    assert MountedSecret("db").parts == frozenset()
+    assert MountedSecret("db", json=JsonFields("k", ((Part.TOKEN, ("a", "b")),))).parts == {Part.TOKEN}
 
 
 def test_it_is_a_value_that_tells_keys_apart() -> None:

@@ -60,7 +60,7 @@ def trusting(authority: UpstreamAuthority) -> ssl.SSLContext:
     return tls_context(read_certificates(authority.file.read_bytes())[0])
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _nothing_is_left_open() -> Iterator[None]:
     """What a connection or a generator leaves behind warns when it is collected, and warnings are errors."""
     yield

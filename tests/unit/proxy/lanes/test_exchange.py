@@ -1,5 +1,7 @@
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -9,12 +11,26 @@ from proxy.core.lease import LeaseKey, LeaseReply, NoLease
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
+from proxy.core.secret import Secret
 from proxy.judge.index import PolicyIndex
-from proxy.lanes.exchange import Exchange
+from proxy.lanes.exchange import CutOff, Exchange
 from proxy.transaction.head import HeadProblem
 from proxy.transaction.opening import Forward, Refused
+from proxy.transaction.rejudging import Rejudge
 from tests.judge_world import policy
-from tests.lane_world import HOST, LIVE, SOURCE, World, arrival_of, get, live_lease, no_lease, pod_of
+from tests.lane_world import (
+    HOST,
+    LIVE,
+    NOON,
+    POLICY,
+    SOURCE,
+    World,
+    arrival_of,
+    get,
+    live_lease,
+    no_lease,
+    pod_of,
+)
 
 
 @pytest.fixture
@@ -268,3 +284,166 @@ def test_a_source_that_its_policies_do_not_have_gives_no_lease(world: World) -> 
 
     assert isinstance(reply, NoLease)
     assert "ml/unknown" in reply.message
+
+
+# --- leases that are spent ---------------------------------------------------------------------------
+
+
+def second(world: World, reply: Callable[[CredentialRef], LeaseReply]) -> Exchange:
+    """A request whose first lease was called spent, and that was judged again."""
+    exchange = opened(world)
+    exchange.upstream("198.51.100.1:443")
+    assert exchange.suspicion(401, []).spent is True
+    exchange.lease_spent()
+    exchange.judge_again()
+    world.leases.reply = reply
+    world.clock.seconds += 3
+    asyncio.run(exchange.open())
+    return exchange
+
+
+def another(credential: CredentialRef) -> LeaseReply:
+    return replace(live_lease(credential), id="lease-2", parts={Part.TOKEN: Secret(b"another token")})
+
+
+def test_another_lease_is_another_try(world: World) -> None:
+    exchange = second(world, another)
+
+    assert isinstance(exchange.opening, Forward)
+    assert exchange.retried
+    assert world.leases.given_back == [(SOURCE, "lease-1")]
+    assert [record.lease_id for record in world.recorder.decisions] == ["lease-1", "lease-2"]
+    assert {LIVE.encode(), b"another token"} <= exchange.opening.forms
+    exchange.finish(Ending.COMPLETED)
+    assert world.recorder.spent == [("", True)]
+
+
+def test_the_same_lease_is_no_other_try_and_no_other_decision(world: World) -> None:
+    exchange = second(world, live_lease)
+
+    assert isinstance(exchange.opening, Forward)
+    assert not exchange.retried
+    assert len(world.recorder.decisions) == 1
+    assert exchange.record.upstream == "198.51.100.1:443"
+
+
+def test_a_refused_second_try_tells_that_the_first_was_made(world: World) -> None:
+    exchange = second(world, no_lease)
+
+    record = exchange.record
+    assert (record.reason, record.lease_id, record.upstream) == (
+        Reason.CREDENTIAL_UNAVAILABLE.value,
+        "lease-1",
+        "198.51.100.1:443",
+    )
+    assert not exchange.retried
+
+
+def test_the_second_try_is_judged_as_of_now_and_recorded_as_of_its_beginning(world: World) -> None:
+    exchange = opened(world)
+    time = exchange.record.time
+    exchange.judge_again()
+    world.leases.reply = another
+    world.clock.now = lambda: NOON + timedelta(hours=1)  # type: ignore[method-assign]
+    ends = NOON + timedelta(minutes=1)
+    validity = f"{{notAfter: {ends:%Y-%m-%dT%H:%M:%SZ}}}"
+    world.pod = pod_of(policy("{hosts: [api.example.com], credential: a}", validity=validity))
+
+    asyncio.run(exchange.open())
+
+    assert exchange.record.reason == Reason.EXPIRED.value
+    assert exchange.record.time == time
+
+
+def test_a_refused_request_has_no_lease_to_be_spent(world: World) -> None:
+    exchange = opened(world, "/other")
+
+    assert exchange.suspicion(401, []).spent is False
+    exchange.lease_spent()
+    exchange.judge_again()
+    exchange.finish(Ending.REFUSED)
+
+    assert world.leases.given_back == []
+    assert world.recorder.spent == []
+
+
+# --- grants that are taken away ------------------------------------------------------------------------
+
+
+CUT = POLICY.replace("  grants:", "  onRevoke: cut\n  grants:")
+OTHER = policy("{hosts: [other.example.com], credential: a}")
+
+
+def cuttable(world: World, cut_off: CutOff | None = None) -> Exchange:
+    world.pod = pod_of(CUT)
+    exchange = Exchange(world.lane_world, arrival_of(), get(), cut_off)
+    asyncio.run(exchange.open())
+    return exchange
+
+
+def test_a_request_whose_grant_is_taken_away_is_cut(world: World) -> None:
+    ended: list[Exchange] = []
+    exchange = cuttable(world, ended.append)
+
+    assert world.lane_world.in_flight.recheck(pod_of(OTHER)) == 1
+
+    assert ended == [exchange]
+    assert exchange.is_cut
+    assert [record.credential for record in world.recorder.cuts] == ["ml/a"]
+    exchange.finish(Ending.CLIENT_GONE)
+    assert world.recorder.record.ending is Ending.CUT
+
+
+def test_a_request_that_is_still_granted_goes_on(world: World) -> None:
+    exchange = cuttable(world)
+
+    assert world.lane_world.in_flight.recheck(pod_of(POLICY)) == 0
+    assert not exchange.is_cut
+
+
+def test_a_request_whose_policy_lets_it_finish_is_asked_about_by_nobody(world: World) -> None:
+    opened(world)
+
+    assert len(world.lane_world.in_flight) == 0
+
+
+def test_a_request_that_was_refused_or_has_ended_is_not_under_way(world: World) -> None:
+    world.pod = pod_of(CUT)
+    opened(world, "/other")
+    cuttable(world).finish(Ending.COMPLETED)
+
+    assert len(world.lane_world.in_flight) == 0
+
+
+def test_a_request_that_was_revoked_is_not_under_way(world: World) -> None:
+    cuttable(world).revoke()
+
+    assert len(world.lane_world.in_flight) == 0
+
+
+def test_a_question_that_breaks_cuts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(LIVE)
+
+    exchange = cuttable(world)
+    monkeypatch.setattr(Rejudge, "source", broken)
+
+    assert world.lane_world.in_flight.recheck(pod_of(CUT)) == 1
+    assert exchange.is_cut
+    assert [where for where, _ in world.recorder.crashes] == ["recheck"]
+
+
+def test_what_does_not_travel_with_a_credential_is_not_granted(world: World) -> None:
+    assert not opened(world, "/other").still_granted(Rejudge(world.pod))
+
+
+def test_an_end_that_breaks_leaves_the_others_to_theirs(world: World) -> None:
+    def broken(_: Exchange) -> None:
+        raise RuntimeError(LIVE)
+
+    first, other = cuttable(world, broken), cuttable(world)
+
+    assert world.lane_world.in_flight.recheck(pod_of(OTHER)) == 2
+    assert first.is_cut
+    assert other.is_cut
+    assert [where for where, _ in world.recorder.crashes] == ["cut"]

@@ -216,16 +216,19 @@ class World:
         """The node is suspended: the forward clock stands (CLOCK_MONOTONIC), the wall's goes on."""
         self.now += seconds
         self.asleep += seconds
-        for one in (*self.flights, *self.tokens.values()):
+        for one in self.at_large():
             one.slept = True
             self.doubt(one)
         self.pump()
 
     def jump(self, seconds: float) -> None:
         self.wall_error += seconds
-        for one in (*self.flights, *self.tokens.values()):
+        for one in self.at_large():
             one.jumped = True
             self.doubt(one)
+
+    def at_large(self) -> list[Flight | Token]:
+        return [*self.flights, *self.tokens.values()]
 
     @staticmethod
     def doubt(one: Flight | Token) -> None:

@@ -1,4 +1,5 @@
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -10,6 +11,7 @@ from proxy.leasing.scrubbing import LEAST_BYTES, scrubbed
 from proxy.sources.answers import MAX_SHOWN, shown
 
 VALUE = b"s3cr+t/ and more?"
+Form = Callable[[bytes], str]
 SAID = "invalid_client: %s is not it"
 MARK = "(removed)"
 
@@ -134,7 +136,7 @@ around = st.text(max_size=20)
 
 @given(around, st.lists(secrets, min_size=1, max_size=3), around, st.integers(0, 2), st.binary(max_size=4))
 def test_fuzz_no_secret_survives(before: str, values: list[bytes], after: str, pad: int, more: bytes) -> None:
-    forms = [
+    forms: list[Form] = [
         lambda value: value.decode("latin-1"),
         lambda value: value.decode("utf-8", "replace"),
         quote_plus,

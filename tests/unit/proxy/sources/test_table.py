@@ -1,13 +1,16 @@
 import pytest
+from hypothesis import find, given
 
+from proxy.core.aws_sources import AwsStatic, AwsWebIdentity, SessionPolicy
 from proxy.core.azure_source import AzureWorkloadIdentity
-from proxy.core.credentials import SourceKind
+from proxy.core.credentials import CredentialSource, SourceKind
 from proxy.core.gcp_source import GcpWorkloadIdentity
 from proxy.core.llm_source import LlmWorkloadIdentity, OpenAiFederation
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
-from proxy.sources.steps import Acquired, ReadFiles, ReadToken, Step
+from proxy.sources.steps import Acquired, HttpCall, ReadFiles, ReadToken, Step
 from proxy.sources.table import is_local, renewal_of, revocation_of, steps_of
+from tests.document_strategies import CREDENTIAL_SOURCES, REMOTE_KINDS
 from tests.source_world import OCCASION
 
 MOUNTED = MountedSecret("hf", ((Part.TOKEN, "token"),))
@@ -15,6 +18,11 @@ FEDERATED = (
     GcpWorkloadIdentity("projects/1", "aud"),
     AzureWorkloadIdentity("t", "c", "s/.default", audience="aud"),
     LlmWorkloadIdentity(OpenAiFederation("p", "a", "aud")),
+)
+
+AWS = (
+    AwsWebIdentity("arn:aws:iam::111122223333:role/r", "us-east-1", session_policy=SessionPolicy.NONE),
+    AwsStatic("s"),
 )
 
 
@@ -26,12 +34,28 @@ def test_a_kind_is_acquired_by_its_own_module(kind: SourceKind, first: Step) -> 
     assert next(steps_of(kind, OCCASION)) == first
 
 
-@pytest.mark.parametrize("kind", [MOUNTED, *FEDERATED])
+@pytest.mark.parametrize("kind", [MOUNTED, *FEDERATED, *AWS])
 def test_what_no_source_takes_back_is_fetched_anew_and_left_to_end(kind: SourceKind) -> None:
     assert renewal_of(kind, Acquired({}), OCCASION) is None
     assert revocation_of(kind, Acquired({}), OCCASION) is None
 
 
 def test_only_files_are_local() -> None:
-    assert is_local(MOUNTED)
-    assert not any(is_local(kind) for kind in FEDERATED)
+    assert [kind for kind in (MOUNTED, *FEDERATED, *AWS) if is_local(kind)] == [MOUNTED, AWS[1]]
+
+
+def test_every_kind_there_is_stands_in_the_table() -> None:
+    simplest = [find(kinds, lambda _: True) for kinds in REMOTE_KINDS]
+    for kind in (MOUNTED, *FEDERATED, *AWS, *simplest):
+        assert isinstance(next(steps_of(kind, OCCASION)), ReadFiles | ReadToken | HttpCall)
+    assert {*map(type, (MOUNTED, *FEDERATED, *AWS, *simplest))} == set(SourceKind.__args__)
+
+
+@given(CREDENTIAL_SOURCES)
+def test_what_brought_nothing_along_is_neither_renewed_nor_revoked_in_files(source: CredentialSource) -> None:
+    kind = source.kind
+    assert isinstance(next(steps_of(kind, OCCASION)), ReadFiles | ReadToken | HttpCall)
+    nothing = Acquired({})
+    assert renewal_of(kind, nothing, OCCASION) is None, "what is not renewable is acquired anew"
+    revocation = revocation_of(kind, nothing, OCCASION)
+    assert revocation is None or not is_local(kind)

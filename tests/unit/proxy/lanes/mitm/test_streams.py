@@ -1,8 +1,10 @@
 import json
 from dataclasses import replace
 
+import h2.errors
+import h2.events
 import pytest
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http import HttpStream
 
@@ -12,8 +14,21 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.streams import GuardedStream
-from tests.lane_world import HOST, LIVE, POLICY, H2Client, H2Upstream, Talk, Upstream, World, no_lease, pod_of
+from proxy.lanes.mitm.streams import CutStream, GuardedStream
+from tests.judge_world import policy
+from tests.lane_world import (
+    HOST,
+    LIVE,
+    POLICY,
+    H2Client,
+    H2Upstream,
+    Talk,
+    Upstream,
+    World,
+    get,
+    no_lease,
+    pod_of,
+)
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
 FORBIDDEN = b"PUT /other HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 100000000\r\n\r\n"
@@ -605,3 +620,103 @@ def test_a_refusal_does_not_wait_for_a_stream_that_is_long_gone(world: World) ->
 
     assert client.head(stream)["podkey-reason"] == Reason.PATH_NOT_GRANTED.value
     assert not talk.closed
+
+
+# --- grants that are taken away --------------------------------------------------------------------------
+
+
+CUT = POLICY.replace("  grants:", "  onRevoke: cut\n  grants:")
+TAKEN_AWAY = pod_of(policy("{hosts: [other.example.com], credential: a}"))
+
+
+def talk_with_cuts(alpn: bytes = HTTP2) -> tuple[World, Talk]:
+    world = World(pod=pod_of(CUT))
+    talk = Talk(world, alpn=alpn, upstream=Upstream(alpn=alpn))
+    talk.conversation.cut_off = lambda exchange: talk.feed(CutStream(exchange))
+    return world, talk
+
+
+def test_a_stream_that_is_cut_is_reset_on_both_sides_and_the_others_go_on() -> None:
+    world, talk = talk_with_cuts()
+    client = H2Client(talk)
+    stream = client.request(path=b"/v1/a")
+    upstream = H2Upstream(talk)
+    theirs = upstream.stream
+    upstream.answer([(b":status", b"200")], b"some")
+    world.pod = pod_of(CUT.replace("/v1/**", "/v1/b"))
+    other = client.request(path=b"/v1/b")
+
+    assert world.lane_world.in_flight.recheck(world.pod) == 1
+
+    (reset,) = client.of(h2.events.StreamReset)
+    assert (reset.stream_id, reset.error_code) == (stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
+    (reset,) = upstream.of(h2.events.StreamReset)
+    assert (reset.stream_id, reset.error_code) == (theirs, h2.errors.ErrorCodes.CANCEL)
+    assert world.recorder.record.ending is Ending.CUT
+    upstream.answer([(b":status", b"200")], b"yes", end=True)
+    assert client.body(other) == b"yes"
+
+
+def test_an_upload_that_is_cut_sends_nothing_more() -> None:
+    world, talk = talk_with_cuts()
+    client = H2Client(talk)
+    stream = client.request(method=b"PUT", path=b"/v1/x", end=False)
+    upstream = H2Upstream(talk)
+    world.lane_world.in_flight.recheck(TAKEN_AWAY)
+
+    client.flush()
+    before = len(talk.forwarded)
+    talk.feed(CutStream(talk.conversation.exchange(get())))  # of nobody that is known
+
+    assert len(talk.forwarded) == before
+    assert [event.stream_id for event in client.of(h2.events.StreamReset)] == [stream]
+    assert len(upstream.of(h2.events.StreamReset)) == 1
+    assert talk.http.streams == {}
+
+
+def test_a_request_that_is_cut_before_it_left_does_not_leave() -> None:
+    world, talk = talk_with_cuts()
+    answer = talk.upstream.answer
+
+    def meanwhile(server: Server) -> str | None:
+        world.lane_world.in_flight.recheck(TAKEN_AWAY)
+        return answer(server)
+
+    talk.upstream.answer = meanwhile  # type: ignore[method-assign]
+    client = H2Client(talk)
+    stream = client.request()
+    upstream = H2Upstream(talk)
+
+    assert upstream.requests() == []
+    assert [event.stream_id for event in client.of(h2.events.StreamReset)] == [stream]
+    assert world.recorder.record.ending is Ending.CUT
+
+
+def test_over_http1_it_does_not_leave_either() -> None:
+    world, talk = talk_with_cuts(b"http/1.1")
+    talk.conversation.cut_off = None
+    answer = talk.upstream.answer
+
+    def meanwhile(server: Server) -> str | None:
+        world.lane_world.in_flight.recheck(TAKEN_AWAY)
+        return answer(server)
+
+    talk.upstream.answer = meanwhile  # type: ignore[method-assign]
+    talk.say(UPLOAD)
+
+    assert talk.forwarded == b""
+    assert talk.closed
+    assert world.recorder.record.ending is Ending.CUT
+
+
+def test_a_stream_that_has_ended_is_not_cut_once_more() -> None:
+    world, talk = talk_with_cuts()
+    client = H2Client(talk)
+    client.request()
+    (stream,) = talk.http.streams.values()
+    assert isinstance(stream, GuardedStream)
+    world.lane_world.in_flight.recheck(TAKEN_AWAY)
+    before = len(talk.answer)
+
+    assert list(stream.handle_event(CutStream(stream.exchange))) == []
+    assert len(talk.answer) == before
