@@ -53,7 +53,6 @@ DOORMEN: Final[Mapping[str, frozenset[str]]] = {
     "publicsuffixlist": frozenset({"proxy.documents.host_names"}),
     "certifi": frozenset({"proxy.edge.trust_files"}),
     "cryptography": frozenset({"proxy.edge.certificates", "proxy.tokens.jose"}),
-    "jwt": frozenset({"proxy.tokens.jose"}),
     "httpcore": frozenset({"proxy.edge.outgoing"}),
     "kubernetes": frozenset(),
     # One room, and what mitmproxy itself stands on: its layers speak in their types.

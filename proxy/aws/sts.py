@@ -6,7 +6,7 @@ AWS STS API Reference, version 2011-06-15. Ceph's radosgw speaks the same, with 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, ParseError, fromstring
@@ -171,9 +171,9 @@ def _visible(element: Element | None, name: str) -> str:
 
 
 def _moment(text: str) -> datetime | None:
-    """ISO 8601 with its offset, which is always Z."""
+    """ISO 8601 with its offset, which is always Z; without one it could be any time."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo is not None else None

@@ -289,11 +289,6 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         Actor.ML_ENGINEER,
         "Use https:// in the URL.",
     ),
-    Reason.ENDPOINT_TOKEN: ReasonPage(
-        "The request came to a loopback endpoint without the path prefix that belongs to this pod.",
-        Actor.ML_ENGINEER,
-        "Use the whole base URL that podkey gives in the environment; it holds the prefix.",
-    ),
     Reason.IDENTITY_UNVERIFIED: ReasonPage(
         "Nobody has proved yet, or nobody proves any more, that this pod is the one it says it is: its "
         "service-account token is missing, has expired, is another pod's, or could not be verified with the "
@@ -302,6 +297,11 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "See docs/identity.md for the fault that the message names; most often the projected token is not "
         "mounted with the audience `podkey`, or the cluster's keys cannot be fetched. The next request after "
         "that is verified anew.",
+    ),
+    Reason.ENDPOINT_TOKEN: ReasonPage(
+        "The request came to a loopback endpoint without the path prefix that belongs to this pod.",
+        Actor.ML_ENGINEER,
+        "Use the whole base URL that podkey gives in the environment; it holds the prefix.",
     ),
     Reason.CREDENTIAL_UNAVAILABLE: ReasonPage(
         "The request is granted, and its credential could not be had: the secret is not mounted, is empty, "

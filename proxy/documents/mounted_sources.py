@@ -9,7 +9,6 @@ from proxy.documents import values
 from proxy.documents.problems import Fault
 from proxy.documents.shapes import Field, Record, Text
 
-
 LABELS: Final = (
     (Part.TOKEN, "token"),
     (Part.USERNAME, "user name"),

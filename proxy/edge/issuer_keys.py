@@ -8,9 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from proxy.core.secret import Secret
 from proxy.core.settings import IdentitySettings
-from proxy.edge.performing import MAX_TOKEN_BYTES, Door
+from proxy.edge.performing import Door
 from proxy.edge.snapshots import Unread, read_snapshot
 from proxy.sources.steps import HttpCall, StepFailed
+from proxy.tokens.compact import MAX_TOKEN_BYTES
 from proxy.tokens.discovery import DiscoveryFault, read_discovery
 from proxy.tokens.jwks import MAX_JWKS_BYTES, JwksFault, KeySet, read_jwks
 

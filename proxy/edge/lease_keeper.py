@@ -218,7 +218,7 @@ class LeaseKeeper:
                 kept.extend(_secrets(outcome))
                 self._take(ticket, outcome, began, run.skew, event)
             else:
-                self._fail(ticket, Failed(scrubbed(outcome.message, run.seen), outcome.retry_after))
+                self._fail(ticket, Failed(_said(outcome, run), outcome.retry_after))
         except asyncio.CancelledError:
             self._fail(ticket, Failed("podkey is ending"))
             raise
@@ -301,16 +301,17 @@ class LeaseKeeper:
         except Exception as error:  # noqa: BLE001 - it ends by itself, later
             self._log.error("unexpected error", where="revocation", error=error)
         finally:
+            # First the words: what they are cleaned of is often the lease's own.
+            said = _said(outcome, run) if outcome is not None else ""
             _overwrite(held.acquired)
+            run.overwrite(())
         name, lease = str(held.key.ref), held.lease.id
         if outcome is None:
             self._counted(LeaseEvent.REVOKED)
             self._log.info("a lease was revoked", credential=name, lease=lease, why=why)
         else:
             self._counted(LeaseEvent.REVOKE_FAILED)
-            message = scrubbed(outcome.message, run.seen)
-            self._log.warning("a lease could not be revoked", credential=name, lease=lease, why=message)
-        run.overwrite(())
+            self._log.warning("a lease could not be revoked", credential=name, lease=lease, why=said)
 
     def _go(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -320,6 +321,14 @@ class LeaseKeeper:
 
 def _secrets(acquired: Acquired) -> tuple[Secret, ...]:
     return (*acquired.parts.values(), *acquired.handle.values())
+
+
+def _said(failed: Failed, run: Run) -> str:
+    try:
+        return scrubbed(failed.message, run.seen)
+    except ValueError:
+        # One of them was a lease's that was dropped meanwhile, so the words cannot be cleaned of it.
+        return "it failed after its lease was dropped"
 
 
 def _overwrite(acquired: Acquired) -> None:

@@ -23,11 +23,8 @@ from proxy.edge.egress import called, proxy_authorization, tunnel_refused
 from proxy.edge.outgoing_faults import UPSTREAM_CA_FIX, AskOutcome, OutgoingError
 from proxy.edge.outgoing_requests import USER_AGENT, OutgoingRequest, Place, prepared
 from proxy.edge.sockets import is_fenced
-from proxy.sources.steps import HttpCall, HttpReply, StepFailed
+from proxy.sources.steps import MAX_ANSWER_BYTES, HttpCall, HttpReply, StepFailed
 
-# Head and body. Key sets and tokens stay below 64 KiB; the largest token known, Azure's for a member of 200
-# groups, below 16.
-MAX_ANSWER_BYTES: Final = 262_144
 # From the call to the last byte. Requests of the application wait for this, and its SDKs for 60 s or less.
 TOTAL_SECONDS: Final = 10.0
 # Of that, for each step before the request: TCP, TLS, the proxy's tunnel. A lost SYN costs 1 s, two cost 3 s.
@@ -129,6 +126,7 @@ class Outgoing:
 
     async def _asked(self, line: "_Line", request: OutgoingRequest) -> HttpReply:
         who = str(line.place)
+        line.largest_answer = request.largest_answer
         outgoing = httpcore.Request(
             request.method,
             httpcore.URL(
@@ -265,6 +263,7 @@ class _Line(httpcore.AsyncNetworkStream):
     def __init__(self, inner: httpcore.AsyncNetworkStream, place: Place, keep_alive: float) -> None:
         self._inner = inner
         self._received = 0
+        self.largest_answer = MAX_ANSWER_BYTES
         self.place = place
         self.is_busy = True
         self.has_ended = False
@@ -283,8 +282,8 @@ class _Line(httpcore.AsyncNetworkStream):
         if self.has_ended and not self._received:
             raise _HungUpError
         self._received += len(data)
-        if self._received > MAX_ANSWER_BYTES:
-            raise faults.too_large(str(self.place), MAX_ANSWER_BYTES)
+        if self._received > self.largest_answer:
+            raise faults.too_large(str(self.place), self.largest_answer)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's

@@ -76,6 +76,7 @@ class OutgoingRequest:
     target: bytes = field(repr=False)
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     body: bytes = field(repr=False)
+    largest_answer: int
 
     @property
     def is_safe(self) -> bool:
@@ -110,6 +111,7 @@ def prepared(call: HttpCall) -> OutgoingRequest | StepFailed:
         target.encode() if target.startswith("/") else b"/" + target.encode(),
         tuple(_headers(call, place, body)),
         body,
+        call.largest_answer,
     )
 
 

@@ -21,14 +21,13 @@ from proxy.sources.steps import (
     Step,
     StepFailed,
 )
+from proxy.tokens.compact import MAX_TOKEN_BYTES
 from proxy.tokens.unverified import unverified_claims
 
 # What `read_snapshot` says of a file that is not there; a source has its own words for that.
 MISSING: Final = "does not exist"
 # Kubernetes' limit for a whole Secret.
 MAX_SECRET_BYTES: Final = 1024 * 1024
-# As for the token that proves the pod: a service-account token is some 1 to 2 KiB.
-MAX_TOKEN_BYTES: Final = 16_384
 
 
 class Door(Protocol):

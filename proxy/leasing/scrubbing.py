@@ -18,6 +18,7 @@ _TOKEN: Final = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}))e(?:y[ABIJ]|w[klop01])[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*"
 )
 _BASE64: Final = frozenset(ascii_letters + digits + "+/_-")
+_SCHEME: Final = re.compile(rb"(?i)\A(?:bearer|basic|token) +")
 _BLOT: Final = "(removed)"
 # What `answers.shown` puts where it cuts.
 _CUT: Final = "…"
@@ -29,8 +30,9 @@ def scrubbed(message: str, secrets: Iterable[Secret]) -> str:
     Everything is looked for in the message as it came, so that of two secrets that overlap no end is left.
     """
     spans = [match.span() for match in _TOKEN.finditer(message)]
-    for secret in secrets:
-        value = secret.reveal()
+    values = {secret.reveal() for secret in secrets}
+    # A server that quotes a header seldom quotes the scheme.
+    for value in values | {_SCHEME.sub(b"", value) for value in values}:
         if len(value) >= LEAST_BYTES:
             for form in _forms(value):
                 spans += _found(form, message)

@@ -26,6 +26,8 @@ from proxy.tokens.assertions import KeyFault, signed_assertion
 # GitHub takes exactly, so a minute less.
 _BACKDATED: Final = timedelta(seconds=60)
 _ASSERTION_LIFE: Final = timedelta(minutes=9)
+# It lists every repository that the token is for, some 6 KiB each, and there may be 500.
+MAX_ANSWER: Final = 4 * 1024 * 1024
 _HEADERS: Final = (
     ("Accept", "application/vnd.github+json"),
     ("X-GitHub-Api-Version", "2022-11-28"),
@@ -93,4 +95,4 @@ def _call(
     sent = Secret(json.dumps(body).encode()) if body else None
     if sent is not None:
         headers.append(("Content-Type", "application/json"))
-    return HttpCall(method, f"{kind.api_url}/{path}", tuple(headers), sent)
+    return HttpCall(method, f"{kind.api_url}/{path}", tuple(headers), sent, MAX_ANSWER)

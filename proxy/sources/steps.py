@@ -7,6 +7,7 @@ performs the steps, so that a source is tested without a file, a socket or a clo
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.parts import Part
@@ -47,6 +48,11 @@ class ReadToken:
     audience: str
 
 
+# Head and body of an answer. Key sets and tokens stay below 64 KiB; the largest token known, Azure's for a
+# member of 200 groups, below 16.
+MAX_ANSWER_BYTES: Final = 262_144
+
+
 @dataclass(frozen=True, slots=True)
 class HttpCall:
     """One request to the source: https only, never redirected, bounded in size and time by whoever performs
@@ -55,7 +61,8 @@ class HttpCall:
     method: str
     url: str
     headers: tuple[tuple[str, str | Secret], ...] = ()
-    body: Secret | None = field(default=None)
+    body: Secret | None = None
+    largest_answer: int = MAX_ANSWER_BYTES
 
 
 Step = ReadFiles | ReadToken | HttpCall

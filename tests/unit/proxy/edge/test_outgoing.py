@@ -19,11 +19,11 @@ from proxy.core.settings import DIRECT, EgressProxy, EgressSettings
 from proxy.edge import outgoing as module
 from proxy.edge import sockets
 from proxy.edge.certificates import read_certificates
-from proxy.edge.outgoing import MAX_ANSWER_BYTES, MAX_CONNECTIONS, Outgoing, OutgoingCall, OutgoingLimits
+from proxy.edge.outgoing import MAX_CONNECTIONS, Outgoing, OutgoingCall, OutgoingLimits
 from proxy.edge.outgoing_faults import AskOutcome
 from proxy.edge.outgoing_trust import tls_context
 from proxy.edge.telemetry import Metrics
-from proxy.sources.steps import HttpCall, HttpReply, StepFailed
+from proxy.sources.steps import MAX_ANSWER_BYTES, HttpCall, HttpReply, StepFailed
 from tests.canary import Canary
 from tests.source_servers import (
     LOOPBACK,
@@ -316,6 +316,22 @@ def test_the_largest_answer_is_read(trusting: ssl.SSLContext, serving: ssl.SSLCo
 
             assert isinstance(reply, HttpReply)
             assert reply.body == body
+
+    run(work())
+
+
+def test_a_call_may_expect_a_larger_answer_and_the_next_on_its_connection_may_not(
+    trusting: ssl.SSLContext, serving: ssl.SSLContext
+) -> None:
+    async def work() -> None:
+        body = bytes(2 * MAX_ANSWER_BYTES)
+        async with SourceServer(serving, answering(200, body)) as server, Door(trusting) as door:
+            large = HttpCall("GET", url(server), largest_answer=3 * MAX_ANSWER_BYTES)
+            reply = await door.outgoing.call(large)
+
+            assert isinstance(reply, HttpReply)
+            assert reply.body == body
+            await door.fails(url(server), AskOutcome.TOO_LARGE)
 
     run(work())
 

@@ -158,6 +158,25 @@ def test_a_request_that_was_about_to_pass_is_an_error(house: House) -> None:
     assert house.metric("podkey_fail_open_total") == 1
 
 
+def test_a_spent_lease_is_counted_and_told_where_the_application_saw_it(house: House) -> None:
+    house.recorder.lease_spent("openai", retried=True)
+    assert house.log.lines == []
+    house.recorder.lease_spent("openai", retried=False)
+
+    ((level, _, fields),) = house.log.lines
+    assert (level, fields["service"]) == ("warning", "openai")
+    assert house.metric('podkey_leases_spent_total{retried="true"}') == 1
+    assert house.metric('podkey_leases_spent_total{retried="false"}') == 1
+
+
+def test_a_request_that_was_cut_is_told_with_its_policy(house: House) -> None:
+    house.recorder.cut_by_policy(replace(RECORD, policy="ml/p", credential="ml/a"))
+
+    ((level, _, fields),) = house.log.lines
+    assert (level, fields["policy"], fields["credential"]) == ("warning", "ml/p", "ml/a")
+    assert house.metric("podkey_requests_cut_total") == 1
+
+
 def test_a_crash_is_handed_on_as_an_error_and_not_as_its_text(house: House) -> None:
     error = RuntimeError(LIVE)
 

@@ -77,6 +77,9 @@ CASES: list[tuple[Callable[[Metrics], None], dict[str, float]]] = [
         {'podkey_upstream_failures_total{reason="upstream_stalled"}': 1},
     ),
     (lambda m: m.failed_open(), {"podkey_fail_open_total": 1}),
+    (lambda m: m.lease_spent(retried=True), {'podkey_leases_spent_total{retried="true"}': 1}),
+    (lambda m: m.lease_spent(retried=False), {'podkey_leases_spent_total{retried="false"}': 1}),
+    (lambda m: m.cut_by_policy(), {"podkey_requests_cut_total": 1}),
     (
         lambda m: m.opened(LaneName.RELAY, Capture.EXPLICIT),
         {

@@ -277,6 +277,13 @@ def test_who_replaces_the_policy_with_every_lease_does_not_keep_a_request_for_ev
     assert world.leases.asked == [SOURCE, SOURCE]
 
 
+def test_a_source_that_was_withdrawn_is_not_asked(world: World) -> None:
+    world.pod = replace(world.pod, withdrawn=frozenset({SOURCE}))
+
+    assert opened(world).record.reason == Reason.CREDENTIAL_UNAVAILABLE.value
+    assert world.leases.asked == []
+
+
 def test_a_source_that_its_policies_do_not_have_gives_no_lease(world: World) -> None:
     exchange = Exchange(world.lane_world, arrival_of(), get())
 
@@ -303,7 +310,7 @@ def second(world: World, reply: Callable[[CredentialRef], LeaseReply]) -> Exchan
 
 
 def another(credential: CredentialRef) -> LeaseReply:
-    return replace(live_lease(credential), id="lease-2", parts={Part.TOKEN: Secret(b"another token")})
+    return replace(live_lease(credential), id="lease-2", parts={Part.TOKEN: Secret(b"another-token")})
 
 
 def test_another_lease_is_another_try(world: World) -> None:
@@ -313,7 +320,7 @@ def test_another_lease_is_another_try(world: World) -> None:
     assert exchange.retried
     assert world.leases.given_back == [(SOURCE, "lease-1")]
     assert [record.lease_id for record in world.recorder.decisions] == ["lease-1", "lease-2"]
-    assert {LIVE.encode(), b"another token"} <= exchange.opening.forms
+    assert {LIVE.encode(), b"another-token"} <= exchange.opening.forms
     exchange.finish(Ending.COMPLETED)
     assert world.recorder.spent == [("", True)]
 

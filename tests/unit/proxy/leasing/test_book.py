@@ -477,6 +477,13 @@ def test_so_does_one_that_lived_to_its_end_before_anybody_asked_again(desk: Desk
     assert desk.book.spent(KEY, "l-3", 7030)
 
 
+def test_a_source_that_took_long_after_a_refusal_proves_nothing_for_the_lease(desk: Desk) -> None:
+    desk.give(0, 602)
+    assert desk.book.spent(KEY, "l-1", 30)
+    desk.give(450, 602, name="l-2")
+    assert not desk.book.spent(KEY, "l-2", 480), "doubled: the first one was good for half a minute"
+
+
 def test_a_credential_that_ends_every_ten_minutes_and_does_not_say_so_is_replaced_each_time(
     desk: Desk,
 ) -> None:

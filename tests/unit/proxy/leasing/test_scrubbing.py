@@ -56,6 +56,12 @@ def test_of_secrets_that_overlap_no_end_is_left() -> None:
         assert scrubbed("it was abcdefgh-ijkl-mnopq, sir", secrets) == f"it was {MARK}, sir"
 
 
+@pytest.mark.parametrize("scheme", [b"Bearer ", b"Basic ", b"token "])
+def test_a_header_is_known_without_its_scheme(scheme: bytes) -> None:
+    assert scrubbed(SAID % "opaque-0123", [Secret(scheme + b"opaque-0123")]) == SAID % MARK
+    assert scrubbed("a bearer token", [Secret(b"Bearer ab")]) == "a bearer token"
+
+
 def test_a_secret_within_another_is_removed_as_one() -> None:
     secrets = [Secret(b"password"), Secret(b"my-password-1")]
     assert scrubbed("my-password-1 password", secrets) == f"{MARK} {MARK}"

@@ -165,3 +165,24 @@ def test_a_client_that_resets_its_stream_resets_the_upstreams(world: World) -> N
 
     assert upstream.of(StreamReset)
     assert world.recorder.record.ending is Ending.CLIENT_GONE
+
+
+# --- streams whose answer was the first of two -------------------------------------------------------------
+
+
+def test_a_stream_that_was_never_sent_is_forgotten_without_a_word(world: World) -> None:
+    talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
+    H2Client(talk).request()
+    (http,) = (http for _, http in talk.http._upstreams.values())
+    assert isinstance(http.child, PacedHttp2Client)
+
+    assert list(http.child.handle_event(Forget(99))) == []
+
+
+def test_a_request_over_http1_has_its_connection_to_itself(talk: Talk) -> None:
+    talk.say(GET)
+    (http,) = (http for _, http in talk.http._upstreams.values())
+    assert isinstance(http.child, LimitedHttp1Client)
+
+    assert list(http.child.handle_event(Forget(1))) == []
+    assert talk.reply(OK) == OK

@@ -2,6 +2,7 @@ import pytest
 
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
+from proxy.lanes.exchange import Exchange
 from proxy.lanes.mitm.conversation import UNVERIFIED, Conversation
 from tests.lane_world import World, arrival_of, get
 
@@ -89,4 +90,14 @@ def test_streams_that_wait_for_one_connection_are_told_the_same(conversation: Co
 
 
 def test_nothing_waits_before_there_is_a_request(conversation: Conversation) -> None:
-    assert conversation.waiting_bytes == 0
+    assert conversation.waiting_bytes == conversation.held_bytes == 0
+
+
+def test_who_holds_the_connection_is_told_which_request_is_cut(conversation: Conversation) -> None:
+    cut: list[Exchange] = []
+    conversation.cut_off = cut.append
+    exchange = conversation.exchange(get())
+
+    exchange.cut()
+
+    assert cut == [exchange]

@@ -11,6 +11,8 @@ from mitmproxy.proxy import commands, events, layer, server_hooks
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import TlsFailedServerHook, TlsStartClientHook, TlsStartServerHook
 
+from mitmproxy.proxy.server import ConnectionIO
+
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
 from proxy.lanes.interface import Accepted
@@ -18,7 +20,7 @@ from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
 from proxy.lanes.mitm.engine_options import lane_options
 from proxy.lanes.mitm.handler import ConnectionInLane, Fuse
 from proxy.lanes.mitm.servers import GuardedHttpLayer
-from proxy.lanes.mitm.streams import JudgeRequestHook
+from proxy.lanes.mitm.streams import CutStream, JudgeRequestHook
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
 from tests.lane_world import HOST, Internet, Talk, Upstream, World, arrival_of, get, tcp_pair, timeouts
 
@@ -258,6 +260,45 @@ def test_a_command_that_breaks_the_handler_ends_the_connection(world: World) -> 
     in_lane(world, work)
 
     assert [type(error) for _, error in world.recorder.crashes][:1] == [RuntimeError]
+
+
+# --- grants that are taken away ----------------------------------------------------------------------------
+
+
+def test_a_request_over_http1_is_cut_with_its_connections(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(2)]
+        upstream = Server(address=("192.0.2.7", 443))
+        handler.transports[handler.client].handler = tasks[0]
+        handler.transports[upstream] = ConnectionIO(handler=tasks[1])
+
+        handler._conversation.exchange(get()).cut()
+
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+
+    in_lane(world, work)
+
+
+def test_a_stream_of_http2_is_cut_alone(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        told: list[events.Event] = []
+
+        async def note(event: events.Event) -> None:  # noqa: RUF029 - its interface
+            told.append(event)
+
+        handler.server_event = note  # type: ignore[method-assign]
+        handler.client.alpn = HTTP2
+        exchange = handler._conversation.exchange(get())
+
+        exchange.cut()
+
+        await asyncio.gather(*handler._cutting)
+        assert told == [CutStream(exchange)]
+        assert handler._cutting == set()
+        assert not handler.transports[handler.client].handler
+
+    in_lane(world, work)
 
 
 # --- drain -----------------------------------------------------------------------------------------------
