@@ -42,7 +42,7 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 # Modules that decide or parse: every branch, no exception list.
-ROOMS := core tokens documents wire services attach sources judge transaction leasing
+ROOMS := core aws tokens documents wire services attach sources judge transaction leasing
 comma := ,
 empty :=
 COVERED := $(subst $(empty) $(empty),$(comma),$(ROOMS:%=proxy/%/*))

@@ -47,6 +47,7 @@ from proxy.core.policy import (
     ImageRules,
     Mode,
     OnForeignCredential,
+    OnRevoke,
     WorkloadSelector,
 )
 from proxy.core.services import Catalogue
@@ -57,6 +58,7 @@ from proxy.documents.problems import Problem
 from proxy.documents.reader import ReadResult, read_documents
 from proxy.documents.reading import Place, Reading, Shape
 from proxy.documents.yaml_nodes import Node, read_nodes
+from tests.aws_strategies import static_pairs, web_identities
 from tests.federation_strategies import FEDERATIONS
 
 # --- texts whose lines a test can count ----------------------------------------------------------------
@@ -316,6 +318,7 @@ POLICIES = st.builds(
     some(grants(), least=1),
     st.sampled_from(Mode),
     VALIDITIES,
+    st.sampled_from(OnRevoke),
 )
 
 SCHEMES: st.SearchStrategy[AttachScheme] = st.one_of(
@@ -465,6 +468,8 @@ REMOTE_KINDS: tuple[st.SearchStrategy[SourceKind], ...] = (
     vault_secrets(),
     GITHUB_APPS,
     FEDERATIONS,
+    web_identities(),
+    static_pairs(),
 )
 
 

@@ -110,6 +110,7 @@ class LeaseWorld:
         self.tokens.mkdir()
         self.events: list[LeaseEvent] = []
         self.dice = 0.0
+        self.used = False
         performer = Performer(self.secrets, self.tokens, self.door, self.clock)
         self.keeper = LeaseKeeper(
             performer, lambda: WHO, self.clock, self.log, self.events.append, lambda: self.dice
@@ -123,12 +124,23 @@ class LeaseWorld:
     def later(self, seconds: float) -> None:
         self.clock.seconds += seconds
 
+    def named(self, key: LeaseKey) -> None:
+        """As if a policy named it, unless `use` said which are named."""
+        if not self.used:
+            self.keeper.use({*self.keeper._keys, key})
+
+    def use(self, *keys: LeaseKey) -> None:
+        self.used = True
+        self.keeper.use(keys)
+
     async def lease(self, key: LeaseKey) -> Lease:
+        self.named(key)
         reply = await self.keeper.lease(key)
         assert isinstance(reply, Lease), reply
         return reply
 
     async def refused(self, key: LeaseKey) -> str:
+        self.named(key)
         reply: LeaseReply = await self.keeper.lease(key)
         assert not isinstance(reply, Lease)
         return reply.message

@@ -23,12 +23,12 @@ def _https_url(text: str) -> str:
         port = parts.port
     except ValueError:
         raise Fault(f"`{text}` is not a URL", fix) from None
+    if parts.username is not None or parts.password is not None:
+        raise Fault("the URL holds a user name or a password", "mount them as a secret; a URL is no place")
     if parts.scheme == "http":
         raise Fault(f"`{text}` is plain http: whoever stands between could read what is sent", fix)
     if parts.scheme != "https" or not parts.hostname or not re.fullmatch(r"[\x21-\x7e]+", text):
         raise Fault(f"`{text}` is not an https URL", fix)
-    if parts.username is not None or parts.password is not None:
-        raise Fault("the URL holds a user name or a password", "mount them as a secret; a URL is no place")
     if parts.fragment or text.endswith("#"):
         raise Fault(f"`{text}` has a fragment, which is never sent", "remove `#` and what follows")
     if port == 0 or len(text) > MAX_URL_LENGTH:

@@ -13,11 +13,11 @@ from typing import Final
 
 from proxy.core.evidence import Evidence, Proof, ProofOutcome, Unverified
 from proxy.core.settings import IdentitySettings, PodSettings
-from proxy.edge.issuer_keys import IssuerKeys, KeySource, NoKeys, read_file
+from proxy.edge.issuer_keys import IssuerKeys, KeySource, NoKeys, TooLarge, read_file
 from proxy.edge.recorder import Log
 from proxy.lanes.interface import Clock
 from proxy.tokens.compact import MAX_TOKEN_BYTES
-from proxy.tokens.faults import TokenFault, TokenFaultCode
+from proxy.tokens.faults import TokenFault, TokenFaultCode, token_fault
 from proxy.tokens.pod_token import Expected, Verified, verify
 
 # The kubelet renews a token at 80 % of its life; to look at one small file costs microseconds.
@@ -66,6 +66,8 @@ class Attestation:
         self._key_ids: list[str] = []
         self._attested = Attested(Unverified("the pod's token has not been looked at yet"))
         self._told = ""
+        # Whether the token was looked at once, whatever came of it.
+        self.looked = asyncio.Event()
 
     @property
     def attested(self) -> Attested:
@@ -74,6 +76,7 @@ class Attestation:
     async def run(self) -> None:
         while True:
             await self.step()
+            self.looked.set()
             await asyncio.sleep(PERIOD)
 
     async def step(self) -> None:
@@ -81,7 +84,11 @@ class Attestation:
         token = read_file(self._token, MAX_TOKEN_BYTES)
         if isinstance(token, str):
             fix = f"project a serviceAccountToken with the audience `{self._settings.audience}` there"
-            self._doubt(ProofOutcome.UNREADABLE.value, f"the pod's token {self._token} {token}: {fix}")
+            why = f"the pod's token {self._token} {token}: {fix}"
+            if isinstance(token, TooLarge):
+                self._end(TokenFault(TokenFaultCode.TOO_LARGE, why))
+            else:
+                self._doubt(ProofOutcome.UNREADABLE.value, why)
             return
         if self._clock.monotonic() >= self._keys_at + self._source.fresh_seconds:
             await self._fetch_keys()
@@ -99,6 +106,11 @@ class Attestation:
                 self._doubt(outcome.code.value, outcome.message)
             case TokenFault():
                 self._end(outcome)
+            case Verified(evidence) if self._clock.now() >= evidence.expires:
+                # Within the skew that a verifier allows; requests are refused from the end on, and without
+                # this the pod would be called ready meanwhile, once a second.
+                wrong = f"the token ended at {evidence.expires:%Y-%m-%d %H:%M:%S} UTC"
+                self._end(token_fault(TokenFaultCode.EXPIRED, wrong))
             case Verified():
                 self._prove(token, outcome)
 

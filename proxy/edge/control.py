@@ -19,7 +19,7 @@ from proxy.leasing.book import Held
 
 # `{"command": "drop", "credential": "namespace/name"}` with the longest names has some 600 bytes.
 MAX_REQUEST: Final = 4096
-# One person at a time; two, so that one who hangs keeps nobody out.
+# For one request and its answer: a client that hangs is let go, and a person does not wait for ever.
 SECONDS: Final = 5.0
 # struct ucred: pid, uid, gid (unix(7)).
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -119,25 +119,31 @@ class ControlError(Exception):
 
 def ask(path: Path, request: Json) -> Json:
     """What the sidecar behind this socket answers. Blocks for some seconds at most."""
+    data = b""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(SECONDS)
             sock.connect(str(path))
             sock.sendall(json.dumps(request).encode() + b"\n")
-            data = b""
             while not data.endswith(b"\n") and (piece := sock.recv(65_536)):
                 data += piece
-    except FileNotFoundError:
+    except (FileNotFoundError, ConnectionRefusedError):
+        # Refused: a sidecar that was killed left it behind.
         raise ControlError(
             f"no sidecar listens at {path}: set PODKEY_STATE_DIR as the sidecar has it"
         ) from None
+    except (ConnectionResetError, BrokenPipeError):
+        pass  # hung up on before it was read; told below
     except PermissionError:
         raise ControlError(f"{path} is for root and the sidecar's user alone") from None
     except OSError as error:
         raise ControlError(f"{path}: {error.strerror or error}") from None
     if not data:
         raise ControlError("the sidecar did not answer: only root and its own user are answered")
-    answer = json.loads(data)
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        raise ControlError("the sidecar's answer broke off: ask again") from None
     if "error" in answer:
         raise ControlError(str(answer["error"]))
     found: Json = answer

@@ -6,7 +6,7 @@ from typing import Final
 
 from proxy.core.contract import token_file
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.settings import DIRECT, IdentitySettings, ProxySettings
+from proxy.core.settings import DIRECT, ProxySettings
 from proxy.edge.attestation import Attestation, Attested
 from proxy.edge.authority import TrustProblem
 from proxy.edge.clock import SystemClock
@@ -28,22 +28,23 @@ class ClusterDoor:
     a cluster replaces its authority while pods run."""
 
     def __init__(
-        self, settings: IdentitySettings, trust: PodTrust, observe: Callable[[OutgoingCall], None]
+        self, settings: ProxySettings, trust: PodTrust, observe: Callable[[OutgoingCall], None]
     ) -> None:
         self._settings = settings
         self._trust = trust
         self._observe = observe
 
     async def call(self, call: HttpCall) -> HttpReply | StepFailed:
-        file = self._settings.discovery_ca_file
+        file = self._settings.identity.discovery_ca_file
         if file is None:
-            context = tls_context(self._trust.upstreams.certificates)
+            # A public issuer, outside as sources are.
+            context, egress = tls_context(self._trust.upstreams.certificates), self._settings.egress
         else:
             read = cluster_tls_context(Path(file))
             if isinstance(read, TrustProblem):
                 return StepFailed(str(read))
-            context = read
-        door = Outgoing(context, DIRECT, self._observe, trust_fix=CLUSTER_CA_FIX)
+            context, egress = read, DIRECT
+        door = Outgoing(context, egress, self._observe, trust_fix=CLUSTER_CA_FIX)
         try:
             return await door.call(call)
         finally:
@@ -75,7 +76,7 @@ class Credentials:
         self.leases = LeaseKeeper(performer, identity, clock, log, metrics.lease)
         self.attestation = Attestation(
             Path(folders.tokens) / token_file(about.audience),
-            _keys(about, ClusterDoor(about, trust, observe)),
+            _keys(settings, ClusterDoor(settings, trust, observe)),
             about,
             settings.pod,
             clock,
@@ -89,7 +90,8 @@ class Credentials:
         await self._door.close()
 
 
-def _keys(settings: IdentitySettings, door: ClusterDoor) -> KeySource:
-    if settings.jwks_file is not None:
-        return FileKeys(Path(settings.jwks_file), settings.issuer)
-    return DiscoveredKeys(door, settings)
+def _keys(settings: ProxySettings, door: ClusterDoor) -> KeySource:
+    about = settings.identity
+    if about.jwks_file is not None:
+        return FileKeys(Path(about.jwks_file), about.issuer)
+    return DiscoveredKeys(door, about)

@@ -126,6 +126,12 @@ def _at(base: str, url: str) -> str:
     return urlunsplit((there.scheme, there.netloc, wanted.path, wanted.query, ""))
 
 
+class TooLarge(str):
+    """Why a file is not read that is there and whole, and cannot be what it should be."""
+
+    __slots__ = ()
+
+
 def read_file(path: Path, most: int) -> bytes | str:
     """The file, or what goes behind its name to say why not."""
     try:
@@ -134,4 +140,4 @@ def read_file(path: Path, most: int) -> bytes | str:
         return "does not exist" if error.errno == errno.ENOENT else f"cannot be read: {error.strerror}"
     if isinstance(found, Unread):
         return found.why
-    return found if len(found) <= most else f"is larger than {most} bytes"
+    return found if len(found) <= most else TooLarge(f"is larger than {most} bytes")

@@ -80,6 +80,9 @@ class LeaseKeeper:
         look = self._look(key, self._monotonic(), self._wall())
         if type(look) is Have:  # nearly always
             return look.lease
+        if key not in self._keys:
+            # A request that was judged by a policy which has been replaced since does not bring it back.
+            return NoLease(key.ref, f"no policy names the CredentialSource {key.ref} any more")
         if isinstance(look, RefreshSoon):
             self._start(key)
             return look.lease
@@ -112,6 +115,7 @@ class LeaseKeeper:
     # --- people ---
 
     def held(self) -> list[Held]:
+        """What is live, in a fixed order."""
         return sorted(
             self._book.all_held(self._clock.monotonic()), key=lambda one: (one.key.ref, one.key.scope)
         )
@@ -198,9 +202,8 @@ class LeaseKeeper:
 
     async def _fetch(self, ticket: Ticket) -> None:
         key, run = ticket.key, self._performer.run()
-        began = self._clock.monotonic()
         # What is in use passes through a renewal, too.
-        before = self._book.held(key, began)
+        before = self._book.held(key, run.began)
         kept = [] if before is None else [*_secrets(before.acquired)]
         event = LeaseEvent.ACQUIRED
         try:
@@ -216,7 +219,7 @@ class LeaseKeeper:
             self._book.learn(ticket, run.skew)
             if isinstance(outcome, Acquired):
                 kept.extend(_secrets(outcome))
-                self._take(ticket, outcome, began, run.skew, event)
+                self._take(ticket, outcome, run, event)
             else:
                 self._fail(ticket, Failed(_said(outcome, run), outcome.retry_after))
         except asyncio.CancelledError:
@@ -239,12 +242,10 @@ class LeaseKeeper:
         now = self._clock.now() + timedelta(seconds=self._book.skew(key))
         return Occasion(now, self._identity(), token_hex(16), key.scope)
 
-    def _take(
-        self, ticket: Ticket, acquired: Acquired, began: float, skew: float | None, event: LeaseEvent
-    ) -> None:
+    def _take(self, ticket: Ticket, acquired: Acquired, run: Run, event: LeaseEvent) -> None:
         key, mono = ticket.key, self._clock.monotonic()
         before = self._book.held(key, mono)
-        span = Span(began, mono, self._clock.wall(), skew)
+        span = Span(run.began, mono, run.wall, run.skew)
         name = self._id(key.ref, acquired.parts)
         local = is_local(key.source.kind)
         taken = self._book.succeed(ticket, name, acquired, span, self._dice(), local=local)

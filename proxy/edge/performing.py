@@ -1,15 +1,17 @@
 """Performs what credential sources ask for: files, projected tokens, HTTP. Everything secret is remembered,
 so that it can be kept out of messages and overwritten when the run is over."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol, assert_never
+from urllib.parse import parse_qsl
 
 from proxy.core.contract import token_file
 from proxy.core.secret import Secret
 from proxy.edge.snapshots import Unread, read_snapshot
 from proxy.lanes.interface import Clock
 from proxy.leasing.lifetimes import measured_skew
+from proxy.sources.answers import read_json
 from proxy.sources.server_time import server_time
 from proxy.sources.steps import (
     Files,
@@ -28,6 +30,8 @@ from proxy.tokens.unverified import unverified_claims
 MISSING: Final = "does not exist"
 # Kubernetes' limit for a whole Secret.
 MAX_SECRET_BYTES: Final = 1024 * 1024
+# Shorter values of a form are its words: a grant's type, a scope, a region. No token is that short.
+LEAST_QUOTED: Final = 24
 
 
 class Door(Protocol):
@@ -56,6 +60,14 @@ class Run:
         self._world = world
         self._secrets: list[Secret] = []
         self.skew: float | None = None
+        self.began = world.clock.monotonic()
+        self._wall_began = world.clock.wall()
+
+    @property
+    def wall(self) -> float:
+        """The clock on the wall as it was when the run began, and what has passed since: somebody who sets it
+        meanwhile changes neither the skew that is measured nor a lifetime that is reckoned with it."""
+        return self._wall_began + (self._world.clock.monotonic() - self.began)
 
     async def drive[Outcome](self, steps: Generator[Step, Reply, Outcome]) -> Outcome:
         try:
@@ -99,6 +111,9 @@ class Run:
         for name, file in files.items():
             if isinstance(file, Unread) and file.why != MISSING:
                 return StepFailed(f"the key {name} of the secret {folder} {file.why}")
+            if not isinstance(file, Unread) and len(file) > MAX_SECRET_BYTES:
+                why = f"is larger than {MAX_SECRET_BYTES} bytes"
+                return StepFailed(f"the key {name} of the secret {folder} {why}")
         found = {name: None if isinstance(file, Unread) else file for name, file in files.items()}
         self._secrets.extend(Secret(file.strip()) for file in found.values() if file is not None)
         return found
@@ -122,6 +137,8 @@ class Run:
         if len(file) > MAX_TOKEN_BYTES:
             return StepFailed(f"the token for the audience {audience} is larger than {MAX_TOKEN_BYTES} bytes")
         token = Secret(file.strip())
+        if not token:
+            return StepFailed(f"the token for the audience {audience} is empty: see what is mounted there")
         self._secrets.append(token)
         claims = unverified_claims(token.reveal())
         if claims is not None and claims.expires <= self._world.clock.now():
@@ -134,9 +151,22 @@ class Run:
     async def _http(self, call: HttpCall) -> HttpReply | StepFailed:
         self._secrets.extend(value for _, value in call.headers if isinstance(value, Secret))
         if call.body is not None:
-            self._secrets.append(call.body)
+            self._secrets.extend((call.body, *map(Secret, _values_in(call.body.reveal()))))
         reply = await self._world.door.call(call)
         if isinstance(reply, HttpReply) and (date := server_time(reply)) is not None:
-            skew = measured_skew(date, self._world.clock.wall())
+            skew = measured_skew(date, self.wall)
             self.skew = skew if skew is not None else self.skew
         return reply
+
+
+def _values_in(body: bytes) -> Iterator[bytes]:
+    """What stands in a form or in a JSON object: a server may quote one value of what it was sent."""
+    found = read_json(body)
+    if found is not None:
+        yield from (
+            value.encode(errors="replace")
+            for value in found.values()
+            if isinstance(value, str) and len(value) >= LEAST_QUOTED
+        )
+    else:
+        yield from (value for _, value in parse_qsl(body) if len(value) >= LEAST_QUOTED)

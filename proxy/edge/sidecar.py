@@ -7,6 +7,7 @@ let through; without the proof requests to governed hosts are refused one by one
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeVar
@@ -38,6 +39,9 @@ from proxy.transaction.pod import PodState
 
 # While something is missing at the start, it is looked for this often.
 RETRY_SECONDS: Final = 1.0
+# Listeners wait so long for the first proof, so that the first request finds one: an API server answers in
+# milliseconds. Whatever is not governed does not wait for one that is slow.
+FIRST_PROOF_SECONDS: Final = 2.0
 # The authority lives for days; to notice an hour late that a third of its life is left costs nothing.
 RENEWAL_SECONDS: Final = 3600.0
 # A policy that was changed is in force within a second: it is noticed, read twice, and compiled.
@@ -115,9 +119,11 @@ class Sidecar:
         credentials = self._credentials = self._prepare(trust, state)
         world = self._world = self._lane_world(state, credentials.leases)
         self._state_changed(state())
-        await credentials.attestation.step()
         await self._open_control(credentials.leases)
         self._watch(trust, state, credentials)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_PROOF_SECONDS):
+                await credentials.attestation.looked.wait()
         reception = await self._until("listener", lambda: self._doors(trust).open(state, world))
         if reception is not None:
             self._log.info("listening", policy=policy.sha256, documents=policy.counted)

@@ -90,13 +90,13 @@ _SECOND: Final = _COMMON | {
 
 
 def acquire(kind: AwsWebIdentity, occasion: Occasion) -> SourceSteps:
-    derived = kind.session_policy is SessionPolicy.FROM_GRANTS
-    if derived and not occasion.scope:
-        # The scope is made when a policy is put in force. Without it the session could do what the role may.
-        return Failed("no session policy was derived from the grants, so no session is asked for")
     found = yield from pod_token(kind.audience)
     if isinstance(found, StepFailed):
         return Failed(found.message)
+    derived = kind.session_policy is SessionPolicy.FROM_GRANTS
+    if derived and not occasion.scope:
+        # It is made when a policy is put in force. Without it the session could do all that the role may.
+        return Failed("no session policy was derived from the grants, so no session is asked for")
     bounds = SessionBounds(occasion.scope if derived else "", kind.policy_arns)
     exchange = _Exchange(kind, occasion)
     if kind.then is None:

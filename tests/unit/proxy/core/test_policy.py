@@ -10,6 +10,7 @@ from proxy.core.policy import (
     ImageRules,
     Mode,
     OnForeignCredential,
+    OnRevoke,
     WorkloadSelector,
 )
 from proxy.core.validity import Validity
@@ -22,10 +23,11 @@ from proxy.core.validity import Validity
         (Gpu, ["required", "forbidden", "any"]),
         (Access, ["read", "write", "list", "delete"]),
         (OnForeignCredential, ["replace", "refuse"]),
+        (OnRevoke, ["finish", "cut"]),
     ],
 )
 def test_words_are_spelled_as_documents_spell_them(
-    words: type[Mode | Gpu | Access | OnForeignCredential], spelled: list[str]
+    words: type[Mode | Gpu | Access | OnForeignCredential | OnRevoke], spelled: list[str]
 ) -> None:
     assert [word.value for word in words] == spelled
 
@@ -34,6 +36,7 @@ def test_a_policy_enforces_at_any_time_unless_it_says_otherwise() -> None:
     policy = AccessPolicy("ml-team", "training", WorkloadSelector(), ())
     assert policy.mode is Mode.ENFORCE
     assert policy.validity == Validity()
+    assert policy.on_revoke is OnRevoke.FINISH
 
 
 def test_a_grant_is_for_the_https_port_and_replaces_what_the_application_sent() -> None:

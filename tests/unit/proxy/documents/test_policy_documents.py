@@ -15,6 +15,7 @@ from proxy.core.policy import (
     ImageRules,
     Mode,
     OnForeignCredential,
+    OnRevoke,
     WorkloadSelector,
 )
 from proxy.core.validity import Day, Validity, WeeklyWindow
@@ -33,6 +34,7 @@ kind: AccessPolicy
 metadata: {{name: all, namespace: ml}}
 spec:
   mode: observe
+  onRevoke: cut
   workloads:
     serviceAccounts: [trainer, tuner]
     podSelector:
@@ -102,6 +104,7 @@ spec:
         (everything, hosts),
         Mode.OBSERVE,
         Validity(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, 23, tzinfo=UTC), (window,)),
+        OnRevoke.CUT,
     )
     assert read_shape(POLICY_DOCUMENT, text) == (expected, [])
 
@@ -116,6 +119,7 @@ def test_what_is_left_out_has_its_default() -> None:
         (Grant("one", hosts=(HostPattern("api.example.com"),), ports=(443,)),),
         Mode.ENFORCE,
         Validity(None, None, ()),
+        OnRevoke.FINISH,
     )
     assert value.grants[0].on_foreign_credential is OnForeignCredential.REPLACE
 

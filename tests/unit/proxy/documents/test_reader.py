@@ -37,6 +37,12 @@ def grants(*lines: str) -> str:
 
 HOST = "hosts: [api.example.com]"
 S3 = "{service: s3, buckets: [b], credential: aws"
+AWS_ROLE = (
+    f"{HEAD}kind: CredentialSource\nmetadata: {{name: role, namespace: ml}}\nspec:\n"
+    "  awsWebIdentity: {roleArn: 'arn:aws:iam::111122223333:role/x', region: eu-central-1}\n"
+    "  attach: {sigv4: {}}\n"
+)
+MANY = ", ".join(f"a-bucket-with-a-long-name-{number}" for number in range(60))
 LAUGHS = "\n".join(
     ["a0: &a0 [ha]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
 )
@@ -449,6 +455,22 @@ CASES = [
         ("`bearer` needs token", "accessKeyId"),
         "name exactly these in `keys`: token",
         source("sick", keys="keys: {accessKeyId: a}"),
+    ),
+    Case(
+        C.SESSION_POLICY_UNDERIVABLE,
+        7,
+        "spec.grants[0].credential",
+        ("`role`", "grants on `s3` alone", "this one names hosts"),
+        "`sessionPolicy: none`",
+        joined(policy(f"{{{HOST}, credential: role}}"), AWS_ROLE),
+    ),
+    Case(
+        C.SESSION_POLICY_TOO_LARGE,
+        7,
+        "spec.grants[0].credential",
+        ("`role`", "characters, and STS takes 2,048"),
+        "fewer grants or prefixes",
+        joined(policy(f"{{service: s3, buckets: [{MANY}], access: [read], credential: role}}"), AWS_ROLE),
     ),
     Case(
         C.OVERLAPPING_GRANTS,

@@ -30,6 +30,7 @@ from proxy.core.policy import (
     ImageRules,
     Mode,
     OnForeignCredential,
+    OnRevoke,
     WorkloadSelector,
 )
 from proxy.core.services import Catalogue
@@ -84,7 +85,7 @@ def test_says_all_that_differs() -> None:
     )
     window = WeeklyWindow((Day.MON, Day.SUN), 510, 1440, ZoneInfo("Europe/Berlin"))
     valid = Validity(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, 0, 0, 0, 5, UTC), (window,))
-    assert render_one(AccessPolicy("ml", "p", who, (grant,), Mode.OBSERVE, valid))["spec"] == {
+    assert render_one(AccessPolicy("ml", "p", who, (grant,), Mode.OBSERVE, valid, OnRevoke.CUT))["spec"] == {
         "workloads": {
             "serviceAccounts": ["*"],
             "podSelector": {
@@ -98,6 +99,7 @@ def test_says_all_that_differs() -> None:
             "images": {"repositories": ["nvcr.io/**"], "digests": [digest]},
         },
         "mode": "observe",
+        "onRevoke": "cut",
         "validity": {
             "notBefore": "2026-01-01T00:00:00Z",
             "notAfter": "2027-01-01T00:00:00.000005Z",

@@ -17,6 +17,7 @@ from proxy.core.services import (
     Pin,
     Placeholder,
     Service,
+    SpentSign,
 )
 from proxy.documents.reading import INVALID
 from proxy.documents.service_documents import SERVICE_DOCUMENT
@@ -60,6 +61,9 @@ spec:
   parameters: [prefix]
   opaquePaths: true
   dialect: s3-xml
+  spent:
+    - {status: 401}
+    - {status: 403, codes: [ExpiredToken, "token.gone"]}
 """
 
 
@@ -98,6 +102,7 @@ def test_reads_an_entry_with_everything_in_it() -> None:
         parameters=("prefix",),
         opaque_paths=True,
         dialect=Dialect.S3_XML,
+        spent=(SpentSign(401), SpentSign(403, ("ExpiredToken", "token.gone"))),
     )
     assert read_shape(SERVICE_DOCUMENT, text) == (expected, [])
 
@@ -115,6 +120,23 @@ def test_what_an_entry_leaves_out_is_empty() -> None:
         "acme", "Acme", "What acme does.", (Endpoint((HostTemplate("api.acme.example"),)),), (Bearer(),)
     )
     assert (value.dialect, value.built_in, value.slots) == (Dialect.PLAIN_JSON, False, CredentialSlots())
+    assert value.spent == (SpentSign(401),)
+
+
+@pytest.mark.parametrize(
+    ("spent", "place"),
+    [
+        ("[]", "spec.spent"),
+        ("[{codes: [a]}]", "spec.spent[0]"),
+        ("[{status: 200}]", "spec.spent[0].status"),
+        ("[{status: 503}]", "spec.spent[0].status"),
+        ("[{status: 403, codes: []}]", "spec.spent[0].codes"),
+        ("[{status: 403, codes: ['<Code>']}]", "spec.spent[0].codes[0]"),
+    ],
+)
+def test_a_sign_of_a_spent_credential_is_a_refusal_and_its_codes(spent: str, place: str) -> None:
+    _, (problem,) = read_shape(SERVICE_DOCUMENT, service_entry() + f"  spent: {spent}\n")
+    assert problem.path == place
 
 
 ENDPOINT = "endpoints[0]"

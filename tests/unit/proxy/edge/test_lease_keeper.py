@@ -1,18 +1,20 @@
 import asyncio
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
 
 from proxy.core.credentials import CredentialRef
-from proxy.core.lease import LeaseEvent, LeaseKey, NoLease
+from proxy.core.lease import LeaseEvent, NoLease
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.edge import lease_keeper as module
 from proxy.edge.lease_keeper import FAREWELL_SECONDS, RETIRE_SECONDS
 from proxy.leasing.pace import FIRST_GRACE, MARGIN
-from proxy.sources.steps import Acquired, Failed, HttpReply, SourceSteps, StepFailed
+from proxy.sources.steps import Acquired, Failed, HttpCall, HttpReply, SourceSteps, StepFailed
 from tests.canary import Canary
 from tests.lease_world import MOUNTED, OAUTH, REF, LeaseWorld, key_of, token_reply, until, value
 from tests.source_world import Request, json_reply
@@ -58,10 +60,6 @@ def tokens(world: LeaseWorld, canary: Canary) -> Tokens:
     made = Tokens(canary)
     world.door.answer = made
     return made
-
-
-def use(world: LeaseWorld, *keys: LeaseKey) -> None:
-    world.keeper.use(keys)
 
 
 # --- mounted secrets ---------------------------------------------------------------------------------
@@ -454,10 +452,10 @@ def test_an_upstream_that_calls_a_lease_worthless_is_believed_once_it_is_not_new
 
 def test_what_no_policy_names_is_revoked_and_overwritten(world: LeaseWorld, tokens: Tokens) -> None:
     async def life() -> None:
-        use(world, REVOCABLE)
+        world.use(REVOCABLE)
         lease = await world.lease(REVOCABLE)
         token = value(lease)
-        use(world)
+        world.use()
         await until(lambda: tokens.revoked)
         await asyncio.sleep(0)
         assert tokens.revoked == [token]
@@ -475,13 +473,14 @@ def test_a_lease_that_arrives_when_nobody_wants_it_any_more_is_revoked(
     world: LeaseWorld, tokens: Tokens
 ) -> None:
     async def life() -> None:
-        use(world, REVOCABLE)
+        world.use(REVOCABLE)
         world.door.gate = asyncio.Event()
         waiting = asyncio.create_task(world.refused(REVOCABLE))
         await until(lambda: world.door.calls)
-        use(world)
+        world.use()
         world.door.gate.set()
         assert await waiting == "the CredentialSource ml/a has not answered yet"
+        assert await world.refused(REVOCABLE) == "no policy names the CredentialSource ml/a any more"
         await until(lambda: tokens.revoked)
         assert tokens.revoked == tokens.issued
         await world.keeper.close()
@@ -491,10 +490,10 @@ def test_a_lease_that_arrives_when_nobody_wants_it_any_more_is_revoked(
 
 def test_a_source_that_cannot_revoke_is_told_of(world: LeaseWorld, tokens: Tokens) -> None:
     async def life() -> None:
-        use(world, REVOCABLE)
+        world.use(REVOCABLE)
         await world.lease(REVOCABLE)
         tokens.down = json_reply(503, b"{}")
-        use(world)
+        world.use()
         await until(lambda: LeaseEvent.REVOKE_FAILED in world.events)
         await world.keeper.close()
 
@@ -504,7 +503,7 @@ def test_a_source_that_cannot_revoke_is_told_of(world: LeaseWorld, tokens: Token
 
 def test_at_the_end_everything_is_revoked(world: LeaseWorld, tokens: Tokens) -> None:
     async def life() -> None:
-        use(world, REVOCABLE)
+        world.use(REVOCABLE)
         await world.lease(REVOCABLE)
         world.later(3600 * 0.9)
         await world.lease(REVOCABLE)
@@ -523,7 +522,7 @@ def test_the_end_does_not_wait_for_a_source_that_hangs(
     monkeypatch.setattr(module, "FAREWELL_SECONDS", 0.01)
 
     async def life() -> None:
-        use(world, REVOCABLE)
+        world.use(REVOCABLE)
         await world.lease(REVOCABLE)
         world.door.gate = asyncio.Event()
         await world.keeper.close()
@@ -535,6 +534,7 @@ def test_the_end_does_not_wait_for_a_source_that_hangs(
 def test_a_fetch_under_way_ends_with_the_sidecar(world: LeaseWorld, tokens: Tokens) -> None:
     async def life() -> None:
         world.door.gate = asyncio.Event()
+        world.use(OWN)
         waiting = asyncio.create_task(world.keeper.lease(OWN))
         await until(lambda: world.door.calls)
         await world.keeper.close()
@@ -545,7 +545,7 @@ def test_a_fetch_under_way_ends_with_the_sidecar(world: LeaseWorld, tokens: Toke
 
 def test_a_lease_dropped_by_hand_is_fetched_anew(world: LeaseWorld, tokens: Tokens) -> None:
     async def life() -> None:
-        use(world, OWN)
+        world.use(OWN)
         first = await world.lease(OWN)
         (held,) = world.keeper.held()
         assert (held.lease, held.age) == (first, 0.0)
@@ -570,3 +570,70 @@ def test_a_lease_is_never_handed_out_in_its_last_seconds(world: LeaseWorld, toke
         await world.keeper.close()
 
     world.run(life())
+
+
+def test_a_request_of_yesterdays_policy_does_not_bring_its_lease_back(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def life() -> None:
+        world.use(OWN)
+        await world.lease(OWN)
+        world.use()
+        assert await world.refused(OWN) == "no policy names the CredentialSource ml/a any more"
+        await world.keeper.close()
+
+    world.run(life())
+    assert len(tokens.issued) == 1
+
+
+def test_a_clock_that_is_set_back_while_a_source_is_asked_makes_no_lease_longer(
+    world: LeaseWorld, canary: Canary
+) -> None:
+    """The end is absolute, by the source's clock; ours is turned between its answer and the lease."""
+
+    def absolute(request: Request) -> HttpReply:
+        end = (world.clock.now() + timedelta(minutes=10)).isoformat()
+        return json_reply(200, json.dumps({"end": end}).encode())
+
+    def steps(*_: object) -> SourceSteps:
+        reply = yield HttpCall("GET", "https://login.example.com/")
+        assert isinstance(reply, HttpReply)
+        world.clock.turned = -3600.0
+        end = datetime.fromisoformat(json.loads(reply.body)["end"])
+        return Acquired({Part.TOKEN: Secret(canary.secret("absolute").encode())}, end)
+
+    world.door.answer = absolute
+
+    async def life() -> None:
+        await world.lease(OWN)
+        world.later(600)
+        assert world.keeper.live == 0
+        await world.keeper.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "steps_of", steps)
+        world.run(life())
+
+
+def test_one_value_of_a_form_that_a_provider_quotes_is_not_repeated(
+    world: LeaseWorld, canary: Canary
+) -> None:
+    """A token of the first step stands in the form of the second, among other fields."""
+    token = canary.secret("first step") * 2
+
+    def steps(*_: object) -> SourceSteps:
+        reply = yield HttpCall(
+            "POST",
+            "https://login.example.com/",
+            body=Secret(f"grant_type=x&assertion={quote_plus(token)}".encode()),
+        )
+        assert isinstance(reply, HttpReply)
+        return Failed(f"login.example.com answered 400: {reply.body.decode()}")
+
+    world.door.answer = lambda _request: json_reply(400, f"{token} is wrong".encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "steps_of", steps)
+        message = world.run(world.refused(OWN))
+
+    assert token not in message
+    assert "is wrong" in message

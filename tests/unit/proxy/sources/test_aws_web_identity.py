@@ -91,8 +91,9 @@ def test_a_store_of_ones_own_is_asked_where_it_is() -> None:
 
 
 def test_without_a_derived_policy_nobody_is_asked_because_the_session_would_have_no_bounds() -> None:
-    here = World()
+    here = world(sts())
     assert "no session policy was derived" in here.failed(acquire(KIND, OCCASION)).message
+    assert here.calls == []
 
 
 def test_managed_policies_take_the_place_of_the_derived_one() -> None:
@@ -189,8 +190,7 @@ IMPOSTOR: Final = TokenIssuer()
             sts(roles=(Role(FIRST, ("system:serviceaccount:ml:other",)),)),
             None,
             "403 AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity",
-            f"the trust policy of `{FIRST}` allows sts:AssumeRoleWithWebIdentity to the provider of the cluster's "
-            f"issuer, with `aud` `{AUDIENCE}` and `sub` `{SUBJECT}`",
+            f"to the provider of the cluster's issuer, with `aud` `{AUDIENCE}` and `sub` `{SUBJECT}`",
         ),
         (sts(roles=()), None, "AccessDenied", "check that the trust policy of"),
         (
@@ -313,11 +313,8 @@ def test_patience_that_is_asked_for_is_kept() -> None:
     reply = HttpReply(429, {"retry-after": "7"}, b"<Error><Code>Throttling</Code></Error>")
     here = World(lambda _: reply, {AUDIENCE: CLUSTER.token(NOON, AUDIENCE)})
     failed = here.failed(acquire(KIND, NOW))
-    assert failed == Failed(
-        "AssumeRoleWithWebIdentity at sts.eu-central-1.amazonaws.com answered 429 Throttling: it will be asked "
-        "again",
-        7.0,
-    )
+    said = "at sts.eu-central-1.amazonaws.com answered 429 Throttling: it will be asked again"
+    assert failed == Failed(f"AssumeRoleWithWebIdentity {said}", 7.0)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from mitmproxy.connection import ConnectionState
 
 from proxy.core.audit import Ending
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.clients import MAX_UNREAD, WithoutTrailers
+from proxy.lanes.mitm.clients import MAX_UNREAD, Forget, LimitedHttp1Client, PacedHttp2Client, WithoutTrailers
 from tests.lane_world import H2Client, H2Upstream, Talk, Upstream, World
 
 HOST = b"Host: api.example.com\r\n"

@@ -10,7 +10,6 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer, server_hooks
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import TlsFailedServerHook, TlsStartClientHook, TlsStartServerHook
-
 from mitmproxy.proxy.server import ConnectionIO
 
 from proxy.core.audit import Ending
@@ -284,7 +283,7 @@ def test_a_stream_of_http2_is_cut_alone(world: World) -> None:
     async def work(handler: ConnectionInLane) -> None:
         told: list[events.Event] = []
 
-        async def note(event: events.Event) -> None:  # noqa: RUF029 - its interface
+        async def note(event: events.Event) -> None:
             told.append(event)
 
         handler.server_event = note  # type: ignore[method-assign]
