@@ -111,9 +111,16 @@ class LeaseWorld:
         self.events: list[LeaseEvent] = []
         self.dice = 0.0
         self.used = False
+        self.proved = True
         performer = Performer(self.secrets, self.tokens, self.door, self.clock)
         self.keeper = LeaseKeeper(
-            performer, lambda: WHO, self.clock, self.log, self.events.append, lambda: self.dice
+            performer,
+            lambda: WHO,
+            self.clock,
+            self.log,
+            self.events.append,
+            is_proved=lambda: self.proved,
+            dice=lambda: self.dice,
         )
 
     def write_secret(self, name: str, **files: str) -> None:

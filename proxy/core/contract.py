@@ -52,14 +52,18 @@ CLUSTER_CA_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 CLUSTER_TOKEN_FILE: Final = "kubernetes"  # noqa: S105 - a file's name
 
 
+_HASHED: Final = "sha256-"
+
+
 def token_file(audience: str) -> str:
     """The file in TOKENS_DIR with the token for an audience: its name where that can be one, or its hash.
 
     Upper and lower case may be one on a disk, and a name that begins with a dot is the kubelet's.
     """
-    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", audience) and audience != CLUSTER_TOKEN_FILE:
+    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", audience)
+    if plain and audience != CLUSTER_TOKEN_FILE and not audience.startswith(_HASHED):
         return audience
-    return f"sha256-{sha256(audience.encode()).hexdigest()[:32]}"
+    return f"{_HASHED}{sha256(audience.encode()).hexdigest()[:32]}"
 
 
 # The header of every refusal, with the reason code in it.

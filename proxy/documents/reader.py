@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
-from proxy.core.credentials import CredentialRef, CredentialSource
+from proxy.core.credentials import CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue, Service
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
@@ -38,6 +38,18 @@ class Documents:
     services: tuple[Service, ...] = ()
 
 
+# Type, namespace and name.
+DocumentName = tuple[type[AccessPolicy] | type[CredentialSource], str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a document stands. `value` is None where it has problems of its own."""
+
+    file: str
+    value: AccessPolicy | CredentialSource | None
+
+
 @dataclass(frozen=True, slots=True)
 class ReadResult:
     """`documents` may be used only when there are no problems; they are then complete."""
@@ -45,8 +57,10 @@ class ReadResult:
     documents: Documents
     problems: tuple[Problem, ...]
     counted: int
-    # The sources that the files define, sound or not; None where something in them could not be read at all.
-    defined_sources: frozenset[CredentialRef] | None = None
+    # What is certain of the files even where there are problems.
+    found: Mapping[DocumentName, Found]
+    # Files in which something has not even a name that can be read.
+    lost: frozenset[str]
 
 
 def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in: bool = False) -> ReadResult:
@@ -63,7 +77,8 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
     for name, data in sorted(files.items()):
         nodes, faults = read_nodes(data, name)
         problems.extend(faults)
-        broken.lost |= bool(faults)
+        if faults:
+            broken.lost.add(name)
         reading = Reading(name)
         for node in (item for document in nodes for item in _items(document)):
             counted += 1
@@ -73,7 +88,7 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
             elif (policy := salvaged_policy(node, name)) is not None:
                 salvaged.append(policy)
             else:
-                broken.add(node)
+                broken.add(node, name)
         problems.extend(reading.problems)
     services = [p for p in placed if isinstance(p.value, Service)]
     policies = sorted((p for p in placed if isinstance(p.value, AccessPolicy)), key=_order)
@@ -90,9 +105,15 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
         tuple(p.value for p in sources),
         tuple(sorted((p.value for p in services), key=lambda service: service.name)),
     )
-    defined = None if broken.lost else frozenset({*broken.sources, *(p.value.ref for p in sources)})
+    found: dict[DocumentName, Found] = {
+        (CredentialSource, ref.namespace, ref.name): Found("", None) for ref in broken.sources
+    }
+    found |= {(AccessPolicy, p.value.namespace, p.value.name): Found(p.file, None) for p in salvaged}
+    for placed_one in (*policies, *sources):
+        value = placed_one.value
+        found[type(value), value.namespace, value.name] = Found(placed_one.file, value)
     in_order = tuple(sorted(problems, key=lambda p: (p.file, p.line)))
-    return ReadResult(documents, in_order, counted, defined)
+    return ReadResult(documents, in_order, counted, found, frozenset(broken.lost))
 
 
 def _order(placed: Placed[Any]) -> tuple[str, str]:

@@ -83,6 +83,11 @@ def _problems(given: Mapping[str, str]) -> Iterator[SettingProblem]:
     with suppress(Fault):
         yield from _useless_proxy_credentials(given)
     with suppress(Fault):
+        if table.DISCOVERY_CA_FILE.read(given) is None and table.DISCOVERY_TOKEN_FILE.read(given) is not None:
+            message = "the API server's token would be sent to a server that a public authority vouches for"
+            fix = "set it to `-`, or give the cluster's own authority in PODKEY_DISCOVERY_CA_FILE"
+            yield SettingProblem(table.DISCOVERY_TOKEN_FILE.name, message, fix)
+    with suppress(Fault):
         if table.JWKS_FILE.read(given) is not None and not table.ISSUER.read(given):
             fix = "write the `iss` that tokens of this cluster have"
             yield SettingProblem(table.ISSUER.name, "a file of keys does not say whose they are", fix)
@@ -125,6 +130,12 @@ def _useless_proxy_credentials(given: Mapping[str, str]) -> Iterator[SettingProb
     if table.EGRESS_PROXY_AUTH_FILE.read(given) and not table.EGRESS_PROXY.read(given):
         fix = f"set {table.EGRESS_PROXY.name} to the proxy that wants them, or unset this"
         yield SettingProblem(table.EGRESS_PROXY_AUTH_FILE.name, "no proxy is set for these credentials", fix)
+    proxy = table.EGRESS_PROXY.read(given)
+    if table.EGRESS_PROXY_AUTH_FILE.read(given) and proxy is not None and not proxy.tls:
+        # All containers of a pod share one /etc/hosts, and root in any of them can write it.
+        message = "a password would go in clear text to whoever has the proxy's name in this pod's network"
+        fix = f"write `https://` in {table.EGRESS_PROXY.name}, or use a proxy that needs no password"
+        yield SettingProblem(table.EGRESS_PROXY_AUTH_FILE.name, message, fix)
 
 
 def _settings(given: Mapping[str, str]) -> ProxySettings:

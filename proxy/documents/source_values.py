@@ -22,7 +22,8 @@ def _https_url(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise Fault(f"`{text}` is not a URL", fix) from None
+        # Not shown: it may hold a user name and a password, which only a parser that reads it could find.
+        raise Fault("this is not a URL that can be read", fix) from None
     if parts.username is not None or parts.password is not None:
         raise Fault("the URL holds a user name or a password", "mount them as a secret; a URL is no place")
     if parts.scheme == "http":

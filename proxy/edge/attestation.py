@@ -22,6 +22,8 @@ from proxy.tokens.pod_token import Expected, Verified, verify
 
 # The kubelet renews a token at 80 % of its life; to look at one small file costs microseconds.
 PERIOD: Final = 1.0
+# Keys that could not be renewed for so long are nobody's any more; every token that they verified has ended.
+OLDEST_KEYS: Final = 86_400.0
 # After keys could not be fetched, or did not have the one that a token names: from seconds to a minute.
 FIRST_WAIT: Final = 1.0
 LAST_WAIT: Final = 60.0
@@ -62,6 +64,9 @@ class Attestation:
         self._no_keys = "the issuer's keys have not been asked for yet"
         # The token that was last verified, by its hash, and the keys with which it was.
         self._judged: tuple[bytes, int] | None = None
+        # When the token with this hash ends, by the clock that only goes forward.
+        self._ending = ""
+        self._ends_at = float("-inf")
         self._keys_version = 0
         self._key_ids: list[str] = []
         self._attested = Attested(Unverified("the pod's token has not been looked at yet"))
@@ -92,7 +97,11 @@ class Attestation:
             return
         if self._clock.monotonic() >= self._keys_at + self._source.fresh_seconds:
             await self._fetch_keys()
+        if self._keys is not None and self._clock.monotonic() >= self._keys_at + OLDEST_KEYS:
+            self._keys = None
+            self._keys_version += 1
         if self._is_proved(token):
+            self._wait = FIRST_WAIT
             return
         outcome = self._judge(token)
         unknown = isinstance(outcome, TokenFault) and outcome.code is TokenFaultCode.UNKNOWN_KEY
@@ -106,7 +115,7 @@ class Attestation:
                 self._doubt(outcome.code.value, outcome.message)
             case TokenFault():
                 self._end(outcome)
-            case Verified(evidence) if self._clock.now() >= evidence.expires:
+            case Verified(evidence) if self._has_ended(evidence):
                 # Within the skew that a verifier allows; requests are refused from the end on, and without
                 # this the pod would be called ready meanwhile, once a second.
                 wrong = f"the token ended at {evidence.expires:%Y-%m-%d %H:%M:%S} UTC"
@@ -137,8 +146,9 @@ class Attestation:
                 "the issuer's keys", issuer=found.issuer, keys=names, left_out=list(found.keys.notes)
             )
         self._key_ids = names
-        # Whatever changed in them: the token is verified anew.
-        self._keys_version += 1
+        if found != self._keys:
+            # Whatever changed in them: the token is verified anew.
+            self._keys_version += 1
         self._keys, self._keys_at = found, now
         return True
 
@@ -162,12 +172,14 @@ class Attestation:
 
     def _is_proved(self, token: bytes) -> bool:
         """Whether this very token was verified with these very keys, and has not ended."""
+        return self._holds() and self._judged == (sha256(token).digest(), self._keys_version)
+
+    def _holds(self) -> bool:
+        """By both clocks: one that was turned back does not make a token last."""
         proof = self._attested.proof
-        return (
-            isinstance(proof, Evidence)
-            and self._clock.now() < proof.expires
-            and self._judged == (sha256(token).digest(), self._keys_version)
-        )
+        if not isinstance(proof, Evidence):
+            return False
+        return self._clock.now() < proof.expires and self._clock.monotonic() < self._ends_at
 
     def _rests_on_a_known_key(self) -> bool:
         """A key that the issuer has withdrawn proves nothing any more, whatever it signed before."""
@@ -178,7 +190,17 @@ class Attestation:
 
     # --- what it proves ---
 
+    def _has_ended(self, evidence: Evidence) -> bool:
+        """By the wall's clock, or, for the token that proved the pod before, by the one that only goes on."""
+        known = evidence.token_hash == self._ending
+        return self._clock.now() >= evidence.expires or (known and self._clock.monotonic() >= self._ends_at)
+
     def _prove(self, token: bytes, verified: Verified) -> None:
+        left = (verified.evidence.expires - self._clock.now()).total_seconds()
+        ends = self._clock.monotonic() + left
+        if verified.evidence.token_hash != self._ending:
+            self._ending, self._ends_at = verified.evidence.token_hash, ends
+        self._ends_at = min(ends, self._ends_at)
         self._judged = (sha256(token).digest(), self._keys_version)
         self._wait = FIRST_WAIT
         self._told = ""
@@ -195,8 +217,7 @@ class Attestation:
 
     def _doubt(self, outcome: str, why: str) -> None:
         """The token could not be judged. What was proved before holds until its own end."""
-        proof = self._attested.proof
-        if isinstance(proof, Evidence) and self._clock.now() < proof.expires:
+        if self._holds():
             self._tell(outcome, "the pod's token cannot be verified anew, the last proof counts", why)
             return
         self._unproved(outcome, why)

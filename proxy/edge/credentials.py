@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from proxy.core.contract import token_file
-from proxy.core.identity import WorkloadIdentity
 from proxy.core.settings import DIRECT, ProxySettings
 from proxy.edge.attestation import Attestation, Attested
 from proxy.edge.authority import TrustProblem
@@ -19,6 +18,7 @@ from proxy.edge.recorder import Log
 from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
 from proxy.sources.steps import HttpCall, HttpReply, StepFailed
+from proxy.transaction.pod import PodState
 
 CLUSTER_CA_FIX: Final = "give the authority of that server in PODKEY_DISCOVERY_CA_FILE"
 
@@ -57,7 +57,7 @@ class Credentials:
         settings: ProxySettings,
         trust: PodTrust,
         clock: SystemClock,
-        identity: Callable[[], WorkloadIdentity],
+        state: Callable[[], PodState],
         publish: Callable[[Attested], None],
         metrics: Metrics,
         log: Log,
@@ -73,7 +73,14 @@ class Credentials:
         folders, about = settings.folders, settings.identity
         self._door = Outgoing(tls_context(trust.upstreams.certificates), settings.egress, observe)
         performer = Performer(Path(folders.secrets), Path(folders.tokens), self._door, clock)
-        self.leases = LeaseKeeper(performer, identity, clock, log, metrics.lease)
+        self.leases = LeaseKeeper(
+            performer,
+            lambda: state().identity,
+            clock,
+            log,
+            metrics.lease,
+            lambda: state().unproven(clock.now()) is None,
+        )
         self.attestation = Attestation(
             Path(folders.tokens) / token_file(about.audience),
             _keys(settings, ClusterDoor(settings, trust, observe)),

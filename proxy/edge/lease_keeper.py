@@ -53,6 +53,7 @@ class LeaseKeeper:
         clock: Clock,
         log: Log,
         counted: Callable[[LeaseEvent], None] = lambda _event: None,
+        is_proved: Callable[[], bool] = lambda: True,
         dice: Callable[[], float] = random,
     ) -> None:
         self._performer = performer
@@ -60,6 +61,7 @@ class LeaseKeeper:
         self._clock = clock
         self._log = log
         self._counted = counted
+        self._is_proved = is_proved
         self._dice = dice
         self._book = LeaseBook()
         # Looked up once: a live lease is asked for with every request.
@@ -98,7 +100,12 @@ class LeaseKeeper:
                 return NoLease(key.ref, f"the CredentialSource {key.ref} has not answered yet")
 
     def spent(self, key: LeaseKey, lease_id: str) -> None:
-        if self._book.spent(key, lease_id, self._clock.monotonic()):
+        mono = self._clock.monotonic()
+        held = self._book.spent(key, lease_id, mono)
+        if held is not None:
+            # The source may know nothing of it; and what an upstream refuses for a reason of its own is not
+            # left behind for its whole life.
+            self._retired.append(_Retired(held, mono + RETIRE_SECONDS))
             self._log.warning(
                 "an upstream called a lease expired or revoked", credential=str(key.ref), lease=lease_id
             )
@@ -150,7 +157,10 @@ class LeaseKeeper:
 
     def tick(self) -> None:
         mono = self._clock.monotonic()
-        for key in self._book.due(mono):
+        for lapsed in self._book.sweep(mono, self._wall()):
+            _overwrite(lapsed.acquired)
+        # Nothing is asked for with the identity of a pod that nobody proves.
+        for key in self._book.due(mono) if self._is_proved() else ():
             self._start(key)
         due = [retired for retired in self._retired if retired.due <= mono]
         self._retired = [retired for retired in self._retired if retired.due > mono]

@@ -150,7 +150,7 @@ class Outgoing:
             raise faults.not_trusted(who, error, self._trust_fix) from None
         finally:
             # Also when cancelled: what was not read to its end is not kept.
-            if line.http.is_idle() and not self._is_closed:
+            if line.http.is_idle() and not line.has_leftover and not self._is_closed:
                 line.is_busy = False
             else:
                 await self._drop(line)
@@ -298,6 +298,11 @@ class _Line(httpcore.AsyncNetworkStream):
         found = self._inner.get_extra_info(info)
         return found or self._ends_within() if info == "is_readable" else found
 
+    @property
+    def has_leftover(self) -> bool:
+        """Whether more came than the answer: the next request would be given it for its own."""
+        return bool(self.http._h11_state.trailing_data[0])  # noqa: SLF001 - httpcore has no public way
+
     def _ends_within(self) -> bool:
         """Whether the end came with the last answer, and so waits in the TLS layer and not in the kernel."""
         try:
@@ -319,6 +324,9 @@ async def _read(who: str, response: httpcore.Response) -> HttpReply:
         for raw_name, raw_value in response.headers:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # RFC 9112 §6.3: it ought to be handled as an error, because somebody between may read it otherwise.
+            raise faults.malformed(who, "gave its answer two lengths")
         if headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise faults.malformed(who, "compressed its answer, which nobody asked for")
         body = b"".join([part async for part in response.aiter_stream()])

@@ -12,6 +12,7 @@ from proxy.edge.snapshots import Unread, read_snapshot
 from proxy.lanes.interface import Clock
 from proxy.leasing.lifetimes import measured_skew
 from proxy.sources.answers import read_json
+from proxy.sources.mounted_secret import MAX_PART_BYTES
 from proxy.sources.server_time import server_time
 from proxy.sources.steps import (
     Files,
@@ -115,7 +116,12 @@ class Run:
                 why = f"is larger than {MAX_SECRET_BYTES} bytes"
                 return StepFailed(f"the key {name} of the secret {folder} {why}")
         found = {name: None if isinstance(file, Unread) else file for name, file in files.items()}
-        self._secrets.extend(Secret(file.strip()) for file in found.values() if file is not None)
+        # What is larger is no credential, is refused for that, and would take seconds to look for.
+        self._secrets.extend(
+            Secret(file.strip())
+            for file in found.values()
+            if file is not None and len(file) <= MAX_PART_BYTES
+        )
         return found
 
     def _token(self, audience: str) -> Secret | StepFailed:

@@ -115,7 +115,7 @@ class Sidecar:
         placeholders = await self._until("pod", self._read_placeholders)
         if placeholders is None:
             return None
-        state = PolicyState(policy, identity, placeholders, self._state_changed)
+        state = PolicyState(policy, identity, placeholders, self._state_changed, self._clock.now)
         credentials = self._credentials = self._prepare(trust, state)
         world = self._world = self._lane_world(state, credentials.leases)
         self._state_changed(state())
@@ -143,7 +143,7 @@ class Sidecar:
             self._settings,
             trust,
             self._clock,
-            lambda: state().identity,
+            state,
             publish,
             self._metrics,
             self._log,
@@ -158,9 +158,7 @@ class Sidecar:
         if self._credentials is not None:
             self._credentials.leases.use(key for key in state.leases.values() if isinstance(key, LeaseKey))
         if self._world is not None:
-            in_flight = getattr(self._world, "in_flight", None)
-            if in_flight is not None:
-                in_flight.recheck(state)
+            self._world.in_flight.recheck(state)
 
     async def _open_control(self, leases: LeaseKeeper) -> None:
         """Without it everything else works, so what is wrong with it is told and no more."""
@@ -318,9 +316,12 @@ class Sidecar:
                 self._log.error(
                     "policy rejected, the old one stays in force", policy=state.sha256, why=loaded.why
                 )
-                if withdrawn := state.withdraw(loaded):
+                gone = state.withdraw(loaded)
+                if gone.sources or gone.policies:
                     self._log.warning(
-                        "sources that are gone are not used any more", credentials=sorted(map(str, withdrawn))
+                        "what was removed does not count any more, though the policy was rejected",
+                        credentials=gone.sources,
+                        policies=gone.policies,
                     )
 
     async def _renew(self, trust: PodTrust) -> None:

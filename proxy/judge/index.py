@@ -6,6 +6,7 @@ bounded and change no answer, so the index behaves as a value.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -37,6 +38,8 @@ NO_SLOTS: Final = CredentialSlots()
 # Whatever the service: this is where HTTP itself puts a credential (RFC 9110 §11.6.2).
 COMMON_SLOTS: Final = CredentialSlots(headers=("authorization",))
 
+# A grant, and the service that it is on.
+Use = tuple[Grant, Service | None]
 # A grant by its policy and its number there.
 Place = tuple[AccessPolicy, int]
 
@@ -138,15 +141,24 @@ class PodPolicies:
             rules = self._hosts[host] = self._rules(host)
         return rules
 
-    def uses(self) -> Mapping[CredentialRef, list[tuple[Grant, Service | None]]]:
-        """Every grant of this pod by the credential that it names, with the service it is on."""
+    def uses(self, as_of: datetime | None = None) -> Mapping[CredentialRef, tuple[Use, ...]]:
+        """The grants of this pod that can lead to a credential, by the source that they name.
+
+        A policy on trial neither widens nor disturbs what is in force: where an enforcing policy names a
+        source, what observing ones would do with it does not count. Nor does what the pod does not meet, or
+        what has ended.
+        """
         catalogue = self._index.catalogue
-        found: dict[CredentialRef, list[tuple[Grant, Service | None]]] = defaultdict(list)
+        found: dict[Mode, dict[CredentialRef, list[Use]]] = {mode: defaultdict(list) for mode in Mode}
         for policy in self._policies:
+            end = policy.validity.not_after
+            if unfit(policy, self._identity) or (as_of is not None and end is not None and as_of >= end):
+                continue
             for grant in policy.grants:
                 service = catalogue[grant.service] if grant.service is not None else None
-                found[CredentialRef(policy.namespace, grant.credential)].append((grant, service))
-        return found
+                found[policy.mode][CredentialRef(policy.namespace, grant.credential)].append((grant, service))
+        uses = {**found[Mode.OBSERVE], **found[Mode.ENFORCE]}
+        return {ref: tuple(grants) for ref, grants in uses.items()}
 
     def _rules(self, host: Hostname) -> HostRules:
         catalogue = self._index.catalogue

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
@@ -23,6 +24,10 @@ from proxy.transaction.refusing import Asked, refuse
 from proxy.transaction.rejudging import Rejudge
 from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
 from proxy.transaction.spent import Suspicion
+
+# A policy, a label or a token may change while a lease is fetched, which takes 20 s at most. Three times in a
+# row is no change any more.
+MOST_JUDGEMENTS: Final = 3
 
 # Ends a request at once: for whoever moves its bytes.
 CutOff = Callable[["Exchange"], None]
@@ -85,9 +90,13 @@ class Exchange:
         if first is not None:
             self._now, began = self._world.clock.now(), self._elapsed()
         opening = await self._judged()
-        if self._world.pod() is not self._pod:
-            # The policy was replaced while the lease was fetched. Who replaces it with every lease is judged
-            # by the last but one.
+        judged = 1
+        while self._is_stale(opening):
+            if judged == MOST_JUDGEMENTS:
+                opening = self._failure("what it is judged by changes faster than its credential can be had")
+                break
+            judged += 1
+            self._now = self._world.clock.now()
             opening = await self._judged()
         if first is not None:
             opening = self._second(first, opening)
@@ -97,6 +106,12 @@ class Exchange:
         # Last: what could not be recorded does not travel.
         self._open_with(opening)
         return opening
+
+    def _is_stale(self, opening: Opening) -> bool:
+        """Whether the policy was replaced, or the proof ended, while the lease was fetched."""
+        if not isinstance(opening, Forward) or not opening.attached:
+            return False
+        return self._world.pod() is not self._pod or self._pod.unproven(self._world.clock.now()) is not None
 
     async def _judged(self) -> Opening:
         # As of now: a policy may have been replaced since the head was read.

@@ -12,7 +12,15 @@ from typing import Final
 
 from proxy.core.lease import Lease, LeaseKey
 from proxy.leasing.lifetimes import ENDLESS, Lifetime, Span, lifetime_of
-from proxy.leasing.pace import FIRST_GRACE, LAST_GRACE, LOCAL_GAP, Retry, refresh_after, retry_after
+from proxy.leasing.pace import (
+    FIRST_GRACE,
+    FORGIVEN_AFTER,
+    LAST_GRACE,
+    LOCAL_GAP,
+    Retry,
+    refresh_after,
+    retry_after,
+)
 from proxy.sources.steps import Acquired, Failed
 
 TOO_OLD: Final = (
@@ -100,6 +108,7 @@ class _Entry:
     grace: float = FIRST_GRACE
     spent_at: float = -inf
     flight: int | None = None
+    local: bool = False
     skew: float | None = None
 
     def forget(self) -> None:
@@ -126,9 +135,7 @@ class LeaseBook:
                 if mono < entry.refresh_at or mono < entry.retry_live or entry.flight is not None:
                     return have
                 return entry.soon or have
-            if entry.flight is None:
-                # By the wall's clock alone it may only seem so; a new one is asked for all the same.
-                entry.forget()
+            # By the wall's clock alone it may only seem so; a new one is asked for all the same.
         if entry.flight is not None:
             return _FETCHING
         if mono < entry.retry_dead:
@@ -209,6 +216,7 @@ class LeaseBook:
         entry.acquired, entry.lifetime, entry.fetched = acquired, lifetime, span.ended
         if lifetime.seconds < inf:
             entry.longest = max(entry.longest, lifetime.seconds)
+        entry.local = local
         if local:
             # Read again after a second, and only when a request asks: what is gone by then is gone.
             entry.lifetime = replace(lifetime, deadline=min(span.ended + LOCAL_GAP, lifetime.deadline))
@@ -239,19 +247,38 @@ class LeaseBook:
 
     # --- ends ---
 
-    def spent(self, key: LeaseKey, lease_id: str, mono: float) -> bool:
-        """An upstream said that this lease is expired or revoked. Whether it is taken at its word."""
+    def spent(self, key: LeaseKey, lease_id: str, mono: float) -> Held | None:
+        """An upstream said that this lease is expired or revoked. Where that is believed, it gives back what
+        was held: the source may know nothing of it."""
         entry = self._entries.get(key)
         if entry is None or entry.have is None or entry.have.lease.id != lease_id:
-            return False
+            return None
+        if entry.local:
+            # Read at once: a rotated file is a new lease, and the same content is the same one.
+            entry.lifetime = replace(entry.lifetime, deadline=mono)
+            return None
         # The same value may come again: then it is young since it was last called spent.
         age = mono - max(entry.began, entry.spent_at)
         if age < entry.grace:
-            return False
-        entry.grace = min(entry.grace * 2, LAST_GRACE) if age < entry.grace * 2 else FIRST_GRACE
+            return None
+        forgiven = age >= entry.grace * FORGIVEN_AFTER
+        entry.grace = FIRST_GRACE if forgiven else min(entry.grace * 2, LAST_GRACE)
         entry.spent_at, entry.refresh_at = mono, inf
+        held = self.held(key, mono)
         entry.forget()
-        return True
+        return held
+
+    def sweep(self, mono: float, wall: float) -> list[Held]:
+        """Forget what has ended; it is given back, to be overwritten."""
+        lapsed = []
+        for key, entry in self._entries.items():
+            lifetime, held = entry.lifetime, self.held(key, mono)
+            if held is None or entry.flight is not None:
+                continue
+            if mono >= lifetime.deadline or wall >= lifetime.wall_deadline:
+                lapsed.append(held)
+                entry.forget()
+        return lapsed
 
     def retain(self, keys: Iterable[LeaseKey], mono: float) -> list[Held]:
         """Forget all others, also what is being fetched; what was held is given back, to be revoked."""

@@ -31,9 +31,11 @@ LOCAL_GAP: Final = 1.0
 MARGIN: Final = 2.0
 # A lease so young that an upstream refuses is not expired: the refusal means something else, and to fetch
 # another would be repeated with every such request. Doubled each time, up to an hour, until one was good for
-# longer: whose source does not say when it ends may end every ten minutes.
+# much longer: whose source does not say when it ends may end every ten minutes. An application that provokes
+# refusals to wear a source out gets a lease in four minutes this way, whatever its rhythm.
 FIRST_GRACE: Final = 30.0
 LAST_GRACE: Final = 3600.0
+FORGIVEN_AFTER: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """No secret in what is said about a source: an identity provider may quote what it was sent."""
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from html import escape
 from string import ascii_letters, digits
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -53,7 +55,10 @@ def _forms(value: bytes) -> set[str]:
     lines = {" ".join("".join(c if c.isprintable() else " " for c in text).split()) for text in plain}
     encoded = {quote_plus(value), quote(value, safe="")}
     lower = {re.sub(r"%..", lambda octet: octet[0].lower(), text) for text in encoded}
-    return {form for form in plain | lines | encoded | lower if len(form.encode()) >= LEAST_BYTES}
+    # As a server that answers in JSON or HTML would quote it, and one that shows bytes.
+    escaped = {json.dumps(text)[1:-1] for text in plain} | {escape(text) for text in plain} | {value.hex()}
+    every = plain | lines | encoded | lower | escaped
+    return {form for form in every if len(form.encode()) >= LEAST_BYTES}
 
 
 def _base64_forms(value: bytes) -> set[str]:

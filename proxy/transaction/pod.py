@@ -1,20 +1,23 @@
 """What the sidecar knows when a request arrives: replaced whole when a policy, a label or a token changes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
-from proxy.core.credentials import CredentialRef
+from proxy.core.credentials import CredentialRef, SourceKind
 from proxy.core.evidence import Evidence, Proof
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.lease import LeaseKey, NoLease
-from proxy.core.policy import Grant
-from proxy.core.services import Service
-from proxy.judge.index import PolicyIndex
+from proxy.judge.index import PolicyIndex, Use
 from proxy.sources.scopes import ScopeFault, scope_of
 from proxy.transaction.slots import Placeholders
 
-type Uses = Sequence[tuple[Grant, Service | None]]
+
+@lru_cache(maxsize=64)
+def _scope(kind: SourceKind, grants: tuple[Use, ...]) -> str | ScopeFault:
+    """Remembered: a state is made with each new token, and a thousand grants take most of a second."""
+    return scope_of(kind, grants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,19 @@ class PodState:
     proof: Proof
     # Sources that were taken away while a grant still names them: their credentials count no more.
     withdrawn: frozenset[CredentialRef] = frozenset()
+    as_of: InitVar[datetime | None] = None
     # Under which key the book keeps the lease of each source that this pod's grants name, or why it cannot.
     leases: Mapping[CredentialRef, LeaseKey | NoLease] = field(init=False)
 
-    def __post_init__(self) -> None:
-        uses = self.policies.for_pod(self.identity).uses()
+    def __post_init__(self, as_of: datetime | None) -> None:
+        uses = self.policies.for_pod(self.identity).uses(as_of)
         object.__setattr__(self, "leases", {ref: self._key(ref, grants) for ref, grants in uses.items()})
 
-    def _key(self, ref: CredentialRef, grants: Uses) -> LeaseKey | NoLease:
+    def _key(self, ref: CredentialRef, grants: tuple[Use, ...]) -> LeaseKey | NoLease:
         source = self.policies.source(ref)
         if source is None or ref in self.withdrawn:
             return NoLease(ref, f"there is no CredentialSource {ref} any more, though a grant names it")
-        scope = scope_of(source.kind, grants)
+        scope = _scope(source.kind, grants)
         if isinstance(scope, ScopeFault):
             return NoLease(ref, scope.message)
         return LeaseKey(source, scope)

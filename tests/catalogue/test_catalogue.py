@@ -9,7 +9,7 @@ import pytest
 from proxy.core.contract import CATALOGUE_ENTRY
 from proxy.core.credentials import Basic, Bearer, Header, SigV4
 from proxy.core.hosts import Hostname
-from proxy.core.services import DRAWN, Catalogue, Dialect, Service
+from proxy.core.services import DRAWN, Catalogue, Dialect, Service, SpentSign
 from proxy.documents.yaml_nodes import read_nodes
 
 ENTRIES = sorted(files("proxy.services").joinpath("catalogue").iterdir(), key=lambda entry: entry.name)
@@ -326,6 +326,34 @@ def test_credentials_and_errors_are_as_the_service_has_them(
     catalogue: Catalogue, service: str, schemes: tuple[object, ...], dialect: Dialect
 ) -> None:
     assert (catalogue[service].attach, catalogue[service].dialect) == (schemes, dialect)
+
+
+S3_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId")
+
+
+@pytest.mark.parametrize(
+    ("service", "signs"),
+    [
+        ("anthropic", (SpentSign(401, ("authentication_error",)),)),
+        ("huggingface", (SpentSign(401),)),
+        ("openai", (SpentSign(401),)),
+        ("s3", (SpentSign(400, S3_CODES), SpentSign(403, S3_CODES))),
+        ("wandb", (SpentSign(401),)),
+    ],
+)
+def test_a_spent_credential_is_told_as_the_service_tells_it(
+    catalogue: Catalogue, service: str, signs: tuple[SpentSign, ...]
+) -> None:
+    assert catalogue[service].spent == signs
+
+
+def test_a_403_without_a_code_never_means_a_spent_credential(catalogue: Catalogue) -> None:
+    assert [
+        service.name
+        for service in catalogue.values()
+        for sign in service.spent
+        if sign.status != 401 and not sign.codes
+    ] == []
 
 
 # --- the operations of S3 ------------------------------------------------------------------------------

@@ -26,6 +26,11 @@ RECORD = AuditRecord(
 )
 FULL = replace(
     RECORD,
+    evidence="token",
+    issuer="https://kubernetes.default.svc.cluster.local",
+    key_id="key-1",
+    token_hash="5e1f" * 16,
+    token_expires=datetime(2026, 3, 4, 13, tzinfo=UTC),
     service="openai",
     action="a",
     verdict="attach",
@@ -64,6 +69,7 @@ def test_times_and_endings_are_written_as_text() -> None:
     record = FULL.to_record()
 
     assert record["time"] == "2026-03-04T12:00:00.001+00:00"
+    assert (record["tokenIssued"], record["tokenExpires"]) == (None, "2026-03-04T13:00:00.000+00:00")
     assert record["ending"] == "cut"
 
 
@@ -82,7 +88,7 @@ def test_the_record_has_no_room_for_a_credential() -> None:
     """No field could hold a header, a query or a value; a new field has to be looked at here."""
     assert {field.type for field in fields(AuditRecord)} == {
         *(datetime, str, int, bool, float, Ending),
-        int | None,
+        *(int | None, datetime | None),
     }
     assert not {"query", "headers", "body", "token", "value", "secret"} & set(AUDIT_FIELDS)
 
@@ -110,6 +116,10 @@ def test_a_line_that_was_cut_fits_the_schema() -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"tokenIssued": 1790000000},
+        {"tokenExpires": False},
+        {"tokenHash": None},
+        {"retried": "yes"},
         {"query": "a=1"},
         {"version": 2},
         {"port": "443"},

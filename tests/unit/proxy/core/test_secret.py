@@ -1,4 +1,5 @@
 import copy
+import operator
 import pickle
 import traceback
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ SECRET = Secret(VALUE)
 
 def test_reveal_is_the_one_way_out() -> None:
     assert SECRET.reveal() == VALUE
-    assert [name for name in dir(SECRET) if not name.startswith("_")] == ["reveal"]
+    assert [name for name in dir(SECRET) if not name.startswith("_")] == ["overwrite", "reveal"]
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,55 @@ def test_it_is_no_key_of_a_table() -> None:
 def test_an_empty_secret_is_false() -> None:
     assert SECRET
     assert not Secret(b"")
+
+
+# --- overwriting -------------------------------------------------------------------------------------
+
+
+def test_what_is_overwritten_is_gone_and_says_so() -> None:
+    secret = Secret(VALUE)
+    secret.overwrite()
+
+    assert not secret
+    assert bytes(secret._value) == bytes(len(VALUE))
+    with pytest.raises(ValueError, match="was overwritten; nobody should hold it any more") as caught:
+        secret.reveal()
+    assert "canary" not in str(caught.value)
+    assert repr(secret) == repr(SECRET)
+
+
+def test_zeros_are_never_sent_for_a_secret() -> None:
+    """An empty one has no bytes to overwrite, and is not revealed afterwards either."""
+    secret = Secret(b"")
+    secret.overwrite()
+
+    with pytest.raises(ValueError, match="was overwritten"):
+        secret.reveal()
+
+
+def test_to_overwrite_twice_is_to_overwrite() -> None:
+    secret = Secret(VALUE)
+    secret.overwrite()
+    secret.overwrite()
+
+    assert not secret
+
+
+def test_what_was_revealed_and_what_it_was_made_of_stay_as_they_are() -> None:
+    source = bytearray(VALUE)
+    secret = Secret(bytes(source))
+    revealed = secret.reveal()
+    secret.overwrite()
+
+    assert revealed == source == VALUE
+
+
+def test_nothing_equals_an_overwritten_secret_by_chance() -> None:
+    one, other = Secret(VALUE), Secret(VALUE)
+    one.overwrite()
+    other.overwrite()
+
+    # Two of them would both be zeros.
+    for pair in ((one, other), (one, SECRET), (SECRET, one)):
+        with pytest.raises(ValueError, match="was overwritten"):
+            operator.eq(*pair)

@@ -15,13 +15,19 @@ POD = PodSettings(
     node="gpu-7",
     cluster="prod",
     labels_file=None,
-    images=(ImageReference("registry.example.com/ml/trainer"),),
+    owner_file=None,
+    images_file=None,
     wants_gpu=True,
 )
 
 
-def test_the_identity_is_what_the_settings_say_with_the_labels_of_the_file() -> None:
-    assert POD.identity({"app": "train"}) == WorkloadIdentity(
+IMAGES = (ImageReference("registry.example.com/ml/trainer"),)
+
+
+def test_the_identity_is_what_the_settings_and_the_files_say_and_nobody_vouches_for_it() -> None:
+    identity = POD.identity({"app": "train"}, "Job/train", IMAGES)
+
+    assert identity == WorkloadIdentity(
         namespace="ml",
         service_account="trainer",
         cluster="prod",
@@ -29,9 +35,17 @@ def test_the_identity_is_what_the_settings_say_with_the_labels_of_the_file() -> 
         pod_uid="0f3d",
         node="gpu-7",
         labels={"app": "train"},
-        images=(ImageReference("registry.example.com/ml/trainer"),),
+        images=IMAGES,
         wants_gpu=True,
+        owner="Job/train",
     )
+    assert identity.attested == frozenset()
+
+
+def test_what_no_file_says_is_empty() -> None:
+    identity = POD.identity({})
+
+    assert (identity.labels, identity.owner, identity.images) == ({}, "", ())
 
 
 def test_settings_never_change() -> None:

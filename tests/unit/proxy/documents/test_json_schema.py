@@ -24,7 +24,7 @@ from tests.document_strategies import (
 )
 
 ROOT = Path(__file__).parents[4]
-EXAMPLES = sorted(ROOT.glob("examples/**/policy.yaml"))
+EXAMPLES = sorted(ROOT.glob("examples/**/*.yaml"))
 CATALOGUE = sorted(ROOT.glob("proxy/services/catalogue/*.yaml"))
 
 
@@ -253,6 +253,20 @@ RESERVED = {
 }
 RESERVED |= {"import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
 
+KINDS_OF_SOURCES = [
+    "mountedSecret",
+    "oauth2ClientCredentials",
+    "tokenExchange",
+    "gcpWorkloadIdentity",
+    "azureWorkloadIdentity",
+    "llmWorkloadIdentity",
+    "vault",
+    "githubApp",
+    "awsWebIdentity",
+    "awsStatic",
+]
+CLIENT_AUTH = ["federated", "privateKeyJwt", "secretBasic", "secretPost"]
+
 
 @pytest.mark.parametrize(
     ("kind", "unions"),
@@ -261,9 +275,15 @@ RESERVED |= {"import", "let", "loop", "package", "namespace", "return", "var", "
         (
             "CredentialSource",
             {
-                ".spec": [["mountedSecret"]],
-                ".spec.mountedSecret": [["key", "keys"]],
+                ".spec": [KINDS_OF_SOURCES],
+                ".spec.mountedSecret": [["key", "keys", "json"]],
+                ".spec.oauth2ClientCredentials.auth": [CLIENT_AUTH],
+                ".spec.tokenExchange.actor": [["mountedToken", "projectedToken"]],
+                ".spec.tokenExchange.auth": [CLIENT_AUTH],
                 ".spec.llmWorkloadIdentity": [["openai", "anthropic"]],
+                ".spec.vault.auth": [["kubernetes", "jwt"]],
+                ".spec.vault.read": [["kv2", "dynamic"]],
+                ".spec.githubApp": [["clientId", "appId"]],
                 ".spec.attach": [["bearer", "basic", "header", "query", "sigv4"]],
             },
         ),

@@ -1,11 +1,16 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from proxy.core.identity import ImageReference
 from proxy.documents.pod_files import (
     MAX_LABELS_BYTES,
     MAX_PLACEHOLDERS_BYTES,
+    read_images,
     read_labels,
+    read_owner,
     read_placeholders,
 )
 from proxy.documents.setting_values import SettingProblem
@@ -103,6 +108,88 @@ def test_what_go_quotes_is_read_back(labels: dict[str, str]) -> None:
 @example(b'a="\\')
 def test_reading_labels_is_total(data: bytes) -> None:
     assert isinstance(read_labels(data), dict | SettingProblem)
+
+
+# --- images and owner --------------------------------------------------------------------------------
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+TRAINER = "registry.example.com:5000/ml/trainer"
+
+
+def test_images_are_references_between_blanks() -> None:
+    data = f"{TRAINER}:v1@{DIGEST} nginx\n\tbusybox:latest\n".encode()
+
+    assert read_images(data) == (
+        ImageReference(TRAINER, DIGEST),
+        ImageReference("nginx"),
+        ImageReference("busybox"),
+    )
+    assert read_images(b"") == read_images(b" \n") == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"Registry/x", "`Registry/x`"),
+        (b"nginx docker-pullable://nginx@sha256:12", "`docker-pulla…`"),
+        (b"nginx,busybox", "`nginx,busybo…`"),
+        (b"nginx@sha256:12", "`nginx@sha256…`"),
+    ],
+)
+def test_a_word_that_is_no_image_spoils_all(data: bytes, shown: str) -> None:
+    found = read_images(data)
+
+    assert isinstance(found, SettingProblem)
+    assert (found.name, found.message) == ("PODKEY_IMAGES_FILE", f"{shown} is not an image reference")
+    assert "registry.example.com/team/trainer@sha256:" in found.fix
+
+
+@pytest.mark.parametrize(
+    "owner", ["Job/train-resnet", "StatefulSet/a", "PyTorchJob/train.0", "ReplicaSet/x-6d4cf56db6"]
+)
+def test_an_owner_is_a_kind_and_a_name(owner: str) -> None:
+    assert read_owner(owner.encode()) == owner
+    assert read_owner(f"{owner}\n".encode()) == owner
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" "])
+def test_a_pod_may_have_no_owner(data: bytes) -> None:
+    assert read_owner(data) == ""
+
+
+@pytest.mark.parametrize(
+    "owner",
+    ["train", "Job/", "/train", "Job/Train", "Job/a/b", "Job/a b", "Job/a\nJob/b", "1/x", "Job/" + "a" * 254],
+)
+def test_what_is_no_owner_is_a_problem_with_its_fix(owner: str) -> None:
+    found = read_owner(owner.encode())
+
+    assert isinstance(found, SettingProblem)
+    assert found.name == "PODKEY_OWNER_FILE"
+    assert found.message.endswith(" is not an owner")
+    assert found.fix == "write a kind and a name: `Job/train-resnet`"
+
+
+@pytest.mark.parametrize(
+    ("read", "name"), [(read_images, "PODKEY_IMAGES_FILE"), (read_owner, "PODKEY_OWNER_FILE")]
+)
+def test_these_files_have_a_limit_and_are_text(read: Callable[[bytes], object], name: str) -> None:
+    for data, why in (
+        (b"a" * (MAX_LABELS_BYTES + 1), f"the file has more than {MAX_LABELS_BYTES} bytes"),
+        (b"\xff", "the file is not UTF-8"),
+    ):
+        found = read(data)
+        assert isinstance(found, SettingProblem)
+        assert (found.name, found.message) == (name, why)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_reading_images_and_owners_is_total(data: bytes) -> None:
+    assert isinstance(read_images(data), tuple | SettingProblem)
+    assert isinstance(read_owner(data), str | SettingProblem)
+
+
+# --- placeholders ------------------------------------------------------------------------------------
 
 
 def test_placeholders_are_the_values_of_an_env_file() -> None:

@@ -14,7 +14,7 @@ from proxy.documents.yaml_nodes import MAX_DOCUMENT_NODES, MAX_FILE_BYTES
 from tests.document_strategies import FILE, HEAD, SOURCES, codes, joined, policy, read, service_entry, source
 
 ROOT = Path(__file__).parents[4]
-EXAMPLES = sorted(ROOT.glob("examples/**/policy.yaml"))
+EXAMPLES = sorted(ROOT.glob("examples/**/*.yaml"))
 
 # Only these come from reading files and folders: see proxy/edge/policy_files.py.
 OF_THE_EDGE = {ProblemCode.UNREADABLE_FILE, ProblemCode.NO_DOCUMENTS}
@@ -565,8 +565,9 @@ def test_a_list_without_items_is_no_document(catalogue: Catalogue) -> None:
 
 
 def test_no_files_are_no_documents(catalogue: Catalogue) -> None:
-    assert read_documents({}, catalogue) == ReadResult(Documents(), (), 0)
-    assert read_documents({FILE: b"# nothing\n---\n"}, catalogue) == ReadResult(Documents(), (), 0)
+    nothing = ReadResult(Documents(), (), 0, {}, frozenset())
+    assert read_documents({}, catalogue) == nothing
+    assert read_documents({FILE: b"# nothing\n---\n"}, catalogue) == nothing
 
 
 def test_what_yaml_makes_of_a_key_is_no_key_of_a_document(catalogue: Catalogue) -> None:

@@ -36,6 +36,11 @@ def test_the_pods_name_is_all_that_must_be_set() -> None:
     assert got.output.audit_file is None
     assert got.folders.placeholders_file is None
     assert not got.pod.wants_gpu
+    # Who it is is asked of the cluster, as a pod sees it.
+    assert (got.identity.audience, got.identity.issuer, got.identity.jwks_file) == ("podkey", "", None)
+    assert got.identity.discovery_url == "https://kubernetes.default.svc"
+    assert got.identity.discovery_ca_file == "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+    assert got.identity.discovery_token_file == "/var/run/podkey/tokens/kubernetes"
 
 
 def test_every_variable_arrives_in_its_field() -> None:
@@ -49,6 +54,7 @@ def test_every_variable_arrives_in_its_field() -> None:
         PODKEY_MAX_CONNECTIONS="7",
         PODKEY_POLICY_DIR="/p",
         PODKEY_SECRETS_DIR="/s",
+        PODKEY_TOKENS_DIR="/t",
         PODKEY_STATE_DIR="/state",
         PODKEY_TRUST_DIR="/trust",
         PODKEY_PLACEHOLDERS_FILE="/placeholders",
@@ -64,8 +70,15 @@ def test_every_variable_arrives_in_its_field() -> None:
         PODKEY_NODE_NAME="gpu-7.internal",
         PODKEY_CLUSTER="prod",
         PODKEY_LABELS_FILE="/labels",
-        PODKEY_IMAGES="nginx",
+        PODKEY_OWNER_FILE="/owner",
+        PODKEY_IMAGES_FILE="/images",
         PODKEY_GPU="true",
+        PODKEY_AUDIENCE="https://podkey.example.com",
+        PODKEY_ISSUER="https://issuer.example.com",
+        PODKEY_JWKS_FILE="/jwks",
+        PODKEY_DISCOVERY_URL="https://discovery.example.com/id",
+        PODKEY_DISCOVERY_CA_FILE="-",
+        PODKEY_DISCOVERY_TOKEN_FILE="-",
         PODKEY_DRAIN_TIMEOUT="1m",
         PODKEY_IDLE_TIMEOUT="2m",
         PODKEY_HEADER_TIMEOUT="3",
@@ -86,7 +99,7 @@ def test_every_variable_arrives_in_its_field() -> None:
     )
     assert (got.output.log_level, got.output.log_format) == (LogLevel.DEBUG, LogFormat.CONSOLE)
     # Whatever a variable could change was changed: none is read into another's field, or forgotten.
-    for group in ("listeners", "folders", "trust", "egress", "pod", "timeouts", "output"):
+    for group in ProxySettings.__slots__:
         ours, theirs = getattr(got, group), getattr(defaults, group)
         same = {name for name in ours.__slots__ if getattr(ours, name) == getattr(theirs, name)}
         assert same <= {"namespace", "service_account"}
@@ -99,6 +112,35 @@ def test_credentials_for_a_proxy_that_is_not_set_are_a_problem() -> None:
     assert [name for name, _ in problems(PODKEY_EGRESS_PROXY="x", PODKEY_EGRESS_PROXY_AUTH_FILE="/f")] == [
         "PODKEY_EGRESS_PROXY"
     ]
+
+
+def test_a_password_goes_to_no_proxy_in_clear_text() -> None:
+    given = {"PODKEY_EGRESS_PROXY_AUTH_FILE": "/proxy-user"}
+
+    [(name, message)] = problems(**given, PODKEY_EGRESS_PROXY="http://proxy.example.com:3128")
+
+    assert name == "PODKEY_EGRESS_PROXY_AUTH_FILE"
+    assert "in clear text" in message
+    assert problems(**given, PODKEY_EGRESS_PROXY="https://proxy.example.com:3129") == []
+
+
+def test_a_file_of_keys_needs_the_name_of_their_issuer() -> None:
+    named = ("PODKEY_ISSUER", "a file of keys does not say whose they are")
+
+    assert problems(PODKEY_JWKS_FILE="/jwks.json") == [named]
+    assert problems(PODKEY_JWKS_FILE="/jwks.json", PODKEY_ISSUER="https://issuer.example.com") == []
+    # What is wrong by itself is told once.
+    assert [name for name, _ in problems(PODKEY_JWKS_FILE="/jwks.json", PODKEY_ISSUER="a b")] == [
+        "PODKEY_ISSUER"
+    ]
+
+
+def test_the_token_of_an_api_server_goes_to_nobody_whom_a_public_authority_vouches_for() -> None:
+    public = {"PODKEY_DISCOVERY_URL": "https://oidc.example.com", "PODKEY_DISCOVERY_CA_FILE": "-"}
+
+    assert [name for name, _ in problems(**public)] == ["PODKEY_DISCOVERY_TOKEN_FILE"]
+    got = settings(**public, PODKEY_DISCOVERY_TOKEN_FILE="-").identity
+    assert (got.discovery_ca_file, got.discovery_token_file) == (None, None)
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -181,7 +223,7 @@ def test_no_two_listeners_share_a_port() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["PODKEY_STATE_DIR", "PODKEY_SECRETS_DIR"])
+@pytest.mark.parametrize("name", ["PODKEY_STATE_DIR", "PODKEY_SECRETS_DIR", "PODKEY_TOKENS_DIR"])
 def test_keys_do_not_lie_where_the_application_reads(name: str) -> None:
     exposed = [(name, "it lies in PODKEY_TRUST_DIR, which the application reads")]
 

@@ -3,7 +3,6 @@ import re
 import pytest
 
 from proxy.core.contract import ADMIN_PORT, POLICY_DIR, TRANSPARENT_PORT_VARIABLE
-from proxy.core.identity import ImageReference
 from proxy.core.settings import Capture, Endpoint
 from proxy.documents import settings_table as table
 from proxy.documents.problems import Fault
@@ -38,7 +37,10 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 def test_no_variable_turns_the_verification_of_upstreams_off() -> None:
     forbidden = re.compile(r"INSECURE|VERIFY|VERIFIC|SKIP|UNSAFE|NO_|DISABLE|OFF|ALLOW|SELF_SIGNED|HOSTNAME")
 
-    assert [setting.name for setting in table.SETTINGS if forbidden.search(setting.name)] == []
+    # Whom the company's proxy is not asked for is verified like everybody.
+    assert [setting.name for setting in table.SETTINGS if forbidden.search(setting.name)] == [
+        "PODKEY_EGRESS_NO_PROXY"
+    ]
     trust = {setting.name for setting in table.SECTIONS["Trust"]}
     # Each adds or replaces authorities, or bounds a lifetime. A new one deserves a look at this test.
     assert trust == {
@@ -64,14 +66,28 @@ def test_endpoints_are_ports_and_names_with_blanks_between() -> None:
     assert table.ENDPOINTS.kind.parse(text) == (Endpoint(15101, "openai"), Endpoint(15102, "api.example.com"))
 
 
-def test_images_are_references_with_blanks_between() -> None:
-    digest = "sha256:" + "0" * 64
-    text = f"registry.example.com:5000/ml/trainer:v1@{digest} nginx"
+@pytest.mark.parametrize("setting", [table.DISCOVERY_CA_FILE, table.DISCOVERY_TOKEN_FILE, table.AUDIT_FILE])
+def test_a_dash_is_no_file(setting: Setting[object]) -> None:
+    assert setting.kind.parse("-") is None
+    assert setting.kind.parse("/etc/file") == "/etc/file"
 
-    assert table.IMAGES.kind.parse(text) == (
-        ImageReference("registry.example.com:5000/ml/trainer", digest),
-        ImageReference("nginx"),
-    )
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://kubernetes.default.svc",
+        "https://oidc.eks.eu-central-1.amazonaws.com/id/AB12",
+        "https://[fd00::1]:6443/",
+        "https://10.0.0.1:6443",
+    ],
+)
+def test_keys_are_asked_for_at_an_https_url(url: str) -> None:
+    assert table.DISCOVERY_URL.kind.parse(url) == url
+
+
+@pytest.mark.parametrize("audience", ["podkey", "https://podkey.example.com", "api://x?y=z"])
+def test_an_audience_is_any_text_without_blanks(audience: str) -> None:
+    assert table.AUDIENCE.kind.parse(audience) == audience
 
 
 def test_a_cluster_may_be_named_by_an_arn() -> None:
@@ -94,7 +110,13 @@ def test_audit_records_go_to_standard_output_or_a_file() -> None:
         (table.ENDPOINTS, "15101=", "`15101=` is not an endpoint"),
         (table.ENDPOINTS, "15101=https://x", "`15101=https:…` is not an endpoint"),
         (table.ENDPOINTS, "443=openai", "`443` is not a port from 1024 to 65535"),
-        (table.IMAGES, "Registry/x", "`Registry/x` is not an image reference"),
+        (table.AUDIENCE, "pod key", "`pod key` is not an audience"),
+        (table.AUDIENCE, "a" * 513, "`aaaaaaaaaaaa…` is not an audience"),
+        (table.ISSUER, "https://x y", "`https://x y` is not an issuer"),
+        (table.DISCOVERY_URL, "http://x.example.com", "`http://x.exa…` is not an https URL"),
+        (table.DISCOVERY_URL, "x.example.com", "`x.example.co…` is not an https URL"),
+        (table.DISCOVERY_URL, "https://user@x/", "`https://user…` is not an https URL"),
+        (table.DISCOVERY_URL, "https://x/ y", "`https://x/ y` is not an https URL"),
         (table.NAMESPACE_NAME, "ML", "`ML` is not a namespace"),
         (table.NAMESPACE_NAME, "a" * 64, "`aaaaaaaaaaaa…` is not a namespace"),
         (table.SERVICE_ACCOUNT, "*", "`*` is not a service account's name"),

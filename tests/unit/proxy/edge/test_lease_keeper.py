@@ -637,3 +637,68 @@ def test_one_value_of_a_form_that_a_provider_quotes_is_not_repeated(
 
     assert token not in message
     assert "is wrong" in message
+
+
+def test_nothing_is_refreshed_while_nobody_proves_the_pod(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        await world.lease(OWN)
+        await world.lease(OWN)
+        world.later(3600 * 0.7)
+        world.proved = False
+        world.keeper.tick()
+        await asyncio.sleep(0)
+        assert len(world.door.calls) == 1
+        world.proved = True
+        world.keeper.tick()
+        await until(lambda: len(tokens.issued) == 2)
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_what_an_upstream_calls_worthless_is_revoked_a_minute_later(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def life() -> None:
+        world.use(REVOCABLE)
+        first = await world.lease(REVOCABLE)
+        token = value(first)
+        world.later(FIRST_GRACE)
+        world.keeper.spent(REVOCABLE, first.id)
+        await world.lease(REVOCABLE)
+        world.keeper.tick()
+        assert value(first) == token
+        world.later(RETIRE_SECONDS)
+        world.keeper.tick()
+        await until(lambda: tokens.revoked == [token])
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_what_has_ended_is_overwritten(world: LeaseWorld, tokens: Tokens) -> None:
+    async def life() -> None:
+        lease = await world.lease(OWN)
+        world.later(3600)
+        world.keeper.tick()
+        with pytest.raises(ValueError, match="overwritten"):
+            value(lease)
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_mounted_secret_that_an_upstream_calls_worthless_is_read_at_once(
+    world: LeaseWorld, canary: Canary
+) -> None:
+    old, new = canary.secret("old"), canary.secret("new")
+
+    async def life() -> None:
+        world.write_secret("key", k=old)
+        first = await world.lease(FILE)
+        world.write_secret("key", k=new)
+        world.keeper.spent(FILE, first.id)
+        assert value(await world.lease(FILE)) == new
+        await world.keeper.close()
+
+    world.run(life())

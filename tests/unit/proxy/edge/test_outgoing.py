@@ -336,6 +336,38 @@ def test_a_call_may_expect_a_larger_answer_and_the_next_on_its_connection_may_no
     run(work())
 
 
+def test_what_came_behind_an_answer_is_no_answer_to_the_next_call(
+    trusting: ssl.SSLContext, serving: ssl.SSLContext
+) -> None:
+    async def twice(_: Asked, writer: asyncio.StreamWriter) -> bool:
+        answers = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body for body in (b"first", b"other"))
+        writer.write(b"".join(answers))
+        return True
+
+    async def work() -> None:
+        async with SourceServer(serving, twice) as server, Door(trusting) as door:
+            for _ in range(2):
+                reply = await door.get(url(server))
+                assert isinstance(reply, HttpReply)
+                assert reply.body == b"first"
+            assert server.connections == 2
+
+    run(work())
+
+
+def test_an_answer_with_two_lengths_is_none(trusting: ssl.SSLContext, serving: ssl.SSLContext) -> None:
+    async def ambiguous(_: Asked, writer: asyncio.StreamWriter) -> bool:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"5\r\nfirst\r\n0\r\n\r\n")
+        return True
+
+    async def work() -> None:
+        async with SourceServer(serving, ambiguous) as server, Door(trusting) as door:
+            assert "two lengths" in await door.fails(url(server), AskOutcome.MALFORMED)
+
+    run(work())
+
+
 def test_a_huge_body_is_cut_long_before_its_end(trusting: ssl.SSLContext, serving: ssl.SSLContext) -> None:
     async def work() -> None:
         sent = 0

@@ -1,18 +1,33 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proxy.core.credentials import CredentialSource
+from proxy.core.credentials import CredentialRef
+from proxy.core.evidence import Unverified
 from proxy.core.hosts import Hostname
+from proxy.core.identity import Claim
+from proxy.core.lease import LeaseKey, NoLease
 from proxy.core.services import Catalogue
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
-from proxy.edge.policy_state import MAX_SHOWN_PROBLEMS, LoadedPolicy, PolicyFolder, PolicyState
-from tests.judge_world import POD, SOURCES, policy
+from proxy.edge.attestation import Attested
+from proxy.edge.policy_state import (
+    MAX_SHOWN_PROBLEMS,
+    LoadedPolicy,
+    PolicyFolder,
+    PolicyState,
+    RejectedPolicy,
+)
+from proxy.tokens.pod_token import Verified
+from proxy.transaction.pod import PodState
+from tests.judge_world import POD, PROOF, SOURCES, policy
 from tests.kubelet_volume import KubeletVolume
 
 HOST = Hostname("api.example.com")
 OTHER = Hostname("other.example.com")
+# The source that POLICY names.
+GONE = CredentialRef("ml", "a")
 POLICY = policy("{hosts: [api.example.com], credential: a}")
 ANOTHER = policy("{hosts: [other.example.com], credential: b}")
 
@@ -30,20 +45,21 @@ def loaded(folder: PolicyFolder) -> LoadedPolicy:
     return found
 
 
-def refusal(folder: PolicyFolder) -> str:
-    found = folder.load()
-    assert isinstance(found, str)
+def rejected(found: LoadedPolicy | RejectedPolicy) -> RejectedPolicy:
+    assert isinstance(found, RejectedPolicy), found
     return found
 
 
-class Sources:
-    """Remembers which credential sources are to be used."""
+def refusal(folder: PolicyFolder) -> str:
+    return rejected(folder.load()).why
 
-    def __init__(self) -> None:
-        self.used: list[list[str]] = []
 
-    def __call__(self, sources: tuple[CredentialSource, ...]) -> None:
-        self.used.append([source.name for source in sources])
+def in_force(
+    loaded_policy: LoadedPolicy, told: list[PodState] | None = None, placeholders: tuple[str, ...] = ()
+) -> PolicyState:
+    return PolicyState(
+        loaded_policy, POD, frozenset(placeholders), told.append if told is not None else lambda _state: None
+    )
 
 
 def governed(state: PolicyState, host: Hostname) -> bool:
@@ -124,22 +140,21 @@ def test_of_many_problems_some_are_told_and_the_number_of_the_others(folder: Pol
 
 
 def test_requests_are_judged_by_what_is_in_force(folder: PolicyFolder) -> None:
-    sources = Sources()
     policy_ = loaded(folder)
-    state = PolicyState(policy_, POD, frozenset({"placeholder"}), sources)
+    state = in_force(policy_, placeholders=("placeholder",))
 
     assert governed(state, HOST)
     assert not governed(state, OTHER)
     assert state().identity is POD
     assert "placeholder" in state().placeholders
     assert (state.sha256, state.files) == (policy_.sha256, policy_.files)
-    assert len(sources.used) == 1
 
 
 def test_a_new_policy_replaces_the_old_one_as_a_whole(folder: PolicyFolder) -> None:
-    sources = Sources()
-    state = PolicyState(loaded(folder), POD, frozenset(), sources)
+    told: list[PodState] = []
+    state = in_force(loaded(folder), told)
     before = state()
+    assert told == []
     (folder.path / "policy.yaml").write_text(ANOTHER)
 
     state.replace_policy(loaded(folder))
@@ -148,16 +163,15 @@ def test_a_new_policy_replaces_the_old_one_as_a_whole(folder: PolicyFolder) -> N
     assert governed(state, OTHER)
     assert not governed(state, HOST)
     assert before.policies.for_pod(POD).rules_for(HOST).outside is None
-    assert len(sources.used) == 2
+    assert [one is state() for one in told] == [True]
 
 
 def test_a_bad_policy_keeps_the_old_one(folder: PolicyFolder) -> None:
-    state = PolicyState(loaded(folder), POD, frozenset(), Sources())
+    state = in_force(loaded(folder))
     before = state()
 
-    found = folder.compile({"policy.yaml": b"{"})
+    rejected(folder.compile({"policy.yaml": b"{"}))
 
-    assert isinstance(found, str)
     assert state() is before
     assert governed(state, HOST)
 
@@ -167,7 +181,7 @@ def test_new_labels_may_select_other_policies(tmp_path: Path, catalogue: Catalog
     (tmp_path / "p.yaml").write_text(
         policy("{hosts: [api.example.com], credential: a}", workloads=workloads) + SOURCES
     )
-    state = PolicyState(loaded(PolicyFolder(tmp_path, catalogue)), POD, frozenset(), Sources())
+    state = in_force(loaded(PolicyFolder(tmp_path, catalogue)))
     assert not governed(state, HOST)
 
     state.replace_identity(type(POD)(POD.namespace, POD.service_account, labels={"team": "speech"}))
@@ -176,12 +190,141 @@ def test_new_labels_may_select_other_policies(tmp_path: Path, catalogue: Catalog
 
 
 def test_without_a_file_of_placeholders_the_catalogues_shapes_count(folder: PolicyFolder) -> None:
-    any_pod = PolicyState(loaded(folder), POD, frozenset(), Sources())()
-    this_pod = PolicyState(loaded(folder), POD, frozenset({"x"}), Sources())()
+    any_pod = in_force(loaded(folder))()
+    this_pod = in_force(loaded(folder), placeholders=("x",))()
 
     assert any_pod.placeholders.shapes
     assert any_pod.placeholders.values == frozenset()
     assert this_pod.placeholders.values == {"x"}
+
+
+# --- sources that are gone ---------------------------------------------------------------------------
+
+
+def sources_without(*names: str) -> str:
+    documents = SOURCES.split("---\n")
+    return "---\n".join(one for one in documents if not any(f"{{name: {name}," in one for name in names))
+
+
+def test_the_sources_that_a_rejected_policy_still_defines_are_known(folder: PolicyFolder) -> None:
+    (folder.path / "sources.yaml").write_text(sources_without("a", "b"))
+
+    assert rejected(folder.load()).sources == {CredentialRef("ml", name) for name in ("plain", "aws", "aws2")}
+
+
+@pytest.mark.parametrize("broken", ["{", "\xff", "kind: CredentialSource\n"])
+def test_where_a_part_cannot_be_read_nobody_knows_which_sources_are_gone(
+    folder: PolicyFolder, broken: str
+) -> None:
+    (folder.path / "sources.yaml").write_bytes(broken.encode("latin-1"))
+
+    assert rejected(folder.load()).sources is None
+
+
+def test_a_source_that_is_gone_counts_no_more_though_the_rest_of_the_policy_stays(
+    folder: PolicyFolder,
+) -> None:
+    told: list[PodState] = []
+    state = in_force(loaded(folder), told)
+    (folder.path / "sources.yaml").write_text(sources_without("a"))
+    bad = rejected(folder.load())
+
+    assert state.withdraw(bad) == {GONE}
+
+    assert governed(state, HOST)
+    assert isinstance(told[-1].leases[GONE], NoLease)
+    assert told[-1].withdrawn == state().withdrawn == {GONE}
+    # The same again changes nothing, and nobody is told.
+    assert state.withdraw(bad) == {GONE}
+    assert len(told) == 1
+
+
+def test_what_cannot_be_read_at_all_takes_nothing_away_and_gives_nothing_back(folder: PolicyFolder) -> None:
+    told: list[PodState] = []
+    state = in_force(loaded(folder), told)
+
+    assert state.withdraw(RejectedPolicy("unreadable")) == frozenset()
+    assert told == []
+    state.withdraw(RejectedPolicy("without it", frozenset()))
+    assert GONE in state.withdraw(RejectedPolicy("unreadable"))
+    assert len(told) == 1
+
+
+def test_a_source_that_comes_back_counts_again(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    state.withdraw(RejectedPolicy("without it", frozenset()))
+
+    all_of_them = frozenset(source.ref for source in loaded(folder).sources)
+    assert state.withdraw(RejectedPolicy("something else is wrong", all_of_them)) == frozenset()
+    assert isinstance(state().leases[GONE], LeaseKey)
+
+    state.withdraw(RejectedPolicy("without it", frozenset()))
+    state.replace_policy(loaded(folder))
+    assert state().withdrawn == frozenset()
+    assert isinstance(state().leases[GONE], LeaseKey)
+
+
+# --- who the pod is ----------------------------------------------------------------------------------
+
+
+def attested(node: str = "gpu-7") -> Attested:
+    verified = Verified(PROOF, "ml", "trainer", "train-0", "0f3d", node)
+    return Attested(PROOF, verified)
+
+
+def test_before_the_first_look_at_its_token_nobody_proves_the_pod(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+
+    assert isinstance(state().proof, Unverified)
+    assert state().identity.attested == frozenset()
+
+
+def test_a_token_vouches_for_what_is_in_it_and_for_nothing_else(folder: PolicyFolder) -> None:
+    told: list[PodState] = []
+    state = in_force(loaded(folder), told)
+
+    state.replace_proof(attested())
+
+    identity = state().identity
+    assert state().proof is PROOF
+    assert (identity.pod_name, identity.pod_uid, identity.node) == ("train-0", "0f3d", "gpu-7")
+    assert identity.labels == POD.labels
+    assert identity.attested == {Claim.NAMESPACE, Claim.SERVICE_ACCOUNT, Claim.POD, Claim.NODE}
+    assert identity.unattested == {Claim.LABELS, Claim.OWNER, Claim.IMAGES}
+    assert [one is state() for one in told] == [True]
+
+
+def test_a_token_without_a_node_leaves_the_one_that_is_declared(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    state.replace_identity(replace(POD, node="gpu-3"))
+
+    state.replace_proof(attested(node=""))
+
+    assert state().identity.node == "gpu-3"
+    assert Claim.NODE in state().identity.unattested
+
+
+def test_new_labels_leave_the_proof_and_a_new_policy_leaves_both(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    state.replace_proof(attested())
+
+    state.replace_identity(replace(POD, labels={"team": "speech"}))
+    state.replace_policy(loaded(folder))
+
+    assert state().proof is PROOF
+    assert state().identity.labels == {"team": "speech"}
+    assert Claim.POD in state().identity.attested
+
+
+def test_a_proof_that_ends_takes_along_what_it_vouched_for(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    state.replace_proof(attested())
+
+    state.replace_proof(Attested(Unverified("the token is another pod's")))
+
+    assert state().identity == POD
+    assert state().identity.attested == frozenset()
+    assert state().proof == Unverified("the token is another pod's")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -3,27 +3,39 @@
 import asyncio
 import json
 import random
+import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from proxy.core.audit import AuditRecord
-from proxy.core.contract import ENDPOINTS_FILE
+from proxy.core.contract import CONTROL_SOCKET, ENDPOINTS_FILE
+from proxy.core.credentials import CredentialRef
+from proxy.core.identity import Claim
+from proxy.core.lease import LeaseKey
 from proxy.core.services import Catalogue
 from proxy.core.settings import ProxySettings
 from proxy.documents.settings import read_settings
+from proxy.edge import attestation, control
 from proxy.edge import sidecar as module
 from proxy.edge.authority import TrustProblem
+from proxy.edge.control import ControlError
+from proxy.edge.control import ask as ask_control
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
 from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.sidecar import Sidecar
 from proxy.edge.telemetry import Metrics
+from proxy.transaction.pod import PodState
+from tests.canary import Canary
 from tests.judge_world import POD, SOURCES, policy
 from tests.lane_world import Clock, Internet
+from tests.pod_tokens import TokenIssuer, jwks
 
 POLICY = policy("{hosts: [api.example.com], credential: a}")
 
@@ -40,6 +52,10 @@ class Log:
         self._news.set()
 
     warning = error = info
+
+    @property
+    def events(self) -> list[str]:
+        return [event for event, _ in self.lines]
 
     async def wait_for(self, event: str, number: int = 1) -> dict[str, object]:
         async with asyncio.timeout(5):
@@ -69,8 +85,11 @@ class Place:
         self.folder = folder
         self.catalogue = catalogue
         self.transparent, self.explicit, self.admin, self.endpoint = free_ports(4)
-        for name in ("policy", "secrets", "state", "ca"):
+        for name in ("policy", "secrets", "tokens", "state", "ca"):
             (folder / name).mkdir()
+        self.issuer = TokenIssuer()
+        (folder / "jwks.json").write_bytes(jwks(self.issuer))
+        self.write_token()
         (folder / "policy" / "p.yaml").write_text(POLICY + SOURCES)
         (folder / "roots.pem").write_bytes(Internet().root.public_bytes(Encoding.PEM))
         self.variables = {
@@ -83,11 +102,21 @@ class Place:
             "PODKEY_ENDPOINTS": f"{self.endpoint}=openai",
             "PODKEY_POLICY_DIR": str(folder / "policy"),
             "PODKEY_SECRETS_DIR": str(folder / "secrets"),
+            "PODKEY_TOKENS_DIR": str(folder / "tokens"),
+            "PODKEY_JWKS_FILE": str(folder / "jwks.json"),
+            "PODKEY_ISSUER": self.issuer.issuer,
             "PODKEY_STATE_DIR": str(folder / "state"),
             "PODKEY_TRUST_DIR": str(folder / "ca"),
             "PODKEY_ROOTS_FILE": str(folder / "roots.pem"),
             "PODKEY_DRAIN_TIMEOUT": "0s",
         }
+
+    @property
+    def token(self) -> Path:
+        return self.folder / "tokens" / "podkey"
+
+    def write_token(self, issuer: TokenIssuer | None = None, **who: Any) -> None:
+        self.token.write_bytes((issuer or self.issuer).token(datetime.now(UTC), **who))
 
     @property
     def settings(self) -> ProxySettings:
@@ -107,6 +136,11 @@ class Running:
         recorder = EdgeRecorder(self.metrics, self.audited.append, self.log, self.clock)
         self.sidecar = Sidecar(place.settings, place.catalogue, self.metrics, recorder, self.log, self.stop)
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def pod(self) -> PodState:
+        assert self.sidecar._world is not None
+        return self.sidecar._world.pod()
 
     async def readyz(self) -> tuple[int, dict[str, str]]:
         answer = await ask(self.place.admin, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -136,6 +170,8 @@ def place(tmp_path: Path, catalogue: Catalogue) -> Place:
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "POLICY_PERIOD", 0.01)
+    monkeypatch.setattr(attestation, "PERIOD", 0.01)
 
 
 @asynccontextmanager
@@ -183,8 +219,9 @@ def test_with_all_parts_it_is_ready_and_listens(place: Place) -> None:
     ("part", "variable", "value"),
     [
         ("policy", "PODKEY_POLICY_DIR", "missing"),
-        ("identity", "PODKEY_LABELS_FILE", "missing/labels"),
-        ("identity", "PODKEY_PLACEHOLDERS_FILE", "missing/placeholders"),
+        ("pod", "PODKEY_LABELS_FILE", "missing/labels"),
+        ("pod", "PODKEY_OWNER_FILE", "missing/owner"),
+        ("pod", "PODKEY_PLACEHOLDERS_FILE", "missing/placeholders"),
         ("authority", "PODKEY_ROOTS_FILE", "missing.pem"),
         ("authority", "PODKEY_STATE_DIR", "missing/deep/state"),
     ],
@@ -206,7 +243,7 @@ def test_what_is_missing_is_named_and_nothing_listens_meanwhile(
 
     one = live(place, work)
 
-    assert [event for event, _ in one.log.lines].count("not ready") == 1
+    assert one.log.events.count("not ready") == 1
 
 
 def test_it_becomes_ready_when_what_is_missing_comes(place: Place) -> None:
@@ -248,18 +285,7 @@ def test_it_stops_when_told_while_it_waits(place: Place, missing: str) -> None:
 
     one = live(place, work)
 
-    assert "ready" not in [event for event, _ in one.log.lines]
-
-
-def test_an_endpoint_that_means_nothing_is_named(place: Place) -> None:
-    place.variables["PODKEY_ENDPOINTS"] = f"{place.endpoint}=opnai"
-
-    async def work(one: Running) -> None:
-        fields = await one.log.wait_for("not ready")
-        assert fields["part"] == "listener"
-        assert "opnai" in str(fields["why"])
-
-    live(place, work)
+    assert "ready" not in one.log.events
 
 
 def test_a_port_that_is_taken_is_named_and_tried_again(place: Place) -> None:
@@ -284,23 +310,215 @@ def test_an_admin_port_that_is_taken_ends_the_sidecar(place: Place) -> None:
     asyncio.run(run())
 
 
-# --- what it serves ----------------------------------------------------------------------------------
+# --- who the pod is ------------------------------------------------------------------------------------
 
 
-def test_endpoints_are_told_to_the_application_and_stay_the_same(place: Place) -> None:
-    file = place.folder / "ca" / ENDPOINTS_FILE
-    texts = []
+GOVERNED = policy("{hosts: [api.openai.com], credential: a}")
+
+
+async def governed(place: Place) -> tuple[int, bytes]:
+    """A request to a governed host, through its endpoint: it leaves the pod only if all is well."""
+    text = (place.folder / "ca" / ENDPOINTS_FILE).read_text()
+    (url,) = re.findall(r"OPENAI_BASE_URL=http://[^/]+(/\S+)", text)
+    head = f"GET {url}/models HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    answer = await ask(place.endpoint, head.encode())
+    return int(answer.split()[1]), answer
+
+
+def test_until_the_pod_is_proved_it_listens_and_refuses_and_then_goes_on_without_a_restart(
+    place: Place,
+) -> None:
+    (place.folder / "policy" / "p.yaml").write_text(GOVERNED + SOURCES)
+    place.token.unlink()
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("listening")
+        await one.log.wait_for("nobody proves who the pod is: governed requests are refused")
+        status, missing = await one.readyz()
+        assert (status, set(missing)) == (503, {"identity"})
+        assert "project a serviceAccountToken with the audience `podkey`" in missing["identity"]
+        assert "ready" not in one.log.events
+        status, answer = await governed(place)
+        assert status == 403
+        assert b"podkey-reason: identity_unverified" in answer
+        assert one.metric("podkey_identity_verified") == 0
+
+        place.write_token()
+        await one.log.wait_for("ready")
+        assert await one.readyz() == (200, {})
+        assert one.metric("podkey_identity_verified") == 1
+        # It is judged now, and lacks the next thing.
+        _, answer = await governed(place)
+        assert b"podkey-reason: credential_unavailable" in answer
+
+    one = live(place, work)
+
+    first, second = one.audited
+    assert (first.reason, first.evidence) == ("identity_unverified", "unverified")
+    assert second.issuer == place.issuer.issuer
+    assert (second.key_id, second.pod_name) == (place.issuer.key_id, "train-0")
+
+
+def test_another_pods_token_makes_it_unready_and_its_own_ready_again(place: Place) -> None:
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        place.write_token(namespace="other")
+        await one.log.wait_for("nobody proves who the pod is: governed requests are refused")
+        status, missing = await one.readyz()
+        assert (status, set(missing)) == (503, {"identity"})
+        assert one.metric("podkey_ready") == 0
+        place.write_token()
+        await one.log.wait_for("ready", 2)
+        assert one.metric("podkey_ready") == 1
+
+    live(place, work)
+
+
+@pytest.fixture
+def silent_issuer(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An issuer that takes connections and never says a word."""
+    monkeypatch.setattr(module, "FIRST_PROOF_SECONDS", 0.05)
+    del place.variables["PODKEY_JWKS_FILE"], place.variables["PODKEY_ISSUER"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        place.variables |= {
+            "PODKEY_DISCOVERY_URL": f"https://127.0.0.1:{port}",
+            "PODKEY_DISCOVERY_TOKEN_FILE": "-",
+            "PODKEY_DISCOVERY_CA_FILE": "-",
+        }
+        yield
+
+
+@pytest.mark.usefixtures("silent_issuer")
+def test_an_issuer_that_says_nothing_keeps_neither_the_listeners_nor_the_end_waiting(place: Place) -> None:
+    async def work(one: Running) -> None:
+        await one.log.wait_for("listening")
+        assert await one.readyz() == (503, {"identity": "pending"})
+
+    live(place, work)  # in time, or it fails
+
+
+def test_labels_that_change_are_part_of_who_the_pod_is(place: Place) -> None:
+    labels = place.folder / "labels"
+    labels.write_text('team="vision"\n')
+    place.variables["PODKEY_LABELS_FILE"] = str(labels)
 
     async def work(one: Running) -> None:
         await one.log.wait_for("ready")
-        texts.append(file.read_text())
+        assert one.pod.identity.labels == {"team": "vision"}
+        assert Claim.LABELS in one.pod.identity.unattested
+        assert Claim.POD in one.pod.identity.attested
 
-    for _ in range(2):
-        live(place, work)
+    live(place, work)
 
-    assert f"OPENAI_BASE_URL=http://127.0.0.1:{place.endpoint}/podkey-" in texts[0]
-    assert texts[0] == texts[1]
-    assert file.stat().st_mode & 0o777 == 0o644
+
+# --- leases ------------------------------------------------------------------------------------------
+
+
+async def leases(place: Place) -> dict[str, Any]:
+    """As `podkey leases` asks for them."""
+    path = place.folder / "state" / CONTROL_SOCKET
+    return dict(await asyncio.to_thread(ask_control, path, {"command": "list"}))
+
+
+def mount_secret(place: Place, canary: Canary) -> None:
+    (place.folder / "secrets" / "a").mkdir()
+    (place.folder / "secrets" / "a" / "k").write_text(canary.secret("mounted"))
+
+
+async def use_source(one: Running) -> None:
+    key = one.pod.leases[CredentialRef("ml", "a")]
+    assert isinstance(key, LeaseKey)
+    assert one.sidecar._credentials is not None
+    await one.sidecar._credentials.leases.lease(key)
+
+
+def test_live_leases_can_be_asked_for_until_it_ends(place: Place, canary: Canary) -> None:
+    mount_secret(place, canary)
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        assert await leases(place) == {"leases": [], "failing": []}
+        await use_source(one)
+        [lease] = (await leases(place))["leases"]
+        assert lease["credential"] == "ml/a"
+        canary.watch(json.dumps(lease), "the list of leases")
+
+    live(place, work)
+
+    assert not (place.folder / "state" / CONTROL_SOCKET).exists()
+
+
+def test_without_its_socket_everything_else_works(place: Place) -> None:
+    (place.folder / "state" / CONTROL_SOCKET).mkdir(parents=True)
+    (place.folder / "state" / "private").chmod(0o700)
+
+    async def work(one: Running) -> None:
+        fields = await one.log.wait_for("`podkey leases` cannot be asked")
+        assert "directory" in str(fields["why"])
+        await one.log.wait_for("ready")
+
+    live(place, work)
+
+
+def test_a_stranger_who_asks_is_told_of(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_peer", lambda _socket: 4242)
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        with pytest.raises(ControlError):
+            await leases(place)
+        assert await one.log.wait_for("a stranger asked for the leases") == {"uid": 4242}
+
+    live(place, work)
+
+
+def test_a_source_that_is_gone_is_not_used_any_more_though_the_policy_is_rejected(
+    place: Place, canary: Canary
+) -> None:
+    folder = place.folder / "policy"
+    (folder / "p.yaml").write_text(GOVERNED)
+    (folder / "sources.yaml").write_text(SOURCES)
+    mount_secret(place, canary)
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        await use_source(one)
+        assert len((await leases(place))["leases"]) == 1
+
+        (folder / "sources.yaml").unlink()
+        await one.log.wait_for("policy rejected, the old one stays in force")
+        fields = await one.log.wait_for("sources that are gone are not used any more")
+        assert "ml/a" in str(fields["credentials"])
+        assert (await leases(place))["leases"] == []
+        # The grant is still there, so the host is governed, and nothing goes out without the credential.
+        status, answer = await governed(place)
+        assert status == 502
+        assert b"podkey-reason: credential_unavailable" in answer
+        assert b"there is no CredentialSource ml/a any more" in answer
+
+        (folder / "sources.yaml").write_text(SOURCES)
+        await one.log.wait_for("policy applied")
+        await use_source(one)
+        assert len((await leases(place))["leases"]) == 1
+
+    live(place, work)
+
+
+def test_a_grant_that_is_gone_takes_its_lease_along(place: Place, canary: Canary) -> None:
+    mount_secret(place, canary)
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        await use_source(one)
+        (place.folder / "policy" / "p.yaml").write_text(SOURCES)
+        await one.log.wait_for("policy applied")
+        assert await leases(place) == {"leases": [], "failing": []}
+
+    live(place, work)
+
+
+# --- what it serves ----------------------------------------------------------------------------------
 
 
 def test_an_endpoint_without_its_prefix_is_refused(place: Place) -> None:
@@ -338,15 +556,25 @@ def test_a_connection_to_the_transparent_port_itself_is_reset(place: Place) -> N
     live(place, work)
 
 
-def test_only_what_is_asked_for_is_captured(place: Place) -> None:
-    place.variables["PODKEY_CAPTURE"] = "explicit"
-    del place.variables["PODKEY_ENDPOINTS"]
+def test_before_it_listens_there_is_nothing_to_hurry(place: Place) -> None:
+    Running(place).sidecar.hurry()
+
+
+def test_whoever_says_it_twice_ends_what_still_moves(place: Place) -> None:
+    place.variables["PODKEY_DRAIN_TIMEOUT"] = "1h"
 
     async def work(one: Running) -> None:
         await one.log.wait_for("ready")
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", place.transparent)
-        assert not (place.folder / "ca" / ENDPOINTS_FILE).exists()
+        reader, writer = await asyncio.open_connection("127.0.0.1", place.explicit)
+        writer.write(b"CONNECT api.ex")
+        await asyncio.sleep(0)
+        one.stop.set()
+        await one.log.wait_for("draining")
+        one.sidecar.hurry()
+        with suppress(ConnectionResetError):
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+        writer.close()
 
     live(place, work)
 
@@ -371,7 +599,7 @@ def state_of(one: Running) -> tuple[PolicyFolder, PolicyState]:
     folder = PolicyFolder(one.place.folder / "policy", one.place.catalogue)
     loaded = folder.load()
     assert isinstance(loaded, LoadedPolicy)
-    return folder, PolicyState(loaded, POD, frozenset(), lambda _sources: None)
+    return folder, PolicyState(loaded, POD, frozenset(), lambda _state: None)
 
 
 def beside(place: Place, work: Callable[[Running], Awaitable[None]]) -> Running:
@@ -400,7 +628,7 @@ def test_a_policy_is_replaced_by_a_sound_one_only(place: Place) -> None:
 
     one = beside(place, work)
 
-    assert [event for event, _ in one.log.lines] == [
+    assert one.log.events == [
         "policy rejected, the old one stays in force",
         "policy applied",
     ]
@@ -419,7 +647,7 @@ def test_a_policy_that_breaks_us_is_not_in_force(place: Place, monkeypatch: pyte
         assert state() is before
 
     one = beside(place, work)
-    assert [event for event, _ in one.log.lines] == [
+    assert one.log.events == [
         "unexpected error",
         "policy rejected, the old one stays in force",
     ]
@@ -467,14 +695,3 @@ def test_a_policy_folder_that_goes_away_is_told(place: Place) -> None:
 
     one = beside(place, work)
     assert one.log.lines[0][1] == {"why": "No such file or directory"}
-
-
-def test_leases_are_counted_by_their_outcome(place: Place) -> None:
-    async def work(one: Running) -> None:
-        count = one.sidecar._count_lease(one.metrics)
-        count("acquired")
-        count("failed")
-        assert one.metric('podkey_lease_fetches_total{outcome="ok"}') == 1
-        assert one.metric('podkey_lease_fetches_total{outcome="failed"}') == 1
-
-    beside(place, work)

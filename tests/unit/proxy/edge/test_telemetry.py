@@ -12,9 +12,12 @@ import pytest
 from proxy import __version__
 from proxy.core.arrival import LaneName
 from proxy.core.audit import AuditRecord
+from proxy.core.evidence import ProofOutcome
+from proxy.core.lease import LeaseEvent
 from proxy.core.settings import Capture
 from proxy.edge.outgoing_faults import AskOutcome
 from proxy.edge.telemetry import Metrics, Rejection
+from proxy.tokens.faults import TokenFaultCode
 
 ROOT = Path(__file__).parents[4]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -46,7 +49,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-def changes(act: Callable[[Metrics], None]) -> dict[str, float]:
+def changes(act: Callable[[Metrics], object]) -> dict[str, float]:
     """What an act changes, without the buckets."""
     metrics = Metrics()
     before = samples(metrics)
@@ -59,7 +62,7 @@ def family_names(metrics: Metrics) -> list[str]:
     return re.findall(r"^# TYPE (podkey_\S+)", metrics.exposition()[0].decode(), re.MULTILINE)
 
 
-CASES: list[tuple[Callable[[Metrics], None], dict[str, float]]] = [
+CASES: list[tuple[Callable[[Metrics], object], dict[str, float]]] = [
     (
         lambda m: m.finished(RECORD),
         {
@@ -97,8 +100,19 @@ CASES: list[tuple[Callable[[Metrics], None], dict[str, float]]] = [
     ),
     (lambda m: m.rejected(Rejection.PEER), {'podkey_connections_refused_total{reason="peer"}': 1}),
     (lambda m: m.client_distrusts(), {"podkey_client_tls_failures_total": 1}),
-    (lambda m: m.lease_fetched(ok=True), {'podkey_lease_fetches_total{outcome="ok"}': 1}),
-    (lambda m: m.lease_fetched(ok=False), {'podkey_lease_fetches_total{outcome="failed"}': 1}),
+    (lambda m: m.lease(LeaseEvent.RENEWED), {'podkey_lease_events_total{event="renewed"}': 1}),
+    (
+        lambda m: m.identity(NOON),
+        {
+            "podkey_identity_verified": 1,
+            "podkey_identity_token_expiry_timestamp_seconds": NOON.timestamp(),
+        },
+    ),
+    (lambda m: (m.identity(NOON), m.identity(None)), {}),
+    (
+        lambda m: m.token_judged("wrong_pod"),
+        {'podkey_identity_verifications_total{outcome="wrong_pod"}': 1},
+    ),
     (
         lambda m: m.leases(live=2, failed=1),
         {'podkey_leases{state="live"}': 2, 'podkey_leases{state="failed"}': 1},
@@ -135,7 +149,9 @@ CASES: list[tuple[Callable[[Metrics], None], dict[str, float]]] = [
 
 
 @pytest.mark.parametrize(("act", "expected"), CASES)
-def test_each_act_changes_its_own_samples(act: Callable[[Metrics], None], expected: dict[str, float]) -> None:
+def test_each_act_changes_its_own_samples(
+    act: Callable[[Metrics], object], expected: dict[str, float]
+) -> None:
     assert changes(act) == expected
 
 
@@ -158,7 +174,13 @@ def test_what_alerts_ask_for_exists_from_the_start() -> None:
         "podkey_series_dropped_total",
         "podkey_ready",
         'podkey_leases{state="failed"}',
-        'podkey_lease_fetches_total{outcome="failed"}',
+        *(f'podkey_lease_events_total{{event="{event.value}"}}' for event in LeaseEvent),
+        "podkey_identity_verified",
+        "podkey_identity_token_expiry_timestamp_seconds",
+        *(
+            f'podkey_identity_verifications_total{{outcome="{outcome.value}"}}'
+            for outcome in (*ProofOutcome, *TokenFaultCode)
+        ),
         'podkey_policy_reloads_total{outcome="rejected"}',
         *(f'podkey_source_requests_total{{outcome="{outcome.value}"}}' for outcome in AskOutcome),
         'podkey_static_credentials_seen_total{service=""}',

@@ -13,11 +13,11 @@ from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.judge.index import PolicyIndex
-from proxy.lanes.exchange import CutOff, Exchange
+from proxy.lanes.exchange import MOST_JUDGEMENTS, CutOff, Exchange
 from proxy.transaction.head import HeadProblem
 from proxy.transaction.opening import Forward, Refused
 from proxy.transaction.rejudging import Rejudge
-from tests.judge_world import policy
+from tests.judge_world import PROOF, policy
 from tests.lane_world import (
     HOST,
     LIVE,
@@ -273,8 +273,22 @@ def test_who_replaces_the_policy_with_every_lease_does_not_keep_a_request_for_ev
 
     world.leases.reply = replaced
 
-    assert isinstance(opened(world).opening, Forward)
-    assert world.leases.asked == [SOURCE, SOURCE]
+    exchange = opened(world)
+
+    assert exchange.record.reason == Reason.INTERNAL_ERROR.value
+    assert world.leases.asked == [SOURCE] * MOST_JUDGEMENTS
+
+
+def test_a_proof_that_ends_while_the_lease_is_fetched_counts_no_more(world: World) -> None:
+    world.pod = replace(world.pod, proof=replace(PROOF, expires=NOON + timedelta(seconds=5)))
+
+    def slow(credential: CredentialRef) -> LeaseReply:
+        world.clock.passed = timedelta(seconds=18)
+        return live_lease(credential)
+
+    world.leases.reply = slow
+
+    assert opened(world).record.reason == Reason.IDENTITY_UNVERIFIED.value
 
 
 def test_a_source_that_was_withdrawn_is_not_asked(world: World) -> None:

@@ -40,7 +40,7 @@ def test_a_source_that_was_withdrawn_has_none() -> None:
 
 
 def test_what_cannot_be_narrowed_as_the_grants_say_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_module, "scope_of", lambda _kind, _grants: ScopeFault("too many prefixes"))
+    monkeypatch.setattr(pod_module, "_scope", lambda _kind, _grants: ScopeFault("too many prefixes"))
 
     assert replace(POD).leases[API_CREDENTIAL] == NoLease(API_CREDENTIAL, "too many prefixes")
 
