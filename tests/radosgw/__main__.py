@@ -13,6 +13,7 @@ and started lives in namespaces of its own and ends with this program.
 
 import asyncio
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -83,6 +84,8 @@ def main() -> int:
         apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         # In our place, so that whoever ends this program ends them all.
         os.execvpe("unshare", [*apart, sys.executable, "-m", "tests.radosgw"], {**os.environ, INSIDE: "1"})
+    # The first process of a namespace ends at no signal that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with tempfile.TemporaryDirectory() as folder:
         authority = UpstreamAuthority(Path(folder, "authority"))

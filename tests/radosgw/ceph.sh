@@ -54,7 +54,7 @@ mon_allow_pool_size_one = true
 osd_crush_chooseleaf_type = 0
 osd_objectstore = memstore
 memstore_device_bytes = 1073741824
-rgw_frontends = beast ssl_endpoint=127.0.0.1:7443 ssl_certificate=/etc/ceph/tls.pem tcp_nodelay=1
+rgw_frontends = beast ssl_endpoint=127.0.0.1:7443 ssl_certificate=/etc/ceph/tls.pem ssl_private_key=/etc/ceph/tls.pem tcp_nodelay=1
 rgw_s3_auth_use_sts = true
 rgw_sts_key = $(head -c 8 /proc/sys/kernel/random/uuid)$(tail -c 9 /proc/sys/kernel/random/uuid)
 # The issuer of the proof has a certificate of an authority that is made for it.
@@ -81,7 +81,7 @@ start() {
     in_root ceph auth get-or-create osd.0 mon 'allow profile osd' osd 'allow *' -o $DATA/keyring
     in_root ceph-osd -i 0 --mkfs --osd-uuid "$OSD" --osd-data $DATA
     in_root ceph-osd -f -i 0 --osd-data $DATA --keyring $DATA/keyring >"$HOME_OF_ROOT/osd.log" 2>&1 &
-    in_root radosgw -f -n client.admin >"$HOME_OF_ROOT/rgw.log" 2>&1 &
+    in_root radosgw -f -n client.admin --keyring $ADMIN >"$HOME_OF_ROOT/rgw.log" 2>&1 &
 }
 
 case "${1:-}" in

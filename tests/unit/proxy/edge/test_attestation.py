@@ -329,3 +329,28 @@ def test_what_the_downward_api_does_not_say_the_token_does(world: World, tmp_pat
     verified = attestation.attested.verified
     assert verified is not None
     assert (verified.pod_name, verified.pod_uid) == ("train-0", UID)
+
+
+def test_a_clock_that_is_turned_back_does_not_make_a_token_last(world: World) -> None:
+    world.issue(lifetime=timedelta(seconds=600))
+    world.proved()
+    world.clock.turned = -300.0
+
+    assert world.proved(599)
+    assert "the token ended" in world.doubted(1)
+    # Nor does it prove anything when it is looked at again; the next token does.
+    assert "the token ended" in world.doubted(60)
+    world.issue()
+    world.proved()
+
+
+def test_keys_that_could_not_be_renewed_for_a_day_are_nobodys(world: World) -> None:
+    world.issue(lifetime=timedelta(hours=24))
+    world.proved()
+    world.keys.missing = "the issuer's keys cannot be fetched: too slow"
+    world.issue(lifetime=timedelta(hours=48))
+
+    assert world.proved(86_399)
+    world.issue(lifetime=timedelta(hours=1))
+    world.step(1)
+    assert world.counted[-1] == "no_keys"
