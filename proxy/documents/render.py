@@ -149,6 +149,12 @@ def _source(source: CredentialSource) -> JsonObject:
     return _kept(**_kind(source.kind), attach=_attach(source.attach) if source.attach else None)
 
 
+def kind_name(kind: SourceKind) -> str:
+    """The key that a document writes."""
+    (name,) = _kind(kind)
+    return name
+
+
 def _kind(kind: SourceKind) -> JsonObject:
     match kind:
         case MountedSecret():

@@ -83,7 +83,7 @@ def _problems(given: Mapping[str, str]) -> Iterator[SettingProblem]:
     with suppress(Fault):
         yield from _useless_proxy_credentials(given)
     with suppress(Fault):
-        if table.DISCOVERY_CA_FILE.read(given) is None and table.DISCOVERY_TOKEN_FILE.read(given) is not None:
+        if table.DISCOVERY_CA_FILE.read(given) is None and _discovery_token(given) is not None:
             message = "the API server's token would be sent to a server that a public authority vouches for"
             fix = "set it to `-`, or give the cluster's own authority in PODKEY_DISCOVERY_CA_FILE"
             yield SettingProblem(table.DISCOVERY_TOKEN_FILE.name, message, fix)
@@ -138,6 +138,13 @@ def _useless_proxy_credentials(given: Mapping[str, str]) -> Iterator[SettingProb
         yield SettingProblem(table.EGRESS_PROXY_AUTH_FILE.name, message, fix)
 
 
+def _discovery_token(given: Mapping[str, str]) -> str | None:
+    file = table.DISCOVERY_TOKEN_FILE.read(given)
+    if file == "-":
+        return None
+    return file or f"{table.TOKENS_DIR.read(given)}/{contract.CLUSTER_TOKEN_FILE}"
+
+
 def _settings(given: Mapping[str, str]) -> ProxySettings:
     return ProxySettings(
         listeners=ListenerSettings(
@@ -186,7 +193,7 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
             jwks_file=table.JWKS_FILE.read(given),
             discovery_url=table.DISCOVERY_URL.read(given),
             discovery_ca_file=table.DISCOVERY_CA_FILE.read(given),
-            discovery_token_file=table.DISCOVERY_TOKEN_FILE.read(given),
+            discovery_token_file=_discovery_token(given),
         ),
         timeouts=Timeouts(
             drain=table.DRAIN_TIMEOUT.read(given),

@@ -238,9 +238,10 @@ DISCOVERY_CA_FILE: Final = Setting(
 )
 DISCOVERY_TOKEN_FILE: Final = Setting(
     "PODKEY_DISCOVERY_TOKEN_FILE",
-    Kind("a path, or `-` for none", lambda t: None if t == "-" else PATH.parse(t)),
-    f"{contract.TOKENS_DIR}/{contract.CLUSTER_TOKEN_FILE}",
-    "The token with which an API server is asked, and to which alone it is sent; `-` for a public issuer.",
+    or_empty(Kind("a path, or `-` for none", lambda t: t if t == "-" else PATH.parse(t))),
+    "",
+    "The token with which an API server is asked, and to which alone it is sent: "
+    f"`{contract.CLUSTER_TOKEN_FILE}` in `PODKEY_TOKENS_DIR` where it is left out, `-` for a public issuer.",
 )
 GPU: Final = Setting("PODKEY_GPU", _TRUTH, "false", "Whether the pod asks for a GPU.")
 DRAIN_TIMEOUT: Final = Setting(

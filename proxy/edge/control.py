@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.core.credentials import CredentialRef
+from proxy.documents.problems import did_you_mean
+from proxy.documents.render import kind_name
 from proxy.edge.lease_keeper import LeaseKeeper
 from proxy.leasing.book import Held
 
@@ -87,7 +89,11 @@ class ControlSocket:
                 return {"dropped": self._leases.drop(None)}
             case "drop" if isinstance(named, str) and named.count("/") == 1:
                 namespace, _, name = named.partition("/")
-                return {"dropped": self._leases.drop(CredentialRef(namespace, name))}
+                wanted, known = CredentialRef(namespace, name), self._leases.sources
+                if wanted not in known:
+                    hint = did_you_mean(named, map(str, known)) if known else "it names none"
+                    return {"error": f"the policy in force names no CredentialSource {named[:320]}; {hint}"}
+                return {"dropped": self._leases.drop(wanted)}
             case _:
                 return {"error": "there is no such command"}
 
@@ -97,7 +103,7 @@ def listed(held: Held) -> Json:
     lease = held.lease
     return {
         "credential": str(held.key.ref),
-        "kind": type(held.key.source.kind).__name__,
+        "kind": kind_name(held.key.source.kind),
         "scope": held.key.scope,
         "lease": lease.id,
         "issued": lease.issued.isoformat(timespec="seconds"),

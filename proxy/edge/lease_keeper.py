@@ -131,11 +131,19 @@ class LeaseKeeper:
         """Sources that gave none when they were last asked, and what they said."""
         return sorted((key.ref, why) for key, why in self._told.items())
 
+    @property
+    def sources(self) -> list[CredentialRef]:
+        """Those that the policy in force names for this pod."""
+        return sorted({key.ref for key in self._keys})
+
     def drop(self, credential: CredentialRef | None) -> int:
-        """Of one source, or of all: the next request fetches anew. How many leases there were."""
+        """Of one source, or of all: the next request fetches anew, whatever it waited for. How many leases
+        there were."""
         mono = self._clock.monotonic()
         keys = [key for key in self._keys if credential is None or key.ref == credential]
         dropped = [held for key in keys for held in self._book.drop(key, mono)]
+        for key in keys:
+            self._told.pop(key, None)
         self._end(dropped, "it was dropped by hand")
         return len(dropped)
 
@@ -267,6 +275,8 @@ class LeaseKeeper:
             made = Lease(name, key.ref, acquired.parts, self._clock.now())
             self._end([Held(key, made, acquired, 0.0, None)], "no policy names it any more")
             return
+        # The same value again is no other lease, whatever an upstream called it.
+        self._retired = [one for one in self._retired if one.held.lease.id != taken.id]
         self._counted(event)
         if self._told.pop(key, None) is not None:
             self._log.info("a credential source gives credentials again", credential=str(key.ref))

@@ -325,7 +325,7 @@ async def _read(who: str, response: httpcore.Response) -> HttpReply:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         if "content-length" in headers and "transfer-encoding" in headers:
-            # RFC 9112 §6.3: it ought to be handled as an error, because somebody between may read it otherwise.
+            # RFC 9112 §6.3: it ought to be an error, because somebody between may read it otherwise.
             raise faults.malformed(who, "gave its answer two lengths")
         if headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise faults.malformed(who, "compressed its answer, which nobody asked for")

@@ -273,7 +273,8 @@ class LeaseBook:
         lapsed = []
         for key, entry in self._entries.items():
             lifetime, held = entry.lifetime, self.held(key, mono)
-            if held is None or entry.flight is not None:
+            # What is local is read again a second later, and is what it is until then.
+            if held is None or entry.flight is not None or entry.local:
                 continue
             if mono >= lifetime.deadline or wall >= lifetime.wall_deadline:
                 lapsed.append(held)
@@ -298,7 +299,8 @@ class LeaseBook:
 
     def live(self, mono: float) -> int:
         return sum(
-            entry.have is not None and mono < entry.lifetime.deadline for entry in self._entries.values()
+            entry.have is not None and (entry.local or mono < entry.lifetime.deadline)
+            for entry in self._entries.values()
         )
 
     def failing(self) -> int:

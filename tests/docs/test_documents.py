@@ -13,7 +13,7 @@ from proxy.documents.problems import ProblemCode
 from proxy.documents.reader import read_documents
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(p for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")))
+PAGES = sorted(p for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")))
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -81,11 +81,21 @@ def test_documents_in_the_pages_are_sound(page: str, text: str, catalogue: Catal
     assert result.counted
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
-    missing = [target for target in targets if not (page.parent / target).exists()]
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    missing = []
+    for link in re.findall(r"\]\((?!https?://)([^)]+)", page.read_text()):
+        target, _, anchor = link.partition("#")
+        place = (page.parent / target).resolve() if target else page
+        if not place.exists() or (anchor and anchor not in anchors(place)):
+            missing.append(link)
 
     assert missing == []
 

@@ -93,7 +93,8 @@ def main() -> int:
         both = Path(folder, "tls.pem")
         both.write_bytes(certificate.key.read_bytes() + certificate.chain.read_bytes())
         began = monotonic()
-        subprocess.run([HERE / "ceph.sh", "start", both], check=True, capture_output=True)
+        with Path(folder, "start.log").open("wb") as log:  # a pipe would be held open by what it starts
+            subprocess.run([HERE / "ceph.sh", "start", both], check=True, stdout=log, stderr=log)
         return Proof(authority, Path(folder)).run(began)
 
 

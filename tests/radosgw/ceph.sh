@@ -81,7 +81,7 @@ start() {
     in_root ceph auth get-or-create osd.0 mon 'allow profile osd' osd 'allow *' -o $DATA/keyring
     in_root ceph-osd -i 0 --mkfs --osd-uuid "$OSD" --osd-data $DATA
     in_root ceph-osd -f -i 0 --osd-data $DATA --keyring $DATA/keyring >"$HOME_OF_ROOT/osd.log" 2>&1 &
-    in_root radosgw -f -n client.admin --keyring $ADMIN >"$HOME_OF_ROOT/rgw.log" 2>&1 &
+    in_root radosgw -d -n client.admin --keyring $ADMIN >"$HOME_OF_ROOT/rgw.log" 2>&1 &
 }
 
 case "${1:-}" in

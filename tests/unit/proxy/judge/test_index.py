@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -411,3 +412,58 @@ def test_the_services_of_a_host_are_those_of_the_catalogue(catalogue: Catalogue)
 
     assert pod.rules_for(Hostname("api.openai.com")).services == (catalogue["openai"],)
     assert pod.rules_for(Hostname("api.example.com")).services == ()
+
+
+# --- what a source is used for ------------------------------------------------------------------------
+
+
+def used_for(text: str, pod: WorkloadIdentity = POD, as_of: datetime | None = None) -> dict[str, list[str]]:
+    """The hosts of the grants that count, by source."""
+    uses = index_of(text, CATALOGUE).for_pod(pod).uses(as_of)
+    return {ref.name: [grant.hosts[0].text for grant, _ in grants] for ref, grants in uses.items()}
+
+
+def test_a_source_is_used_for_what_the_grants_of_the_pod_name() -> None:
+    text = policy(
+        "{hosts: [a.example.com], credential: a}", "{hosts: [b.example.com], credential: b}"
+    ) + policy("{hosts: [c.example.com], credential: a}", name="second")
+
+    assert used_for(text) == {"a": ["a.example.com", "c.example.com"], "b": ["b.example.com"]}
+
+
+def test_a_policy_on_trial_neither_widens_nor_replaces_what_is_in_force() -> None:
+    trial = policy(
+        "{hosts: [trial.example.com], credential: a}",
+        "{hosts: [other.example.com], credential: b}",
+        name="trial",
+        mode="observe",
+    )
+
+    assert used_for(policy("{hosts: [a.example.com], credential: a}") + trial) == {
+        "a": ["a.example.com"],
+        "b": ["other.example.com"],
+    }
+
+
+def test_what_a_pod_does_not_meet_or_what_has_ended_does_not_count() -> None:
+    gpu = policy(
+        "{hosts: [gpu.example.com], credential: a}",
+        name="gpu",
+        workloads="{serviceAccounts: [trainer], gpu: required}",
+    )
+    ended = policy(
+        "{hosts: [ended.example.com], credential: a}",
+        name="ended",
+        validity=f"{{notAfter: {NOON:%Y-%m-%dT%H:%M:%SZ}}}",
+    )
+    text = policy("{hosts: [a.example.com], credential: a}") + gpu + ended
+
+    assert used_for(text, as_of=NOON) == {"a": ["a.example.com"]}
+    assert used_for(text, as_of=NOON - timedelta(seconds=1)) == {"a": ["ended.example.com", "a.example.com"]}
+    assert used_for(text, replace(POD, wants_gpu=True), NOON) == {"a": ["gpu.example.com", "a.example.com"]}
+
+
+def test_the_sources_of_an_index_are_all_that_its_documents_define() -> None:
+    index = index_of(policy("{hosts: [a.example.com], credential: a}"), CATALOGUE)
+
+    assert index.source(next(iter(index.sources)).ref) in tuple(index.sources)
