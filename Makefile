@@ -66,6 +66,10 @@ bench: $(READY) ## measure: one decision, podkey check on 10,000 documents, star
 	$(BIN)/python -O bench/leases.py
 	$(BIN)/python -O bench/lanes.py
 
+.PHONY: radosgw
+radosgw: $(READY) ## AssumeRoleWithWebIdentity at a real radosgw (root; its Debian root takes 1 GB of the cache folder)
+	$(BIN)/python -m tests.radosgw
+
 .PHONY: generate crds
 generate crds: $(READY) ## write every generated file: schemas, CRDs, reference pages
 	$(BIN)/python .ci/generate.py

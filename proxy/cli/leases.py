@@ -21,13 +21,16 @@ EXAMPLES: Final = """\
 examples:
   kubectl exec POD -c podkey -- podkey leases
   podkey leases --output json
-  podkey leases drop training/s3-data     the next request fetches anew
+  podkey leases drop training/s3-data
   podkey leases drop --all
 """
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    parser.description = f"{parser.description} For root and the sidecar's own user, beside the sidecar."
+    parser.description = (
+        f"{parser.description} For root and the sidecar's own user, beside the sidecar. What is dropped is "
+        "fetched anew by the next request."
+    )
     parser.add_argument(
         "action", nargs="?", choices=("list", "drop"), default="list", help="list (default), or drop"
     )

@@ -13,7 +13,7 @@ from typing import Final
 
 from proxy.core.evidence import Evidence, Proof, ProofOutcome, Unverified
 from proxy.core.settings import IdentitySettings, PodSettings
-from proxy.edge.issuer_keys import IssuerKeys, KeySource, NoKeys, TooLarge, read_file
+from proxy.edge.issuer_keys import IssuerKeys, KeySource, NoKeys, Unreadable, read_file
 from proxy.edge.recorder import Log
 from proxy.lanes.interface import Clock
 from proxy.tokens.compact import MAX_TOKEN_BYTES
@@ -87,10 +87,10 @@ class Attestation:
     async def step(self) -> None:
         """Look at the token once, fetch keys where they are needed, and publish what that proves."""
         token = read_file(self._token, MAX_TOKEN_BYTES)
-        if isinstance(token, str):
+        if isinstance(token, Unreadable):
             fix = f"project a serviceAccountToken with the audience `{self._settings.audience}` there"
-            why = f"the pod's token {self._token} {token}: {fix}"
-            if isinstance(token, TooLarge):
+            why = f"the pod's token {self._token} {token.why}: {fix}"
+            if token.is_too_large:
                 self._end(TokenFault(TokenFaultCode.TOO_LARGE, why))
             else:
                 self._doubt(ProofOutcome.UNREADABLE.value, why)

@@ -48,8 +48,8 @@ class FileKeys:
 
     async def fetch(self) -> IssuerKeys | NoKeys:
         data = read_file(self.path, MAX_JWKS_BYTES)
-        if isinstance(data, str):
-            return NoKeys(f"the issuer's keys cannot be read: {self.path} {data} (PODKEY_JWKS_FILE)")
+        if isinstance(data, Unreadable):
+            return NoKeys(f"the issuer's keys cannot be read: {self.path} {data.why} (PODKEY_JWKS_FILE)")
         return _keys(self.issuer, data, str(self.path))
 
 
@@ -91,9 +91,9 @@ class DiscoveredKeys:
         if file is None:
             return ()
         token = read_file(Path(file), MAX_TOKEN_BYTES)
-        if isinstance(token, str):
+        if isinstance(token, Unreadable):
             return NoKeys(
-                f"the token with which the cluster is asked for its keys cannot be read: {file} {token}; "
+                f"the token with which the cluster is asked for its keys cannot be read: {file} {token.why}; "
                 "mount one, or name the keys in PODKEY_JWKS_FILE, or set PODKEY_DISCOVERY_TOKEN_FILE to `-`"
             )
         return (("Authorization", Secret(b"Bearer " + token.strip())),)
@@ -126,18 +126,20 @@ def _at(base: str, url: str) -> str:
     return urlunsplit((there.scheme, there.netloc, wanted.path, wanted.query, ""))
 
 
-class TooLarge(str):
-    """Why a file is not read that is there and whole, and cannot be what it should be."""
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """`why` goes behind the file's name. One that is too large is there, and cannot be what it should be."""
 
-    __slots__ = ()
+    why: str
+    is_too_large: bool = False
 
 
-def read_file(path: Path, most: int) -> bytes | str:
-    """The file, or what goes behind its name to say why not."""
+def read_file(path: Path, most: int) -> bytes | Unreadable:
     try:
         found = read_snapshot(path.parent, [path.name], most)[path.name]
     except OSError as error:
-        return "does not exist" if error.errno == errno.ENOENT else f"cannot be read: {error.strerror}"
+        missing = error.errno == errno.ENOENT
+        return Unreadable("does not exist" if missing else f"cannot be read: {error.strerror}")
     if isinstance(found, Unread):
-        return found.why
-    return found if len(found) <= most else TooLarge(f"is larger than {most} bytes")
+        return Unreadable(found.why)
+    return found if len(found) <= most else Unreadable(f"is larger than {most} bytes", is_too_large=True)

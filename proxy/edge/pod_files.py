@@ -1,4 +1,5 @@
-"""What the pod's files say of it: labels from the downward API, placeholders from the injector."""
+"""What the pod's files say of it: labels, owner and images from the downward API, placeholders from the
+injector."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ class PodFiles:
         def apply(_contents: Mapping[str, bytes]) -> None:
             identity = self.identity()
             if isinstance(identity, SettingProblem):
-                log.error("the labels cannot be read, the old ones count", why=identity.message)
+                why = f"{identity.name}: {identity.message}"
+                log.error("the labels cannot be read, the old ones count", why=why)
             else:
                 changed(identity)
                 log.info("labels applied")
@@ -88,7 +90,8 @@ def _parsed[T](
 
 
 def _tell(failed: Callable[..., object], error: OSError) -> None:
-    failed("the labels file cannot be read, the old labels count", why=error.strerror)
+    why = f"{error.filename}: {error.strerror}"
+    failed("the labels file cannot be read, the old labels count", why=why)
 
 
 def _now(file: Path) -> bytes:

@@ -197,7 +197,7 @@ def test_leases_are_listed_with_everything_but_their_value(world: World) -> None
     leases = {lease["credential"]: lease for lease in told["leases"]}
     assert set(leases) == {OAUTH, MOUNTED}
     oauth, mounted = leases[OAUTH], leases[MOUNTED]
-    assert (oauth["kind"], mounted["kind"]) == ("Oauth2ClientCredentials", "MountedSecret")
+    assert (oauth["kind"], mounted["kind"]) == ("oauth2ClientCredentials", "mountedSecret")
     assert (oauth["scope"], mounted["expires"]) == ("", None)
     assert oauth["issued"] < oauth["expires"]
     assert 0 <= oauth["unusedSeconds"] <= oauth["ageSeconds"] < 30
@@ -226,10 +226,15 @@ def test_what_is_dropped_is_fetched_anew_by_the_next_request_and_not_before(worl
     assert world.authorizations() == [f"Bearer {first}"] * 2 + [f"Bearer {second}"]
 
 
-def test_to_drop_what_nobody_has_drops_nothing(world: World) -> None:
-    done = world.podkey("drop", f"{NAMESPACE}/other")
+def test_to_drop_what_no_policy_names_is_a_mistake_that_is_told(world: World) -> None:
+    assert fetch(world.pod, API, "/v1/x").status == 200
 
-    assert (done.returncode, done.stdout) == (0, "0 leases dropped; the next request fetches anew\n")
+    done = world.podkey("drop", f"{NAMESPACE}/ipd")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{NAMESPACE}/ipd" in done.stderr
+    assert OAUTH in done.stderr
+    assert world.provider.revoked == {}
 
 
 # --- who may see it --------------------------------------------------------------------------------------

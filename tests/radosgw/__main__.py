@@ -231,7 +231,8 @@ class Proof:
             "what is no token": b"a.b.c",
         }.items():
             refused = self.acquired(kind, token)
-            self.check(f"{what} is refused", isinstance(refused, Failed), refused)
+            no = isinstance(refused, Failed) and "answered 403 AccessDenied" in refused.message
+            self.check(f"{what} is refused", no, refused)
 
     def forged(self, now: datetime) -> bytes:
         stranger = TokenIssuer(self.cluster.issuer, "RS256")
@@ -326,10 +327,11 @@ def issuer(cluster: TokenIssuer, authority: UpstreamAuthority) -> Iterator[None]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = pages.get(self.path)
-            self.send_response(200 if body is not None else 404)
+            body = pages.get(self.path, b"")
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body or b"")
+            self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -1,7 +1,6 @@
 import asyncio
 import json
 import os
-import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,6 +42,12 @@ RECORD = AuditRecord(
 def _logs_as_they_were() -> Iterator[None]:
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _as_dumpable_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process cannot take hardening back, and this one has other tests to run."""
+    monkeypatch.setattr(assembly, "harden", lambda: None)
 
 
 @pytest.fixture
@@ -113,10 +118,32 @@ def test_a_second_signal_hurries(settings: ProxySettings, monkeypatch: pytest.Mo
     assert hurried == [None]
 
 
-def test_our_memory_is_never_dumped(settings: ProxySettings) -> None:
-    serve(settings)
+def test_the_process_is_hardened_before_anything_is_made(
+    settings: ProxySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class HardenedError(Exception):
+        pass
 
-    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+    def harden() -> None:
+        raise HardenedError
+
+    monkeypatch.setattr(assembly, "harden", harden)
+    monkeypatch.setattr(assembly, "Metrics", pytest.fail)
+
+    with pytest.raises(HardenedError):
+        serve(settings)
+
+
+def test_a_kernel_that_refuses_to_protect_our_memory_is_told_of(
+    settings: ProxySettings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(assembly, "harden", lambda: "Operation not permitted")
+
+    assert serve(settings) == FINE
+
+    first = json.loads(capfd.readouterr().out.splitlines()[0])
+    assert (first["level"], first["event"]) == ("warning", "the process can be dumped")
+    assert first["why"] == "Operation not permitted"
 
 
 def test_an_end_of_its_own_is_fine(settings: ProxySettings) -> None:

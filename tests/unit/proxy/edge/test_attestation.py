@@ -354,3 +354,36 @@ def test_keys_that_could_not_be_renewed_for_a_day_are_nobodys(world: World) -> N
     world.issue(lifetime=timedelta(hours=1))
     world.step(1)
     assert world.counted[-1] == "no_keys"
+
+
+def test_a_token_that_is_too_large_ends_the_proof(world: World) -> None:
+    world.issue()
+    world.proved()
+    world.file.write_bytes(b"a" * 2 * 1024 * 1024)
+
+    assert "is larger than 16384 bytes" in world.doubted()
+    assert world.counted == ["verified", "too_large"]
+
+
+def test_a_token_proves_nothing_from_its_end_on_although_a_verifier_allows_for_skew(world: World) -> None:
+    world.issue()
+    world.proved()
+
+    assert "the token ended at" in world.doubted(3600)
+    for _ in range(3):
+        world.doubted(1)
+    assert world.counted == ["verified", "expired"]
+
+
+def test_it_tells_when_the_token_was_looked_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sleep(_seconds: float) -> None:
+        raise asyncio.CancelledError
+
+    async def first_look() -> None:
+        assert not world.attestation.looked.is_set()
+        with pytest.raises(asyncio.CancelledError):
+            await world.attestation.run()
+        assert world.attestation.looked.is_set()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(first_look())

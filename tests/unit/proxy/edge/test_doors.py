@@ -23,7 +23,7 @@ from proxy.edge.reception import Reception
 from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
-from tests.judge_world import POD
+from tests.judge_world import NOON, POD
 from tests.lane_world import Clock, Internet, World
 from tests.lease_world import TestLog
 
@@ -87,7 +87,7 @@ class House:
         assert isinstance(trust, PodTrust), trust
         loaded = PolicyFolder(self.folder / "policy", self.catalogue).load()
         assert isinstance(loaded, LoadedPolicy)
-        state = PolicyState(loaded, POD, frozenset(), lambda _state: None)
+        state = PolicyState(loaded, POD, frozenset(), lambda _state: None, lambda: NOON)
         recorder = EdgeRecorder(self.metrics, lambda _record: None, self.log, Clock())
         return Doors(settings, trust, private, recorder, self.log).open(state, World().lane_world)
 

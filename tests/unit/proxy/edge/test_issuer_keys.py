@@ -10,7 +10,15 @@ import pytest
 from proxy.core.secret import Secret
 from proxy.core.settings import IdentitySettings
 from proxy.edge import issuer_keys as module
-from proxy.edge.issuer_keys import WELL_KNOWN, DiscoveredKeys, FileKeys, IssuerKeys, NoKeys, read_file
+from proxy.edge.issuer_keys import (
+    WELL_KNOWN,
+    DiscoveredKeys,
+    FileKeys,
+    IssuerKeys,
+    NoKeys,
+    Unreadable,
+    read_file,
+)
 from proxy.edge.outgoing_requests import prepared
 from proxy.sources.steps import HttpCall, HttpReply, StepFailed
 from proxy.tokens.compact import MAX_TOKEN_BYTES
@@ -355,14 +363,14 @@ def test_a_file_is_looked_at_sooner_than_an_api_server(tmp_path: Path, settings:
 
 
 def test_a_file_in_a_folder_that_is_missing_does_not_exist(tmp_path: Path) -> None:
-    assert read_file(tmp_path / "missing" / "file", 10) == "does not exist"
+    assert read_file(tmp_path / "missing" / "file", 10) == Unreadable("does not exist")
 
 
 def test_a_file_of_exactly_the_most_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"0123456789")
 
     assert read_file(tmp_path / "file", 10) == b"0123456789"
-    assert read_file(tmp_path / "file", 9) == "is larger than 9 bytes"
+    assert read_file(tmp_path / "file", 9) == Unreadable("is larger than 9 bytes", is_too_large=True)
 
 
 def test_a_folder_that_cannot_be_read_is_told_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +379,7 @@ def test_a_folder_that_cannot_be_read_is_told_why(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(module, "read_snapshot", denied)
 
-    assert read_file(tmp_path / "file", 10) == "cannot be read: Permission denied"
+    assert read_file(tmp_path / "file", 10) == Unreadable("cannot be read: Permission denied")
 
 
 def test_the_token_is_no_text_on_its_way(settings: IdentitySettings, signer: TokenIssuer) -> None:

@@ -30,9 +30,17 @@ def settings(**variables: str) -> ProxySettings:
     return found
 
 
+ALL = {
+    "labels": b'team="vision"\n',
+    "owner": b"Job/train-resnet\n",
+    "images": b"registry.example.com/ml/trainer:v1 nginx",
+    "placeholders": b"KEY=podkey-x\n",
+}
+
+
 @pytest.fixture
 def volume(tmp_path: Path) -> KubeletVolume:
-    return KubeletVolume(tmp_path / "pod", {"labels": b'team="vision"\n', "placeholders": b"KEY=podkey-x\n"})
+    return KubeletVolume(tmp_path / "pod", ALL)
 
 
 @pytest.fixture
@@ -40,7 +48,10 @@ def files(volume: KubeletVolume) -> PodFiles:
     folder = volume.folder
     return PodFiles(
         settings(
-            PODKEY_LABELS_FILE=str(folder / "labels"), PODKEY_PLACEHOLDERS_FILE=str(folder / "placeholders")
+            PODKEY_LABELS_FILE=str(folder / "labels"),
+            PODKEY_OWNER_FILE=str(folder / "owner"),
+            PODKEY_IMAGES_FILE=str(folder / "images"),
+            PODKEY_PLACEHOLDERS_FILE=str(folder / "placeholders"),
         )
     )
 
@@ -50,35 +61,52 @@ def problem(found: object) -> SettingProblem:
     return found
 
 
-def test_labels_are_part_of_the_identity(files: PodFiles) -> None:
+def test_what_the_files_say_is_part_of_the_identity_and_nobody_vouches_for_it(files: PodFiles) -> None:
     found = files.identity()
 
     assert isinstance(found, WorkloadIdentity)
     assert (found.namespace, found.service_account, found.pod_name) == ("ml", "trainer", "train-0")
     assert found.labels == {"team": "vision"}
+    assert found.owner == "Job/train-resnet"
+    assert [image.repository for image in found.images] == ["registry.example.com/ml/trainer", "nginx"]
+    assert found.attested == frozenset()
 
 
-def test_without_a_file_a_pod_has_no_labels() -> None:
+def test_without_files_a_pod_has_none_of_it() -> None:
     found = PodFiles(settings()).identity()
 
     assert isinstance(found, WorkloadIdentity)
-    assert found.labels == {}
+    assert (found.labels, found.owner, found.images) == ({}, "", ())
 
 
-def test_a_labels_file_that_is_missing_is_told(files: PodFiles, volume: KubeletVolume) -> None:
-    volume.swap({"placeholders": b""})
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("labels", "metadata.labels"),
+        ("owner", "the annotation that the injector writes"),
+        ("images", "the annotation that the injector writes"),
+    ],
+)
+def test_a_file_that_is_missing_is_told(files: PodFiles, volume: KubeletVolume, name: str, fix: str) -> None:
+    volume.swap({other: content for other, content in ALL.items() if other != name})
 
     found = problem(files.identity())
 
-    assert found.name == "PODKEY_LABELS_FILE"
+    assert found.name == f"PODKEY_{name.upper()}_FILE"
     assert "does not exist" in found.message
-    assert "metadata.labels" in found.fix
+    assert fix in found.fix
 
 
-def test_labels_that_cannot_be_read_are_told(files: PodFiles, volume: KubeletVolume) -> None:
-    volume.swap({"labels": b"team=vision without quotes\n"})
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("labels", b"team=vision without quotes\n"), ("owner", b"a job\n"), ("images", b"Not An Image\n")],
+)
+def test_a_file_that_cannot_be_understood_is_told(
+    files: PodFiles, volume: KubeletVolume, name: str, content: bytes
+) -> None:
+    volume.swap({**ALL, name: content})
 
-    assert problem(files.identity()).name == "PODKEY_LABELS_FILE"
+    assert problem(files.identity()).name == f"PODKEY_{name.upper()}_FILE"
 
 
 def test_placeholders_are_exactly_what_the_pod_was_given(files: PodFiles) -> None:
@@ -87,7 +115,7 @@ def test_placeholders_are_exactly_what_the_pod_was_given(files: PodFiles) -> Non
 
 
 def test_a_placeholders_file_that_is_missing_is_told(files: PodFiles, volume: KubeletVolume) -> None:
-    volume.swap({"labels": b""})
+    volume.swap({name: content for name, content in ALL.items() if name != "placeholders"})
 
     found = problem(files.placeholders())
 
@@ -101,7 +129,7 @@ def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
 
 
 def test_a_labels_file_without_an_end_is_not_read_whole(files: PodFiles, volume: KubeletVolume) -> None:
-    volume.swap({"labels": b'a="b"\n' * 1_000_000})
+    volume.swap({**ALL, "labels": b'a="b"\n' * 1_000_000})
 
     assert isinstance(files.identity(), SettingProblem)
 
@@ -129,11 +157,22 @@ def test_labels_that_change_are_applied(files: PodFiles, volume: KubeletVolume) 
     look()
     assert seen == []
 
-    volume.swap({"labels": b'team="speech"\n'})
+    volume.swap({**ALL, "labels": b'team="speech"\n'})
     look()
 
     assert [identity.labels for identity in seen] == [{"team": "speech"}]
     assert [event for event, _ in log.lines] == ["labels applied"]
+
+
+def test_an_owner_and_images_that_change_are_applied(files: PodFiles, volume: KubeletVolume) -> None:
+    seen: list[WorkloadIdentity] = []
+    look = looks(files, seen.append, Log())
+    volume.swap({**ALL, "owner": b"Job/other"})
+    look()
+    volume.swap({**ALL, "owner": b"Job/other", "images": b"busybox"})
+    look()
+
+    assert [(one.owner, len(one.images)) for one in seen] == [("Job/other", 2), ("Job/other", 1)]
 
 
 def test_labels_that_cannot_be_read_leave_the_old_ones(files: PodFiles, volume: KubeletVolume) -> None:
@@ -141,7 +180,7 @@ def test_labels_that_cannot_be_read_leave_the_old_ones(files: PodFiles, volume: 
     log = Log()
     look = looks(files, seen.append, log)
 
-    volume.swap({"labels": b"nonsense\n"})
+    volume.swap({**ALL, "labels": b"nonsense\n"})
     look()
     volume.swap({"other": b""})
     look()
@@ -151,6 +190,9 @@ def test_labels_that_cannot_be_read_leave_the_old_ones(files: PodFiles, volume: 
         "the labels cannot be read, the old ones count",
         "the labels file cannot be read, the old labels count",
     ]
+    first, second = (str(fields["why"]) for _, fields in log.lines)
+    assert first.startswith('PODKEY_LABELS_FILE: line 1 is not `key="value"`')
+    assert second.endswith("/labels: does not exist")
 
 
 def test_a_file_that_appears_later_is_applied(tmp_path: Path) -> None:

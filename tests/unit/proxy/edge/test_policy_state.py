@@ -18,10 +18,11 @@ from proxy.edge.policy_state import (
     PolicyFolder,
     PolicyState,
     RejectedPolicy,
+    Withdrawal,
 )
 from proxy.tokens.pod_token import Verified
 from proxy.transaction.pod import PodState
-from tests.judge_world import POD, PROOF, SOURCES, policy
+from tests.judge_world import NOON, POD, PROOF, SOURCES, policy
 from tests.kubelet_volume import KubeletVolume
 
 HOST = Hostname("api.example.com")
@@ -57,9 +58,8 @@ def refusal(folder: PolicyFolder) -> str:
 def in_force(
     loaded_policy: LoadedPolicy, told: list[PodState] | None = None, placeholders: tuple[str, ...] = ()
 ) -> PolicyState:
-    return PolicyState(
-        loaded_policy, POD, frozenset(placeholders), told.append if told is not None else lambda _state: None
-    )
+    changed = told.append if told is not None else lambda _state: None
+    return PolicyState(loaded_policy, POD, frozenset(placeholders), changed, lambda: NOON)
 
 
 def governed(state: PolicyState, host: Hostname) -> bool:
@@ -198,27 +198,45 @@ def test_without_a_file_of_placeholders_the_catalogues_shapes_count(folder: Poli
     assert this_pod.placeholders.values == {"x"}
 
 
-# --- sources that are gone ---------------------------------------------------------------------------
+# --- what a rejected policy takes away ---------------------------------------------------------------
+
+
+def documents(folder: PolicyFolder, **files: str) -> None:
+    """The folder holds these, and nothing else."""
+    for file in folder.path.iterdir():
+        file.unlink()
+    for name, text in files.items():
+        (folder.path / f"{name}.yaml").write_text(text)
 
 
 def sources_without(*names: str) -> str:
-    documents = SOURCES.split("---\n")
-    return "---\n".join(one for one in documents if not any(f"{{name: {name}," in one for name in names))
+    return "---\n".join(
+        one for one in SOURCES.split("---\n") if not any(f"{{name: {name}," in one for name in names)
+    )
 
 
-def test_the_sources_that_a_rejected_policy_still_defines_are_known(folder: PolicyFolder) -> None:
-    (folder.path / "sources.yaml").write_text(sources_without("a", "b"))
+# Nothing else is touched by it, and while it is there every policy is rejected.
+BAD = policy("{hosts: [bad.example.com], credential: nowhere}", name="bad")
+BOTH = policy(
+    "{hosts: [api.example.com], credential: a}, {hosts: [other.example.com], credential: b}", name="p"
+)
 
-    assert rejected(folder.load()).sources == {CredentialRef("ml", name) for name in ("plain", "aws", "aws2")}
+
+def rejected_now(folder: PolicyFolder, **files: str) -> RejectedPolicy:
+    documents(folder, **files, bad=BAD)
+    return rejected(folder.load())
 
 
-@pytest.mark.parametrize("broken", ["{", "\xff", "kind: CredentialSource\n"])
-def test_where_a_part_cannot_be_read_nobody_knows_which_sources_are_gone(
-    folder: PolicyFolder, broken: str
-) -> None:
-    (folder.path / "sources.yaml").write_bytes(broken.encode("latin-1"))
+def test_what_is_still_there_stays_as_it_is_and_nobody_is_told(folder: PolicyFolder) -> None:
+    told: list[PodState] = []
+    state = in_force(loaded(folder), told)
+    before = state()
 
-    assert rejected(folder.load()).sources is None
+    gone = state.withdraw(rejected_now(folder, policy=POLICY, sources=SOURCES))
+
+    assert gone == Withdrawal([], [])
+    assert state() is before
+    assert told == []
 
 
 def test_a_source_that_is_gone_counts_no_more_though_the_rest_of_the_policy_stays(
@@ -226,40 +244,137 @@ def test_a_source_that_is_gone_counts_no_more_though_the_rest_of_the_policy_stay
 ) -> None:
     told: list[PodState] = []
     state = in_force(loaded(folder), told)
-    (folder.path / "sources.yaml").write_text(sources_without("a"))
-    bad = rejected(folder.load())
+    bad = rejected_now(folder, policy=POLICY, sources=sources_without("a", "aws"))
 
-    assert state.withdraw(bad) == {GONE}
+    assert state.withdraw(bad) == Withdrawal(["ml/a", "ml/aws"], [])
 
     assert governed(state, HOST)
     assert isinstance(told[-1].leases[GONE], NoLease)
-    assert told[-1].withdrawn == state().withdrawn == {GONE}
+    assert told[-1].withdrawn == state().withdrawn == {GONE, CredentialRef("ml", "aws")}
     # The same again changes nothing, and nobody is told.
-    assert state.withdraw(bad) == {GONE}
+    assert state.withdraw(bad).sources == ["ml/a", "ml/aws"]
     assert len(told) == 1
 
 
-def test_what_cannot_be_read_at_all_takes_nothing_away_and_gives_nothing_back(folder: PolicyFolder) -> None:
-    told: list[PodState] = []
-    state = in_force(loaded(folder), told)
-
-    assert state.withdraw(RejectedPolicy("unreadable")) == frozenset()
-    assert told == []
-    state.withdraw(RejectedPolicy("without it", frozenset()))
-    assert GONE in state.withdraw(RejectedPolicy("unreadable"))
-    assert len(told) == 1
-
-
-def test_a_source_that_comes_back_counts_again(folder: PolicyFolder) -> None:
+def test_a_source_that_means_something_else_counts_as_gone(folder: PolicyFolder) -> None:
     state = in_force(loaded(folder))
-    state.withdraw(RejectedPolicy("without it", frozenset()))
+    changed = SOURCES.replace("{secretName: a, key: k}", "{secretName: another, key: k}")
 
-    all_of_them = frozenset(source.ref for source in loaded(folder).sources)
-    assert state.withdraw(RejectedPolicy("something else is wrong", all_of_them)) == frozenset()
+    assert state.withdraw(rejected_now(folder, policy=POLICY, sources=changed)).sources == ["ml/a"]
+    assert isinstance(state().leases[GONE], NoLease)
+
+
+def test_a_policy_that_is_gone_grants_no_more(folder: PolicyFolder) -> None:
+    documents(folder, one=POLICY, other=ANOTHER.replace("name: p,", "name: q,"), sources=SOURCES)
+    state = in_force(loaded(folder))
+    assert governed(state, HOST)
+
+    gone = state.withdraw(
+        rejected_now(folder, other=ANOTHER.replace("name: p,", "name: q,"), sources=SOURCES)
+    )
+
+    assert gone == Withdrawal([], ["ml/p"])
+    assert not governed(state, HOST)
+    assert governed(state, OTHER)
+
+
+def test_the_last_policy_that_is_gone_leaves_nothing_granted(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+
+    state.withdraw(rejected_now(folder, sources=SOURCES))
+
+    assert not governed(state, HOST)
+    assert state().leases == {}
+
+
+@pytest.mark.parametrize(
+    ("now", "gone"),
+    [
+        (policy("{hosts: [api.example.com], credential: a}"), [OTHER]),
+        # A grant that is narrowed is taken away: the narrower one waits for a policy that is sound.
+        (BOTH.replace("[other.example.com],", "[other.example.com], methods: [GET],"), [OTHER]),
+        (BOTH.replace("serviceAccounts: [trainer]", "serviceAccounts: [trainer, other]"), [HOST, OTHER]),
+        (BOTH.replace("serviceAccounts: [trainer]", "serviceAccounts: [other]"), [HOST, OTHER]),
+    ],
+)
+def test_a_grant_that_is_gone_or_changed_counts_no_more_and_its_neighbours_do(
+    folder: PolicyFolder, now: str, gone: list[Hostname]
+) -> None:
+    documents(folder, policy=BOTH, sources=SOURCES)
+    state = in_force(loaded(folder))
+    assert governed(state, HOST)
+    assert governed(state, OTHER)
+
+    withdrawn = state.withdraw(rejected_now(folder, policy=now, sources=SOURCES))
+
+    assert withdrawn.policies == ["ml/p"]
+    assert [host for host in (HOST, OTHER) if not governed(state, host)] == gone
+
+
+def test_a_grant_that_is_new_waits_for_a_policy_that_is_sound(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+
+    gone = state.withdraw(rejected_now(folder, policy=BOTH, sources=SOURCES))
+
+    assert gone.policies == []
+    assert not governed(state, OTHER)
+
+
+@pytest.mark.parametrize("broken", ["{", "\xff", "kind: CredentialSource\n"])
+def test_what_is_broken_is_not_taken_for_removed(folder: PolicyFolder, broken: str) -> None:
+    state = in_force(loaded(folder))
+    before = state()
+    for file in ("policy.yaml", "sources.yaml"):
+        (folder.path / file).write_bytes(broken.encode("latin-1"))
+
+    assert state.withdraw(rejected(folder.load())) == Withdrawal([], [])
+    assert state() is before
+
+
+def test_what_is_broken_does_not_keep_alive_what_stood_in_another_file(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    documents(folder, policy="{")
+
+    assert state.withdraw(rejected(folder.load())).sources == [
+        "ml/a",
+        "ml/aws",
+        "ml/aws2",
+        "ml/b",
+        "ml/plain",
+    ]
+
+
+def test_a_document_with_a_fault_of_its_own_stays_as_it_was(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    faulty = POLICY.replace("hosts:", "hots:")
+    documents(folder, policy=faulty, sources=SOURCES.replace("attach: {bearer: {}}", "atach: {}"))
+
+    assert state.withdraw(rejected(folder.load())) == Withdrawal([], [])
+    assert governed(state, HOST)
     assert isinstance(state().leases[GONE], LeaseKey)
 
-    state.withdraw(RejectedPolicy("without it", frozenset()))
+
+def test_a_folder_that_cannot_be_read_takes_nothing_away(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    before = state()
+
+    assert state.withdraw(RejectedPolicy("unreadable")) == Withdrawal([], [])
+    assert state() is before
+
+
+def test_what_comes_back_counts_again(folder: PolicyFolder) -> None:
+    state = in_force(loaded(folder))
+    state.withdraw(rejected_now(folder))
+    assert not governed(state, HOST)
+
+    assert state.withdraw(rejected_now(folder, policy=POLICY, sources=SOURCES)) == Withdrawal([], [])
+    assert governed(state, HOST)
+    assert isinstance(state().leases[GONE], LeaseKey)
+
+    state.withdraw(rejected_now(folder))
+    documents(folder, policy=POLICY, sources=SOURCES)
     state.replace_policy(loaded(folder))
+    assert governed(state, HOST)
     assert state().withdrawn == frozenset()
     assert isinstance(state().leases[GONE], LeaseKey)
 

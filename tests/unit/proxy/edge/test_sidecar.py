@@ -33,7 +33,7 @@ from proxy.edge.sidecar import Sidecar
 from proxy.edge.telemetry import Metrics
 from proxy.transaction.pod import PodState
 from tests.canary import Canary
-from tests.judge_world import POD, SOURCES, policy
+from tests.judge_world import NOON, POD, SOURCES, policy
 from tests.lane_world import Clock, Internet
 from tests.pod_tokens import TokenIssuer, jwks
 
@@ -488,7 +488,9 @@ def test_a_source_that_is_gone_is_not_used_any_more_though_the_policy_is_rejecte
 
         (folder / "sources.yaml").unlink()
         await one.log.wait_for("policy rejected, the old one stays in force")
-        fields = await one.log.wait_for("sources that are gone are not used any more")
+        fields = await one.log.wait_for(
+            "what was removed does not count any more, though the policy was rejected"
+        )
         assert "ml/a" in str(fields["credentials"])
         assert (await leases(place))["leases"] == []
         # The grant is still there, so the host is governed, and nothing goes out without the credential.
@@ -599,7 +601,7 @@ def state_of(one: Running) -> tuple[PolicyFolder, PolicyState]:
     folder = PolicyFolder(one.place.folder / "policy", one.place.catalogue)
     loaded = folder.load()
     assert isinstance(loaded, LoadedPolicy)
-    return folder, PolicyState(loaded, POD, frozenset(), lambda _state: None)
+    return folder, PolicyState(loaded, POD, frozenset(), lambda _state: None, lambda: NOON)
 
 
 def beside(place: Place, work: Callable[[Running], Awaitable[None]]) -> Running:
