@@ -56,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         answer = ask(Path(folder) / CONTROL_SOCKET, request)
     except ControlError as error:
-        print(f"podkey: {error}", file=sys.stderr)
+        print(f"podkey: {printable(str(error))}", file=sys.stderr)
         return PROBLEMS
     if arguments.output == "json":
         print(json.dumps(answer, indent=2))

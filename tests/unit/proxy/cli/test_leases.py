@@ -14,7 +14,7 @@ from tests.command_line import podkey
 
 LEASE = {
     "credential": "ml/openai",
-    "kind": "MountedSecret",
+    "kind": "mountedSecret",
     "scope": "",
     "lease": "5b1f0c7a9e42",
     "issued": "2026-03-04T09:29:00+00:00",
@@ -25,7 +25,7 @@ LEASE = {
 SESSION = {
     **LEASE,
     "credential": "ml/datasets",
-    "kind": "AwsWebIdentity",
+    "kind": "awsWebIdentity",
     "lease": "9c0e4d21b7aa",
     "scope": '{"Version":"2012-10-17","Statement":[' + "x" * 2000 + "]}",
     "expires": "2026-03-04T12:41:30+00:00",
@@ -136,6 +136,15 @@ def test_a_sidecar_that_cannot_be_asked_is_told_and_is_status_1(
     assert capsys.readouterr() == ("", f"podkey: {sidecar.trouble}\n")
 
 
+def test_what_was_asked_for_cannot_write_to_the_terminal(
+    sidecar: Sidecar, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sidecar.trouble = "the policy in force names no CredentialSource a/\x1b[2J"
+
+    podkey("leases", "drop", "a/\x1b[2J")
+    assert "\x1b" not in capsys.readouterr().err
+
+
 def test_without_a_sidecar_it_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,8 +163,8 @@ def test_leases_are_a_table() -> None:
     assert head.split("  ")[0] == "CREDENTIAL"
     columns = [head.index(name) for name in ("KIND", "LEASE", "AGE", "EXPIRES", "LAST USE", "SCOPE")]
     for line, cells in (
-        (first, ("AwsWebIdentity", "9c0e4d21b7aa", "1m30s", "2026-03-04T12:41:30+00:00", "never", '{"Ver')),
-        (second, ("MountedSecret", "5b1f0c7a9e42", "2h12m", "when its files change", "41s ago", "")),
+        (first, ("awsWebIdentity", "9c0e4d21b7aa", "1m30s", "2026-03-04T12:41:30+00:00", "never", '{"Ver')),
+        (second, ("mountedSecret", "5b1f0c7a9e42", "2h12m", "when its files change", "41s ago", "")),
     ):
         assert [line[at:].startswith(cell) for at, cell in zip(columns, cells, strict=True)] == [True] * 6
     assert second == second.rstrip()

@@ -143,6 +143,14 @@ def test_the_token_of_an_api_server_goes_to_nobody_whom_a_public_authority_vouch
     assert (got.discovery_ca_file, got.discovery_token_file) == (None, None)
 
 
+def test_the_token_for_the_api_server_lies_beside_the_others_unless_it_is_named() -> None:
+    beside = settings(PODKEY_TOKENS_DIR="/tokens").identity
+    named = settings(PODKEY_TOKENS_DIR="/tokens", PODKEY_DISCOVERY_TOKEN_FILE="/elsewhere/token").identity
+
+    assert beside.discovery_token_file == "/tokens/kubernetes"
+    assert named.discovery_token_file == "/elsewhere/token"
+
+
 def test_every_problem_is_reported_at_once() -> None:
     result = read_settings({"PODKEY_NAMSPACE": "ml", "PODKEY_GPU": "yes", "PODKEY_ADMIN_PORT": "15001"})
 

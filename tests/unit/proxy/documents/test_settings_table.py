@@ -66,7 +66,7 @@ def test_endpoints_are_ports_and_names_with_blanks_between() -> None:
     assert table.ENDPOINTS.kind.parse(text) == (Endpoint(15101, "openai"), Endpoint(15102, "api.example.com"))
 
 
-@pytest.mark.parametrize("setting", [table.DISCOVERY_CA_FILE, table.DISCOVERY_TOKEN_FILE, table.AUDIT_FILE])
+@pytest.mark.parametrize("setting", [table.DISCOVERY_CA_FILE, table.AUDIT_FILE])
 def test_a_dash_is_no_file(setting: Setting[object]) -> None:
     assert setting.kind.parse("-") is None
     assert setting.kind.parse("/etc/file") == "/etc/file"

@@ -30,7 +30,6 @@ from tests.source_servers import Asked, EgressProxyServer, SourceServer, answeri
 from tests.upstream_authority import UpstreamAuthority
 from tests.upstreams import tls_context as server_context
 
-
 # A public issuer has a certificate like everybody's, and gets no token.
 PUBLIC = {"PODKEY_DISCOVERY_CA_FILE": "-", "PODKEY_DISCOVERY_TOKEN_FILE": "-"}
 

@@ -15,7 +15,7 @@ from tests.canary import Canary
 from tests.kubelet_volume import KubeletVolume
 from tests.lease_world import MovingClock, TestDoor
 from tests.pod_tokens import TokenIssuer
-from tests.source_world import NOON, json_reply
+from tests.source_world import json_reply
 
 CALL = HttpCall("GET", "https://login.example.com/")
 
@@ -257,6 +257,25 @@ def test_what_is_secret_in_a_request_is_remembered(world: World, canary: Canary)
     assert world.run.seen == (bearer, body)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "grant_type=x&client_secret={}&empty=",
+        '{{"role": "x", "jwt": "{}", "n": 7, "m": {{}}, "u": "\\ud800"}}',
+    ],
+)
+def test_each_value_of_a_body_is_remembered_by_itself(world: World, canary: Canary, body: str) -> None:
+    """A server quotes one of them, not the whole."""
+    value = canary.secret("value").replace("+", "-")
+    canary.remember(value, "the value in the body")
+
+    world.perform(HttpCall("POST", "https://login.example.com/", (), Secret(body.format(value).encode())))
+
+    whole, *values = world.seen
+    assert values == [value.encode()]
+    assert value.encode() in whole
+
+
 # --- the end -----------------------------------------------------------------------------------------
 
 
@@ -283,7 +302,3 @@ def test_an_equal_secret_is_not_the_same(world: World, canary: Canary) -> None:
     world.run.overwrite([Secret(value)])
 
     assert not passed
-
-
-def test_the_world_stands_at_noon(world: World) -> None:
-    assert world.clock.now() == NOON
