@@ -42,12 +42,8 @@ class Documents:
 DocumentName = tuple[type[AccessPolicy] | type[CredentialSource], str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Where a document stands. `value` is None where it has problems of its own."""
-
-    file: str
-    value: AccessPolicy | CredentialSource | None
+def name_of(document: AccessPolicy | CredentialSource) -> DocumentName:
+    return type(document), document.namespace, document.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +53,10 @@ class ReadResult:
     documents: Documents
     problems: tuple[Problem, ...]
     counted: int
-    # What is certain of the files even where there are problems.
-    found: Mapping[DocumentName, Found]
-    # Files in which something has not even a name that can be read.
-    lost: frozenset[str]
+    # What is certain of the files even where there are problems: None for what has problems of its own.
+    found: Mapping[DocumentName, AccessPolicy | CredentialSource | None]
+    # Whether something has not even a name that can be read, and so may be any of what is missing.
+    lost: bool
 
 
 def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in: bool = False) -> ReadResult:
@@ -77,8 +73,7 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
     for name, data in sorted(files.items()):
         nodes, faults = read_nodes(data, name)
         problems.extend(faults)
-        if faults:
-            broken.lost.add(name)
+        broken.lost |= bool(faults)
         reading = Reading(name)
         for node in (item for document in nodes for item in _items(document)):
             counted += 1
@@ -88,7 +83,7 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
             elif (policy := salvaged_policy(node, name)) is not None:
                 salvaged.append(policy)
             else:
-                broken.add(node, name)
+                broken.add(node)
         problems.extend(reading.problems)
     services = [p for p in placed if isinstance(p.value, Service)]
     policies = sorted((p for p in placed if isinstance(p.value, AccessPolicy)), key=_order)
@@ -105,15 +100,13 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
         tuple(p.value for p in sources),
         tuple(sorted((p.value for p in services), key=lambda service: service.name)),
     )
-    found: dict[DocumentName, Found] = {
-        (CredentialSource, ref.namespace, ref.name): Found("", None) for ref in broken.sources
+    found: dict[DocumentName, AccessPolicy | CredentialSource | None] = {
+        (CredentialSource, ref.namespace, ref.name): None for ref in broken.sources
     }
-    found |= {(AccessPolicy, p.value.namespace, p.value.name): Found(p.file, None) for p in salvaged}
-    for placed_one in (*policies, *sources):
-        value = placed_one.value
-        found[type(value), value.namespace, value.name] = Found(placed_one.file, value)
+    found |= {name_of(placed_one.value): None for placed_one in salvaged}
+    found |= {name_of(placed_one.value): placed_one.value for placed_one in (*policies, *sources)}
     in_order = tuple(sorted(problems, key=lambda p: (p.file, p.line)))
-    return ReadResult(documents, in_order, counted, found, frozenset(broken.lost))
+    return ReadResult(documents, in_order, counted, found, broken.lost)
 
 
 def _order(placed: Placed[Any]) -> tuple[str, str]:

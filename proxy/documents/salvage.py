@@ -54,19 +54,19 @@ class Broken:
 
     sources: set[CredentialRef] = field(default_factory=set)
     services: set[str] = field(default_factory=set)
-    # Files with a document without a readable name, or that are no YAML: they may hold any of them.
-    lost: set[str] = field(default_factory=set)
+    # A document without a readable name, or a file that is no YAML, may hold any of them.
+    lost: bool = False
 
-    def add(self, node: Node, file: str) -> None:
+    def add(self, node: Node) -> None:
         if (source := salvaged_name(node, CREDENTIAL_SOURCE)) is not None:
             self.sources.add(CredentialRef(source.namespace, source.name))
         elif (service := salvaged_name(node, CATALOGUE_ENTRY)) is not None:
             self.services.add(service.name)
         else:
-            self.lost.add(file)
+            self.lost = True
 
     def has_source(self, ref: CredentialRef) -> bool:
-        return bool(self.lost) or ref in self.sources
+        return self.lost or ref in self.sources
 
     def has_service(self, name: str) -> bool:
-        return bool(self.lost) or name in self.services
+        return self.lost or name in self.services

@@ -196,17 +196,16 @@ class Attestation:
         return self._clock.now() >= evidence.expires or (known and self._clock.monotonic() >= self._ends_at)
 
     def _prove(self, token: bytes, verified: Verified) -> None:
-        left = (verified.evidence.expires - self._clock.now()).total_seconds()
-        ends = self._clock.monotonic() + left
-        if verified.evidence.token_hash != self._ending:
-            self._ending, self._ends_at = verified.evidence.token_hash, ends
-        self._ends_at = min(ends, self._ends_at)
+        evidence = verified.evidence
+        if evidence.token_hash != self._ending:
+            # Its whole life from now: it cannot last longer, however the clock on the wall is turned.
+            whole = (evidence.expires - evidence.issued).total_seconds()
+            self._ending, self._ends_at = evidence.token_hash, self._clock.monotonic() + whole
         self._judged = (sha256(token).digest(), self._keys_version)
         self._wait = FIRST_WAIT
         self._told = ""
         self._attested = Attested(verified.evidence, verified)
         self._counted(ProofOutcome.VERIFIED.value)
-        evidence = verified.evidence
         self._log.info(
             "the pod is who it says it is",
             issuer=evidence.issuer,

@@ -263,6 +263,13 @@ class LeaseKeeper:
     def _take(self, ticket: Ticket, acquired: Acquired, run: Run, event: LeaseEvent) -> None:
         key, mono = ticket.key, self._clock.monotonic()
         before = self._book.held(key, mono)
+        if not self._book.is_wanted(ticket):
+            # Nobody wants it any more; the source need not wait for its end. What a renewal gave is the lease
+            # that was dropped, and has been seen to.
+            if event is LeaseEvent.ACQUIRED:
+                made = Lease("", key.ref, acquired.parts, self._clock.now())
+                self._end([Held(key, made, acquired, 0.0, None)], "no policy names it any more")
+            return
         span = Span(run.began, mono, run.wall, run.skew)
         name = self._id(key.ref, acquired.parts)
         local = is_local(key.source.kind)
@@ -271,10 +278,7 @@ class LeaseKeeper:
             self._tell(key, taken)
             return
         if taken is None:
-            # Nobody wants it any more; the source need not wait for its end.
-            made = Lease(name, key.ref, acquired.parts, self._clock.now())
-            self._end([Held(key, made, acquired, 0.0, None)], "no policy names it any more")
-            return
+            raise TypeError("the ticket was looked at")
         # The same value again is no other lease, whatever an upstream called it.
         self._retired = [one for one in self._retired if one.held.lease.id != taken.id]
         self._counted(event)

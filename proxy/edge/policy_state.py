@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from proxy.core.evidence import Unverified
 from proxy.core.identity import Claim, WorkloadIdentity
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue
-from proxy.documents.reader import DocumentName, Found, read_documents
+from proxy.documents.reader import DocumentName, name_of, read_documents
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
 from proxy.edge.attestation import Attested
 from proxy.edge.policy_files import SUFFIXES
@@ -24,6 +24,8 @@ from proxy.transaction.slots import Placeholders
 
 # What a log line shows of a bad policy; `podkey check` shows all.
 MAX_SHOWN_PROBLEMS: Final = 10
+# The end of a policy that was removed: no clock is turned back so far.
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +37,17 @@ class LoadedPolicy:
     files: Mapping[str, bytes] = field(repr=False)
     sha256: str
     counted: int
-    # In which file each document stands.
-    places: Mapping[DocumentName, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedPolicy:
-    """Why it is not put in force, for people; and what is certain of it all the same. `found` is None where
-    the folder could not be read."""
+    """Why it is not put in force, for people; and what is certain of it all the same."""
 
     why: str
-    found: Mapping[DocumentName, Found] | None = None
-    lost: frozenset[str] = frozenset()
-
-    def still_has(self, document: AccessPolicy | CredentialSource, place: str) -> bool:
-        """Whether the document is there, or may be: what is broken is not taken for removed."""
-        if self.found is None:
-            return True
-        name = (type(document), document.namespace, document.name)
-        return name in self.found or place in self.lost
-
-    def now(self, document: AccessPolicy | CredentialSource) -> AccessPolicy | CredentialSource:
-        """What it is now, where that can be read; else what it was."""
-        found = (self.found or {}).get((type(document), document.namespace, document.name))
-        return document if found is None or found.value is None else found.value
+    # None stands for a document with problems of its own.
+    found: Mapping[DocumentName, AccessPolicy | CredentialSource | None] = field(default_factory=dict)
+    # Whether what is not among them may be there all the same.
+    lost: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +83,7 @@ class PolicyFolder:
         documents = result.documents
         whole = Catalogue.of((*self.catalogue.values(), *documents.services))
         index = PolicyIndex(documents.policies, documents.sources, whole)
-        places = {name: found.file for name, found in result.found.items()}
-        return LoadedPolicy(index, documents.sources, files, digest(files), result.counted, places)
+        return LoadedPolicy(index, documents.sources, files, digest(files), result.counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +111,10 @@ class PolicyState:
         self._changed = changed
         self._loaded = loaded
         self._attested = Attested(Unverified("the pod's token has not been looked at yet"))
-        # What a policy that was rejected took away for certain: sources; and what is left of policies.
+        # What policies that were rejected took away: sources, and policies.
         self._withdrawn: frozenset[CredentialRef] = frozenset()
-        self._left: PolicyIndex | None = None
+        self._ended: frozenset[DocumentName] = frozenset()
+        self._index = loaded.index
         self._state = self._made()
 
     def __call__(self) -> PodState:
@@ -141,40 +130,57 @@ class PolicyState:
 
     def replace_policy(self, loaded: LoadedPolicy) -> None:
         self._loaded = loaded
-        self._withdrawn, self._left = frozenset(), None
+        self._withdrawn, self._ended, self._index = frozenset(), frozenset(), loaded.index
         self._replace()
 
     def withdraw(self, rejected: RejectedPolicy) -> Withdrawal:
-        """The policy stays, without what is gone for certain: a removal does not wait for the rest."""
-        base = self._loaded.index
-        gone = frozenset(s.ref for s in self._loaded.sources if not self._stands(s, rejected))
-        left = [self._left_of(policy, rejected) for policy in base.policies]
-        changed = [policy for policy, now in zip(base.policies, left, strict=True) if policy is not now]
-        kept = [policy for policy in left if policy is not None]
-        index = PolicyIndex(kept, base.sources, base.catalogue) if changed else None
-        if gone != self._withdrawn or index is not None or self._left is not None:
-            self._withdrawn, self._left = gone, index
+        """The policy stays, without what is gone for certain: a removal does not wait for the rest.
+
+        Nothing is put in its place. A policy that is gone still governs its hosts, and grants nothing there:
+        half of an old folder and half of a new one might allow what neither does. And what was taken away
+        once comes back only when it is there again as it was, or with a policy that is sound.
+        """
+        sources = frozenset(
+            source.ref
+            for source in self._loaded.sources
+            if self._is_gone(source, source.ref in self._withdrawn, rejected)
+        )
+        policies = frozenset(
+            name_of(policy)
+            for policy in self._loaded.index.policies
+            if self._is_gone(policy, name_of(policy) in self._ended, rejected)
+        )
+        if (sources, policies) != (self._withdrawn, self._ended):
+            self._withdrawn, self._ended = sources, policies
+            self._index = self._left() if policies else self._loaded.index
             self._replace()
-        return Withdrawal(sorted(map(str, gone)), sorted(f"{p.namespace}/{p.name}" for p in changed))
+        return Withdrawal(sorted(map(str, sources)), sorted(f"{space}/{name}" for _, space, name in policies))
 
-    def _stands(self, source: CredentialSource, rejected: RejectedPolicy) -> bool:
-        """A source that means something else by now counts as gone: the old one was taken away."""
-        return rejected.still_has(source, self._place(source)) and rejected.now(source) == source
+    @staticmethod
+    def _is_gone(
+        document: AccessPolicy | CredentialSource,
+        was_gone: bool,  # noqa: FBT001 - what it was after the last look
+        rejected: RejectedPolicy,
+    ) -> bool:
+        name = name_of(document)
+        if name not in rejected.found:
+            return was_gone or not rejected.lost
+        now = rejected.found[name]
+        if now == document:
+            return False
+        # A source that means something else by now: the old one was taken away. An edited policy waits for
+        # the rest to be sound, like every other change.
+        return was_gone or (now is not None and isinstance(document, CredentialSource))
 
-    def _left_of(self, policy: AccessPolicy, rejected: RejectedPolicy) -> AccessPolicy | None:
-        """The policy with the grants that it still has; itself where it still has all."""
-        if not rejected.still_has(policy, self._place(policy)):
-            return None
-        now = rejected.now(policy)
-        if not isinstance(now, AccessPolicy) or now == policy:
-            return policy
-        if (now.workloads, now.validity) != (policy.workloads, policy.validity):
-            return None
-        grants = tuple(grant for grant in policy.grants if grant in now.grants)
-        return policy if grants == policy.grants else replace(policy, grants=grants)
-
-    def _place(self, document: AccessPolicy | CredentialSource) -> str:
-        return self._loaded.places.get((type(document), document.namespace, document.name), "")
+    def _left(self) -> PolicyIndex:
+        base = self._loaded.index
+        left = (
+            replace(policy, validity=replace(policy.validity, not_after=_LONG_AGO))
+            if name_of(policy) in self._ended
+            else policy
+            for policy in base.policies
+        )
+        return PolicyIndex(left, base.sources, base.catalogue)
 
     def replace_identity(self, declared: WorkloadIdentity) -> None:
         self._declared = declared
@@ -212,5 +218,4 @@ class PolicyState:
         known = (placeholder for service in services for placeholder in service.placeholders)
         placeholders = Placeholders.of(known, self._values)
         proof = self._attested.proof
-        index = self._left or self._loaded.index
-        return PodState(index, self._identity(), placeholders, proof, self._withdrawn, self._now())
+        return PodState(self._index, self._identity(), placeholders, proof, self._withdrawn, self._now())

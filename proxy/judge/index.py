@@ -152,13 +152,16 @@ class PodPolicies:
         found: dict[Mode, dict[CredentialRef, list[Use]]] = {mode: defaultdict(list) for mode in Mode}
         for policy in self._policies:
             end = policy.validity.not_after
-            if unfit(policy, self._identity) or (as_of is not None and end is not None and as_of >= end):
-                continue
+            ended = as_of is not None and end is not None and as_of >= end
+            counts = not ended and unfit(policy, self._identity) is None
             for grant in policy.grants:
-                service = catalogue[grant.service] if grant.service is not None else None
-                found[policy.mode][CredentialRef(policy.namespace, grant.credential)].append((grant, service))
-        uses = {**found[Mode.OBSERVE], **found[Mode.ENFORCE]}
-        return {ref: tuple(grants) for ref, grants in uses.items()}
+                uses = found[policy.mode][CredentialRef(policy.namespace, grant.credential)]
+                if counts:
+                    service = catalogue[grant.service] if grant.service is not None else None
+                    uses.append((grant, service))
+        # An enforcing policy that does not count leaves its place empty.
+        chosen = {**found[Mode.OBSERVE], **found[Mode.ENFORCE]}
+        return {ref: tuple(grants) for ref, grants in chosen.items() if grants}
 
     def _rules(self, host: Hostname) -> HostRules:
         catalogue = self._index.catalogue

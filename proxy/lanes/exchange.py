@@ -29,6 +29,9 @@ from proxy.transaction.spent import Suspicion
 # row is no change any more.
 MOST_JUDGEMENTS: Final = 3
 
+# 101 Switching Protocols (RFC 9110 §15.2.2).
+SWITCHED: Final = 101
+
 # Ends a request at once: for whoever moves its bytes.
 CutOff = Callable[["Exchange"], None]
 
@@ -71,6 +74,7 @@ class Exchange:
         self.redactions = 0
         self._opening: Opening | None = None
         self._leased: tuple[LeaseKey, str] | None = None
+        self._lease_ends: datetime | None = None
         self._attached: Attached | None = None
         # The opening whose lease was called spent, once the request may be sent again.
         self._first: Forward | None = None
@@ -137,6 +141,7 @@ class Exchange:
         reply = await self._world.leases.lease(key)
         if isinstance(reply, Lease):
             self._leased = (key, reply.id)
+            self._lease_ends = reply.expires
         return reply
 
     def _open_with(self, opening: Opening) -> None:
@@ -147,6 +152,14 @@ class Exchange:
             self._attached = Attached(*self._leased, self._now)
             if opening.on_revoke is OnRevoke.CUT:
                 self._world.in_flight.add(self)
+
+    @property
+    def may_travel(self) -> bool:
+        """Whether what was opened is still good, for a request that had to wait after that."""
+        if not isinstance(self._opening, Forward) or self._finished or self.is_cut:
+            return False
+        ends = self._lease_ends if self._opening.attached else None
+        return ends is None or self._world.clock.now() < ends
 
     def revoke(self) -> None:
         """Whatever was decided does not count."""
@@ -233,9 +246,13 @@ class Exchange:
             self._world.recorder.crashed("recheck", error)
             return False
 
-    def cut(self) -> None:
-        """End it at once; what is still to be sent is not."""
+    def condemn(self) -> None:
+        """What is still to be sent of it is not."""
         self.is_cut = True
+
+    def cut(self) -> None:
+        """End it at once."""
+        self.condemn()
         try:
             self._world.recorder.cut_by_policy(self.record)
             if self._cut_off is not None:
@@ -302,7 +319,8 @@ class Exchange:
         for number in range(self._spent):
             self._world.recorder.lease_spent(self.record.service, retried=self.retried and number == 0)
         found = self._redactor.hits if self._redactor is not None else 0
-        if self.is_cut:
+        # What came to its end before the cut took hold did end; a switched protocol has no end of its own.
+        if self.is_cut and (ending is not Ending.COMPLETED or self.status == SWITCHED):
             ending = Ending.CUT
         elif isinstance(self.opening, Refused) and ending is Ending.COMPLETED:
             ending = Ending.REFUSED

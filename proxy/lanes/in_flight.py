@@ -7,9 +7,10 @@ from proxy.transaction.rejudging import Rejudge
 
 
 class UnderWay(Protocol):
-    """A request that travels with a credential. Neither method raises."""
+    """A request that travels with a credential. None of its methods raises."""
 
     def still_granted(self, rejudge: Rejudge) -> bool: ...
+    def condemn(self) -> None: ...
     def cut(self) -> None: ...
 
 
@@ -36,5 +37,8 @@ class InFlight:
         revoked = [request for request in self._requests if not request.still_granted(rejudge)]
         for request in revoked:
             self.discard(request)
+            request.condemn()
+        # Only then: where one ends, another that waited for its place would begin.
+        for request in revoked:
             request.cut()
         return len(revoked)

@@ -165,6 +165,10 @@ class LeaseBook:
         entry.flight = self._flights
         return Ticket(key, self._flights)
 
+    def is_wanted(self, ticket: Ticket) -> bool:
+        """Whether its key was not dropped since."""
+        return self._of(ticket) is not None
+
     def held(self, key: LeaseKey, mono: float) -> Held | None:
         entry = self._entries.get(key)
         if entry is None or entry.have is None or entry.acquired is None:

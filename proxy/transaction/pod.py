@@ -1,7 +1,7 @@
 """What the sidecar knows when a request arrives: replaced whole when a policy, a label or a token changes."""
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
@@ -29,12 +29,13 @@ class PodState:
     proof: Proof
     # Sources that were taken away while a grant still names them: their credentials count no more.
     withdrawn: frozenset[CredentialRef] = frozenset()
-    as_of: InitVar[datetime | None] = None
+    # When it was made: what has ended by then counts no more.
+    as_of: datetime | None = None
     # Under which key the book keeps the lease of each source that this pod's grants name, or why it cannot.
     leases: Mapping[CredentialRef, LeaseKey | NoLease] = field(init=False)
 
-    def __post_init__(self, as_of: datetime | None) -> None:
-        uses = self.policies.for_pod(self.identity).uses(as_of)
+    def __post_init__(self) -> None:
+        uses = self.policies.for_pod(self.identity).uses(self.as_of)
         object.__setattr__(self, "leases", {ref: self._key(ref, grants) for ref, grants in uses.items()})
 
     def _key(self, ref: CredentialRef, grants: tuple[Use, ...]) -> LeaseKey | NoLease:

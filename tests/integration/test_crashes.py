@@ -49,7 +49,7 @@ PLACES = {
     "proxy.transaction.engine:read_slots": 500,
     "proxy.transaction.engine:place": 500,
     "proxy.transaction.engine:clear_slots": 500,
-    "proxy.edge.leases:SecretLeases.lease": 500,
+    "proxy.edge.lease_keeper:LeaseKeeper.lease": 500,
     "proxy.edge.recorder:EdgeRecorder.decided": None,
     "proxy.lanes.mitm.handler:ConnectionInLane._handle": None,
     "proxy.lanes.mitm.servers:read_request_head": None,

@@ -59,7 +59,7 @@ def test_a_host_that_a_new_policy_names_is_governed_from_then_on(pod: SidecarPod
 def test_a_bad_policy_changes_nothing_and_is_told_loudly(pod: SidecarPod, canary: Canary) -> None:
     with upstream_for(pod, API):
         sidecar = pod.start_sidecar(grant(MODELS), secret(canary.secret("openai key")))
-        first = sidecar.wait_log("ready")[0]["policy"]
+        first = sidecar.wait_log("listening")[0]["policy"]
 
         for number, garbage in enumerate(("spec: [", grant("v1/models"), "\x00\x01\x02"), 1):
             pod.write_policy(garbage)

@@ -262,4 +262,4 @@ def test_a_source_that_is_taken_away_is_revoked_within_a_second_though_a_grant_s
 
     assert answer.headers["podkey-reason"] == "credential_unavailable"
     assert b"there is no CredentialSource training/own any more" in answer.body
-    assert "sources that are gone are not used any more" in pod.sidecar.log()
+    assert "what was removed does not count any more, though the policy was rejected" in pod.sidecar.log()

@@ -1,6 +1,7 @@
 """The upstream's side: mitmproxy's clients, with limits, without interim responses and trailers."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,15 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
-from mitmproxy.proxy.layers.http._events import HttpEvent, RequestData
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    HttpEvent,
+    RequestData,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.layers.http._http1 import Http1Client, TBodyReader
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
@@ -22,6 +31,8 @@ from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.pacing import UPSTREAM_WINDOW, PacedConnection
 
 Commands = layer.CommandGenerator[None]
+# Whether what was granted to the application's stream with this number is still good.
+MayTravel = Callable[[int], bool]
 
 # A response's head, or what is unread behind one. Servers with many cookies send some 16 KiB.
 MAX_UNREAD: Final = 262_144
@@ -84,20 +95,47 @@ class LimitedHttp1Client(Http1Client):
 class PacedHttp2Client(PacedConnection, Http2Client):
     h2_conf = h2.config.H2Configuration(**Http2Connection.h2_conf_defaults, client_side=True)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, may_travel: MayTravel = lambda _stream_id: True) -> None:
         super().__init__(context)
+        self.may_travel = may_travel
         self.pace(UPSTREAM_WINDOW)
         # As mitmproxy does with the connection that `pace` replaced.
         self.h2_conn.local_settings.enable_push = 0
         self.h2_conn.local_settings.acknowledge()
+        # Streams that waited for a place at the upstream, and are not sent any more.
+        self._given_up: set[int] = set()
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, Forget):
             yield from self._forget(event.stream_id)
+        elif isinstance(event, HttpEvent) and event.stream_id not in self.our_stream_id:
+            yield from self._unsent(event)
         else:
             yield from super()._handle_event(event)
 
+    def _unsent(self, event: HttpEvent) -> Commands:
+        """While the upstream takes no more streams, mitmproxy queues them, and would still send one that was
+        reset meanwhile, cut, or whose lease has ended."""
+        stream_id = event.stream_id
+        if isinstance(event, RequestProtocolError):
+            self._give_up(stream_id)
+        elif stream_id in self._given_up:
+            return
+        elif isinstance(event, RequestHeaders) and not self.may_travel(stream_id):
+            self._give_up(stream_id)
+            yield ReceiveHttp(
+                ResponseProtocolError(stream_id, "it waited for too long", ErrorCode.GENERIC_SERVER_ERROR)
+            )
+        else:
+            yield from super()._handle_event(event)
+
+    def _give_up(self, stream_id: int) -> None:
+        self.stream_queue.pop(stream_id, None)
+        self._given_up.add(stream_id)
+
     def _forget(self, stream_id: int) -> Commands:
+        self.stream_queue.pop(stream_id, None)
+        self._given_up.discard(stream_id)
         ours = self.our_stream_id.pop(stream_id, None)
         if ours is None:
             return
@@ -124,24 +162,32 @@ class UpstreamHttp(layer.Layer):
 
     child: LimitedHttp1Client | PacedHttp2Client | None = None
 
+    def __init__(self, context: Context, may_travel: MayTravel) -> None:
+        super().__init__(context)
+        self._may_travel = may_travel
+
     def _handle_event(self, event: events.Event) -> Commands:
         if self.child is not None:
             yield from self.child.handle_event(event)
             return
         err = yield commands.OpenConnection(self.context.server)
         if not err:
-            chosen = PacedHttp2Client if self.context.server.alpn == HTTP2 else LimitedHttp1Client
-            self.child = chosen(self.context)
+            if self.context.server.alpn == HTTP2:
+                self.child = PacedHttp2Client(self.context, self._may_travel)
+            else:
+                self.child = LimitedHttp1Client(self.context)
             yield from self.child.handle_event(event)
         yield RegisterHttpConnection(self.context.server, err)
 
 
-def upstream_stack(context: Context, asked: GetHttpConnection) -> tuple[layer.Layer, UpstreamHttp]:
+def upstream_stack(
+    context: Context, asked: GetHttpConnection, may_travel: MayTravel
+) -> tuple[layer.Layer, UpstreamHttp]:
     """The layers of a new connection to the conversation's upstream: the outermost, and the one of HTTP."""
     name = context.server.sni
     context.server = Server(address=asked.address, transport_protocol="tcp")
     context.server.sni = name
     tls = ServerTLSLayer(context)
-    http = UpstreamHttp(context)
+    http = UpstreamHttp(context, may_travel)
     tls.child_layer = http
     return tls, http

@@ -283,11 +283,15 @@ class GuardedHttpLayer(HttpLayer):
                 yield from self.event_to_child(stream, found)
                 return
         context = self.context.fork()
-        outer, http_layer = upstream_stack(context, event)
+        outer, http_layer = upstream_stack(context, event, self._may_travel)
         self.connections[context.server] = outer
         self._upstreams[context.server] = (outer, http_layer)
         self.waiting_for_establishment[context.server].append(event)
         yield from self.event_to_child(outer, events.Start())
+
+    def _may_travel(self, stream_id: int) -> bool:
+        stream = self.streams.get(stream_id)
+        return isinstance(stream, GuardedStream) and stream.exchange.may_travel
 
     def _forget_closed(self) -> None:
         """All that are over. The base class keeps every connection that ever was, and gives the error of one

@@ -11,7 +11,7 @@ from proxy.core.credentials import (
 )
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
-from proxy.documents.credential_documents import ATTACH, SOURCE_DOCUMENT, require_parts
+from proxy.documents.credential_documents import ATTACH, SOURCE_DOCUMENT, SOURCE_SPEC, require_parts
 from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.reading import INVALID
 from tests.document_strategies import ATTACH_LINE, KEYS, KIND_LINE, read_shape, source
@@ -164,9 +164,12 @@ def test_a_source_without_a_kind_is_told_which_kind_there_is() -> None:
     _, problems = read_shape(
         SOURCE_DOCUMENT, source().replace("  mountedSecret: {secretName: s, key: token}\n", "")
     )
-    assert [(p.code, p.message, p.fix) for p in problems] == [
-        (ProblemCode.EXACTLY_ONE, "a credential source needs the key `mountedSecret`", "add `mountedSecret`")
-    ]
+    (problem,) = problems
+    names = SOURCE_SPEC.exactly_one[0]
+    assert len(names) == 10
+    assert problem.code is ProblemCode.EXACTLY_ONE
+    assert problem.message.startswith("a credential source needs exactly one of `mountedSecret`, `")
+    assert all(f"`{name}`" in problem.message for name in names)
 
 
 def test_kind_and_scheme_stand_on_the_lines_that_the_table_counts() -> None:

@@ -565,26 +565,23 @@ def test_a_list_without_items_is_no_document(catalogue: Catalogue) -> None:
 
 
 def test_no_files_are_no_documents(catalogue: Catalogue) -> None:
-    nothing = ReadResult(Documents(), (), 0, {}, frozenset())
+    nothing = ReadResult(Documents(), (), 0, {}, lost=False)
     assert read_documents({}, catalogue) == nothing
     assert read_documents({FILE: b"# nothing\n---\n"}, catalogue) == nothing
 
 
-def found_in(catalogue: Catalogue, **files: str) -> dict[tuple[str, str], tuple[str, bool]]:
-    """By kind and name: the file, and whether it is sound."""
+def found_in(catalogue: Catalogue, **files: str) -> dict[tuple[str, str], bool]:
+    """By kind and name: whether it is sound."""
     result = read_documents({f"{name}.yaml": text.encode() for name, text in files.items()}, catalogue)
-    return {
-        (kind.__name__, name): (found.file, found.value is not None)
-        for (kind, _, name), found in result.found.items()
-    }
+    return {(kind.__name__, name): found is not None for (kind, _, name), found in result.found.items()}
 
 
-def test_what_is_certain_is_told_where_it_stands(catalogue: Catalogue) -> None:
+def test_what_is_certain_is_told_by_its_name(catalogue: Catalogue) -> None:
     documents = found_in(catalogue, a=policy(f"{{{HOST}, credential: one}}"), b=source("one"))
 
     assert documents == {
-        ("AccessPolicy", "p"): ("a.yaml", True),
-        ("CredentialSource", "one"): ("b.yaml", True),
+        ("AccessPolicy", "p"): True,
+        ("CredentialSource", "one"): True,
     }
 
 
@@ -593,21 +590,21 @@ def test_a_document_with_problems_of_its_own_is_there_and_not_sound(catalogue: C
 
     documents = found_in(catalogue, a=policy(f"{{{HOST}, credentials: one}}"), b=broken)
 
-    assert {name: sound for (_, name), (_, sound) in documents.items()} == {"p": False, "one": False}
+    assert {name: sound for (_, name), sound in documents.items()} == {"p": False, "one": False}
 
 
 def test_what_is_only_wrong_beside_others_is_sound_by_itself(catalogue: Catalogue) -> None:
     """A grant that names a source that is gone: the policy is read, and the source is certainly not there."""
     documents = found_in(catalogue, a=policy(f"{{{HOST}, credential: gone}}"))
 
-    assert documents == {("AccessPolicy", "p"): ("a.yaml", True)}
+    assert documents == {("AccessPolicy", "p"): True}
 
 
 @pytest.mark.parametrize("text", ["{", "[x]", "kind: CredentialSource\n", "\ufeff\x00"])
 def test_a_file_in_which_something_has_not_even_a_name_is_told(catalogue: Catalogue, text: str) -> None:
     result = read_documents({"a.yaml": text.encode(), "b.yaml": policy().encode()}, catalogue)
 
-    assert result.lost == {"a.yaml"}
+    assert result.lost
 
 
 def test_what_yaml_makes_of_a_key_is_no_key_of_a_document(catalogue: Catalogue) -> None:

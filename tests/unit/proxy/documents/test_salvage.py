@@ -41,7 +41,7 @@ def broken(text: str) -> Broken:
 
 def test_a_broken_source_is_there() -> None:
     found = broken(source("one").replace("secretName", "secret"))
-    assert found == Broken({CredentialRef("ml", "one")}, set(), lost=False)
+    assert found == Broken({CredentialRef("ml", "one")}, set())
     assert found.has_source(CredentialRef("ml", "one"))
     assert not found.has_source(CredentialRef("other", "one"))
     assert not found.has_service("one")
@@ -49,7 +49,7 @@ def test_a_broken_source_is_there() -> None:
 
 def test_a_broken_entry_of_the_catalogue_is_there() -> None:
     found = broken(service_entry("  no: x\n", name="acme"))
-    assert found == Broken(set(), {"acme"}, lost=False)
+    assert found == Broken(set(), {"acme"})
     assert found.has_service("acme")
     assert not found.has_service("other")
     assert not found.has_source(CredentialRef("default", "acme"))

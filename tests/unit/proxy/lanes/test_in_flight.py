@@ -13,6 +13,9 @@ class Request:
         self.asked.append(rejudge)
         return self.granted
 
+    def condemn(self) -> None:
+        self.condemned = True
+
     def cut(self) -> None:
         self.cuts += 1
 
