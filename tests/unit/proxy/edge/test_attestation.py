@@ -387,3 +387,14 @@ def test_it_tells_when_the_token_was_looked_at_once(world: World, monkeypatch: p
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     asyncio.run(first_look())
+
+
+def test_a_clock_that_was_ahead_and_is_put_right_ends_no_proof(world: World) -> None:
+    world.issue()
+    world.clock.turned = 3000.0
+    world.proved()
+    world.clock.turned = 0.0
+
+    world.proved(660)
+    world.proved(3600 - 661)
+    assert "the token ended" in world.doubted(1)

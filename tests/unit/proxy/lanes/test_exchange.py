@@ -468,3 +468,41 @@ def test_an_end_that_breaks_leaves_the_others_to_theirs(world: World) -> None:
     assert first.is_cut
     assert other.is_cut
     assert [where for where, _ in world.recorder.crashes] == ["cut"]
+
+
+# --- requests that wait after they were opened ---------------------------------------------------------
+
+
+def test_what_was_granted_may_travel_until_its_lease_ends(world: World) -> None:
+    world.leases.reply = lambda credential: replace(
+        live_lease(credential), expires=NOON + timedelta(seconds=10)
+    )
+    exchange = opened(world)
+
+    assert exchange.may_travel
+    world.clock.passed = timedelta(seconds=10)
+    assert not exchange.may_travel
+
+
+def test_what_was_cut_refused_or_is_over_does_not_travel(world: World) -> None:
+    cut, over, refused = opened(world), opened(world), opened(world, "/other")
+    cut.condemn()
+    over.finish(Ending.CLIENT_GONE)
+
+    assert not any(exchange.may_travel for exchange in (cut, over, refused))
+
+
+def test_what_ended_before_it_could_be_cut_was_not_cut(world: World) -> None:
+    ended, stopped, switched = (opened(world) for _ in range(3))
+    switched.status = 101
+    for exchange in (ended, stopped, switched):
+        exchange.condemn()
+    ended.finish(Ending.COMPLETED)
+    stopped.finish(Ending.CLIENT_GONE)
+    switched.finish(Ending.COMPLETED)
+
+    assert [record.ending for record in world.recorder.records] == [
+        Ending.COMPLETED,
+        Ending.CUT,
+        Ending.CUT,
+    ]

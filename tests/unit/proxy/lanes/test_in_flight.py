@@ -7,6 +7,7 @@ class Request:
     def __init__(self, *, granted: bool) -> None:
         self.granted = granted
         self.cuts = 0
+        self.condemned = False
         self.asked: list[Rejudge] = []
 
     def still_granted(self, rejudge: Rejudge) -> bool:
@@ -69,3 +70,17 @@ def test_a_request_that_leaves_while_others_are_cut_disturbs_nothing() -> None:
 
     assert in_flight.recheck(GOVERNING) == 2
     assert (first.cuts, other.cuts) == (1, 1)
+
+
+def test_all_are_condemned_before_one_is_cut() -> None:
+    """Where one ends, another that waited for its place must not begin."""
+    in_flight = InFlight()
+    first, second = Request(granted=False), Request(granted=False)
+    seen: list[tuple[bool, bool]] = []
+    first.cut = lambda: seen.append((first.condemned, second.condemned))  # type: ignore[method-assign]
+    for request in (first, second):
+        in_flight.add(request)
+
+    in_flight.recheck(GOVERNING)
+
+    assert seen == [(True, True)]

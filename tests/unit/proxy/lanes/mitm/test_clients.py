@@ -1,12 +1,17 @@
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from h2.events import StreamReset
+from h2.settings import SettingCodes
 from h11 import Data, EndOfMessage
 from mitmproxy.connection import ConnectionState
 
 from proxy.core.audit import Ending
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.clients import MAX_UNREAD, Forget, LimitedHttp1Client, PacedHttp2Client, WithoutTrailers
-from tests.lane_world import H2Client, H2Upstream, Talk, Upstream, World
+from proxy.lanes.mitm.streams import CutStream
+from tests.lane_world import NOON, POLICY, H2Client, H2Upstream, Talk, Upstream, World, live_lease, pod_of
 
 HOST = b"Host: api.example.com\r\n"
 GET = b"GET /v1/models HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -177,6 +182,76 @@ def test_a_stream_that_was_never_sent_is_forgotten_without_a_word(world: World) 
     assert isinstance(http.child, PacedHttp2Client)
 
     assert list(http.child.handle_event(Forget(99))) == []
+
+
+# --- streams that wait for a place at the upstream ---------------------------------------------------------
+
+
+class Crowded:
+    """An upstream that takes one stream at a time, and a second request that waits for its place."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
+        talk.conversation.cut_off = lambda exchange: talk.feed(CutStream(exchange))
+        self.app = H2Client(talk)
+        self.first = self.app.request()
+        self.upstream = H2Upstream(talk)
+        self.upstream.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+        self.upstream.flush()
+        self.second = self.app.request(path=b"/v1/second")
+        assert self.paths == [b"/v1/models"]
+
+    @property
+    def paths(self) -> list[bytes]:
+        return [request[b":path"] for request in self.upstream.requests()]
+
+    def end_the_first(self) -> None:
+        self.upstream.h2.send_headers(1, [(b":status", b"204")], end_stream=True)
+        self.upstream.flush()
+
+
+def test_a_stream_waits_for_its_place(world: World) -> None:
+    crowded = Crowded(world)
+
+    crowded.end_the_first()
+
+    assert crowded.paths == [b"/v1/models", b"/v1/second"]
+
+
+def test_a_stream_that_was_reset_while_it_waited_is_never_sent(world: World) -> None:
+    crowded = Crowded(world)
+    crowded.app.h2.reset_stream(crowded.second)
+    crowded.app.flush()
+
+    crowded.end_the_first()
+
+    assert crowded.paths == [b"/v1/models"]
+    assert [record.ending for record in world.recorder.records] == [Ending.CLIENT_GONE, Ending.COMPLETED]
+
+
+def test_a_stream_whose_lease_ended_while_it_waited_is_never_sent(world: World) -> None:
+    ends = NOON + timedelta(seconds=10)
+    world.leases.reply = lambda credential: replace(live_lease(credential), expires=ends)
+    crowded = Crowded(world)
+    world.clock.passed = timedelta(seconds=10)
+
+    crowded.end_the_first()
+
+    assert crowded.paths == [b"/v1/models"]
+    assert crowded.app.head(crowded.second)["podkey-reason"] == "upstream_failed"
+
+
+def test_streams_that_are_cut_while_one_of_them_waits_are_never_sent(world: World) -> None:
+    world.pod = pod_of(POLICY.replace("  grants:", "  onRevoke: cut\n  grants:"))
+    crowded = Crowded(world)
+    world.pod = pod_of("")
+
+    assert world.lane_world.in_flight.recheck(world.pod) == 2
+
+    crowded.app.flush()
+    assert crowded.paths == [b"/v1/models"]
+    assert {record.ending for record in world.recorder.records} == {Ending.CUT}
 
 
 def test_a_request_over_http1_has_its_connection_to_itself(talk: Talk) -> None:
