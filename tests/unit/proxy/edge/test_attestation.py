@@ -13,8 +13,10 @@ from proxy.edge.attestation import FIRST_WAIT, LAST_WAIT, Attestation, Attested
 from proxy.edge.issuer_keys import IssuerKeys, NoKeys
 from proxy.tokens.faults import TokenFaultCode
 from proxy.tokens.jwks import KeySet, read_jwks
+from tests.kubelet_volume import KubeletVolume
 from tests.lease_world import MovingClock, TestLog
 from tests.pod_tokens import ISSUER, TokenIssuer, jwks
+from tests.real_tokens import JWKS, issued, real_claims, real_token
 
 UID = "0f3d8a52-1111-4222-8333-444455556666"
 POD = PodSettings(
@@ -398,3 +400,48 @@ def test_a_clock_that_was_ahead_and_is_put_right_ends_no_proof(world: World) -> 
     world.proved(660)
     world.proved(3600 - 661)
     assert "the token ended" in world.doubted(1)
+
+
+def test_a_real_tokens_renewal_is_followed_through_each_step_of_the_kubelet(tmp_path: Path) -> None:
+    """The tokens, the keys, the times and the order of renames are those of a recorded 1.36 cluster."""
+    real = real_claims("rotated-1")
+    who = real["kubernetes.io"]
+    pod = replace(
+        POD,
+        namespace=who["namespace"],
+        service_account=who["serviceaccount"]["name"],
+        pod_name=who["pod"]["name"],
+        pod_uid=who["pod"]["uid"],
+        node=who["node"]["name"],
+    )
+    keys, clock, seen = Keys(), MovingClock(), []
+    keys.fetch = published  # type: ignore[method-assign]
+    clock.turned = issued("rotated-1").timestamp() - clock.wall()
+    volume = KubeletVolume(tmp_path / "tokens", {"podkey": real_token("rotated-1")})
+    settings = replace(SETTINGS, audience="sts.amazonaws.com")
+    attestation = Attestation(volume.folder / "podkey", keys, settings, pod, clock, lambda _: None, TestLog())
+
+    def look(step: str) -> None:
+        asyncio.run(attestation.step())
+        proof = attestation.attested.proof
+        assert isinstance(proof, Evidence), (step, proof)
+        seen.append((step, proof.issued == issued("rotated-2")))
+
+    look("before")
+    clock.seconds += (issued("rotated-2") - issued("rotated-1")).total_seconds()
+    volume.swap({"podkey": real_token("rotated-2")}, between=look)
+
+    assert seen == [
+        ("before", False),
+        ("written", False),
+        ("linked", False),
+        ("swapped", True),
+        ("named", True),
+        ("removed", True),
+    ]
+
+
+async def published() -> IssuerKeys:
+    keys = read_jwks(JWKS)
+    assert isinstance(keys, KeySet)
+    return IssuerKeys(ISSUER, keys)

@@ -15,9 +15,10 @@ from proxy.tokens.compact import MAX_TOKEN_BYTES
 from proxy.tokens.faults import FIXES, TokenFault, TokenFaultCode
 from proxy.tokens.jwks import KeySet, read_jwks
 from proxy.tokens.pod_token import MAX_SKEW, Expected, Verified, verify
+from proxy.tokens.unverified import unverified_claims
 from tests.forged_tokens import forged, header_of, part, signature
 from tests.pod_tokens import ISSUER, TokenIssuer, jwks
-from tests.real_tokens import JWKS, NAMES, issued, real_claims, real_token
+from tests.real_tokens import JWKS, NAMES, REVIEWS, issued, real_claims, real_token, review
 
 NOW = datetime(2026, 11, 20, 14, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -211,6 +212,41 @@ def test_both_tokens_of_a_real_rotation_are_good_while_they_overlap() -> None:
     assert real("rotated-1", own, later=renewal) is None
     assert real("rotated-2", own) is None
     assert real("rotated-1", own, later=timedelta(seconds=600) + MAX_SKEW) is Code.EXPIRED
+
+
+# What the API server knows and a verifier of signatures does not: that the pod is gone.
+ONLY_THE_SERVER_KNOWS = "pod-deleted"
+# And what it takes for a token of the account: we want to know which pod it is.
+BOUND_TO_NOTHING = "unbound"
+
+
+@pytest.mark.parametrize("name", REVIEWS)
+def test_the_verdict_is_that_of_the_api_server(name: str) -> None:
+    told = review(name)
+    claims = unverified_claims(told.token)
+    verdicts = [
+        verify(
+            told.token,
+            REAL_KEYS,
+            Expected(ISSUER, audience, "ml", "trainer"),
+            claims.issued if claims is not None else NOW,
+        )
+        for audience in told.audiences
+    ]
+    verified = [one for one in verdicts if isinstance(one, Verified)]
+
+    if name in {ONLY_THE_SERVER_KNOWS, BOUND_TO_NOTHING}:
+        assert bool(verified) is (name == ONLY_THE_SERVER_KNOWS)
+        return
+    assert bool(verified) is (told.user is not None)
+    for one in verified:
+        extra = {key.rpartition("/")[2]: values for key, values in (told.user or {})["extra"].items()}
+        assert [one.pod_name] == extra["pod-name"]
+        assert [one.pod_uid] == extra["pod-uid"]
+        assert [one.node] == extra["node-name"]
+        assert (told.user or {})["username"] == f"system:serviceaccount:{one.namespace}:{one.service_account}"
+        (credential,) = extra["credential-id"]
+        assert one.evidence.token_hash == sha256(credential.removeprefix("JTI=").encode()).hexdigest()
 
 
 # --- the form ------------------------------------------------------------------------------------
