@@ -9,51 +9,27 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from place import API, REPORTS, Place, on_localhost, place  # noqa: E402 - beside this file
+
 from tests import netns  # noqa: E402 - what the tests make too: network namespaces,
 from tests.upstream_authority import UpstreamAuthority  # noqa: E402 - and an authority of the internet
 
-API, REPORTS = "api.openai.com", "reports.corp.example"
 APP, SIDECAR = 1000, 1337
 ADMIN = "http://127.0.0.1:15020"
 READY_SECONDS = 20.0
 
 Environment = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the programs of the demo run, and how the program's calls get to the sidecar."""
-
-    title: str
-    capture: str
-    api: str
-    report: str
-    network: netns.PodNetwork | None
-    hosts: Path
-    port: int
-
-    def command(self, argv: Sequence[str], uid: int, *, outside: bool = False) -> list[str]:
-        """The command line that runs a program there as this user."""
-        if self.network is None:
-            return list(argv)
-        ns = self.network.net if outside else self.network.pod
-        inner = netns.unlocked(netns.command(argv, ns=ns, uid=uid or None), ())
-        # A hosts file of its own: the names of real services lead to the stand-in, for these programs only.
-        script = f'mount --bind {self.hosts} /etc/hosts\nexec "$@"'
-        return ["unshare", "--mount", "sh", "-ec", script, "sh", *inner]
 
 
 def python(*argv: str) -> list[str]:
@@ -296,29 +272,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def on_localhost(policy: str, port: int) -> str:
-    """The same grants for a stand-in on loopback: without root no other name can be made to lead there."""
-    hosts = f"hosts: [localhost]\n      ports: [{port}]"
-    policy = policy.replace("service: openai", hosts).replace(f"hosts: [{REPORTS}]", hosts)
-    return policy.replace("key: api-key}", "key: api-key}\n  attach: {bearer: {}}")
-
-
-@contextmanager
-def place(folder: Path, why_explicit: str) -> Iterator[Place]:
-    hosts = folder / "hosts"
-    if not why_explicit:
-        hosts.write_text(f"127.0.0.1 localhost\n{netns.INTERNET_V4} {API} {REPORTS}\n")
-        with netns.pod_network() as network:
-            title = "network namespaces, an nftables redirect, and a user each for sidecar and program"
-            yield Place(title, "transparent", "", f"https://{REPORTS}/daily", network, hosts, 443)
-        return
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    title = f"an explicit proxy (HTTPS_PROXY), because {why_explicit}"
-    url = f"https://localhost:{port}"
-    yield Place(title, "explicit", f"{url}/v1", f"{url}/daily", None, hosts, port)
-
-
 def say(title: str) -> None:
     bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     print(f"\n{bold}{title}{plain}", flush=True)
@@ -364,6 +317,8 @@ def tell(demo: Demo) -> bool:
             f"{record['verdict']:<8} {record['reason']:<18} {record['method']:<5} "
             f"{record['host']}{record['path']}  {rule}  {record['credential'] or '-'}  {record['status']}"
         )
+    proof = demo.records()[0]
+    show(f"Each rests on a token of this pod that was verified, signed by {proof['keyId']}")
     say("6. Some metrics")
     show("\n".join(demo.metrics()))
     say(f"Done in {time.monotonic() - begun:.1f} s.")

@@ -53,7 +53,7 @@ PLACES = {
     "proxy.edge.recorder:EdgeRecorder.decided": None,
     "proxy.lanes.mitm.handler:ConnectionInLane._handle": None,
     "proxy.lanes.mitm.servers:read_request_head": None,
-    "proxy.lanes.mitm.streams:GuardedStream._apply": None,
+    "proxy.lanes.mitm.streams:GuardedStream._write": None,
     "proxy.lanes.mitm.upstream_tls:UpstreamTls.connection": None,
 }
 # Behind these the request is on its way already; what must not come back is the credential.
