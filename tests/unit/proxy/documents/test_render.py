@@ -1,5 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +17,7 @@ from proxy.core.credentials import (
     Header,
     QueryParameter,
     SigV4,
+    SourceKind,
 )
 from proxy.core.globs import Glob
 from proxy.core.hosts import HostPattern
@@ -38,7 +41,7 @@ from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
 from proxy.documents.policy_documents import POLICY_DOCUMENT
 from proxy.documents.reader import Documents, read_documents
-from proxy.documents.render import render, render_one
+from proxy.documents.render import kind_name, render, render_one
 from tests.document_strategies import CREDENTIAL_SOURCES, POLICIES, read_shape
 
 TOKEN = MountedSecret("s", ((Part.TOKEN, "key"),))
@@ -203,3 +206,24 @@ def test_property_a_whole_folder_that_is_written_is_read_as_it_was(
     assert render([*result.documents.sources, *result.documents.policies]) == render(
         [*sorted(sources, key=name), *sorted(policies, key=name)]
     )
+
+
+EXAMPLES = sorted((Path(__file__).parents[4] / "examples" / "credential-sources").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_each_kind_of_source_is_written_as_its_example_is_read(catalogue: Catalogue, file: Path) -> None:
+    sources = read_documents({file.name: file.read_bytes()}, catalogue).documents.sources
+
+    assert sources
+    for source in sources:
+        assert f"\n  {kind_name(source.kind)}:" in file.read_text()
+        again = read_documents({file.name: render([source]).encode()}, catalogue)
+        assert again.documents.sources == (source,)
+
+
+def test_every_kind_of_source_has_an_example(catalogue: Catalogue) -> None:
+    files = {file.name: file.read_bytes() for file in EXAMPLES}
+    kinds = {type(source.kind) for source in read_documents(files, catalogue).documents.sources}
+
+    assert kinds == set(get_args(SourceKind))

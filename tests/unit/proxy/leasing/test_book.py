@@ -556,3 +556,55 @@ def test_a_sources_clock_is_remembered(desk: Desk) -> None:
     desk.book.learn(ticket, None)
     desk.book.fail(ticket, NO, 0, 0.0)
     assert desk.book.skew(KEY) == 2.5
+
+
+def test_what_an_upstream_calls_spent_is_given_back_to_be_revoked(desk: Desk) -> None:
+    lease = desk.give(0)
+    held = desk.book.spent(KEY, lease.id, FIRST_GRACE)
+
+    assert held is not None
+    assert (held.lease, held.age) == (lease, FIRST_GRACE)
+    assert desk.book.held(KEY, FIRST_GRACE) is None
+
+
+def test_a_local_lease_that_an_upstream_calls_spent_is_read_at_once_however_young_it_is(desk: Desk) -> None:
+    made = desk.succeed(desk.begin(), 0, None, local=True)
+    assert isinstance(made, Lease)
+
+    assert desk.book.spent(KEY, made.id, 0.1) is None
+
+    assert isinstance(desk.look(0.1), MustFetch)
+
+
+# --- what has ended ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mono", "turned"), [(3600 - MARGIN, 0.0), (10.0, 3600.0)])
+def test_what_has_ended_by_either_clock_is_swept_out(desk: Desk, mono: float, turned: float) -> None:
+    lease = desk.give(0)
+
+    assert desk.book.sweep(10, EPOCH + 10) == []
+    (lapsed,) = desk.book.sweep(mono, EPOCH + mono + turned)
+
+    assert lapsed.lease is lease
+    assert desk.book.held(KEY, mono) is None
+    assert desk.book.sweep(mono, EPOCH + mono + turned) == []
+    assert isinstance(desk.look(mono), MustFetch)
+
+
+def test_what_is_local_or_on_its_way_is_not_swept_out(desk: Desk) -> None:
+    desk.give(0)
+    desk.begin()
+    desk.succeed(desk.begin(OTHER), 0, None, local=True)
+
+    assert desk.book.sweep(1e6, EPOCH + 1e6) == []
+    assert desk.book.live(1e6) == 1
+
+
+def test_a_ticket_is_wanted_until_its_key_is_dropped(desk: Desk) -> None:
+    ticket = desk.begin()
+    assert desk.book.is_wanted(ticket)
+
+    desk.book.drop(KEY, 1)
+
+    assert not desk.book.is_wanted(ticket)
