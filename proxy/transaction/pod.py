@@ -49,10 +49,9 @@ class PodState:
 
     def unproven(self, now: datetime) -> str | None:
         """Why nobody proves who this pod is; None when somebody does."""
-        match self.proof:
-            case Evidence(expires=expires) if now < expires:
-                return None
-            case Evidence(expires=expires):
-                return f"the pod's token ended at {expires:%H:%M:%S} UTC, and the kubelet has not renewed it"
-            case unverified:
-                return unverified.message
+        proof = self.proof
+        if not isinstance(proof, Evidence):
+            return proof.message
+        if now < proof.expires:
+            return None
+        return f"the pod's token ended at {proof.expires:%H:%M:%S} UTC, and the kubelet has not renewed it"

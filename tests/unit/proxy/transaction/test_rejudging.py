@@ -37,7 +37,7 @@ def test_a_source_that_was_withdrawn_is_none() -> None:
 def test_another_credential_is_another_source() -> None:
     pod = pod_of(POLICY.replace("credential: a", "credential: b"))
 
-    assert source_in(pod) == pod.policies.source(replace(SOURCE, name="b"))
+    assert source_in(pod) == pod.policies.source(SOURCE._replace(name="b"))
 
 
 def test_a_pod_that_is_not_proved_any_more_was_proved_when_it_asked() -> None:
