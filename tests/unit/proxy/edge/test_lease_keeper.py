@@ -702,3 +702,35 @@ def test_a_mounted_secret_that_an_upstream_calls_worthless_is_read_at_once(
         await world.keeper.close()
 
     world.run(life())
+
+
+def test_a_lease_that_is_dropped_while_it_is_renewed_breaks_nothing(
+    world: LeaseWorld, monkeypatch: pytest.MonkeyPatch, canary: Canary
+) -> None:
+    """What the renewal brings are the very secrets that the drop has overwritten."""
+    source = Renewing(monkeypatch, canary)
+    gate = asyncio.Event()
+
+    def renewed(acquired: Acquired) -> SourceSteps:
+        yield HttpCall("POST", "https://vault.example.com/renew")
+        return Acquired(acquired.parts, timedelta(hours=1), acquired.handle, renewable=True)
+
+    async def life() -> None:
+        world.use(OWN)
+        await world.lease(OWN)
+        source.renewals = [True]
+        source._renewed = renewed  # type: ignore[method-assign]
+        world.door.gate = gate
+        world.later(3600 * 0.7)
+        await world.lease(OWN)
+        await until(lambda: world.door.calls)
+        (flight,) = world.keeper._flying
+        world.keeper.drop(REF)
+        gate.set()
+        await asyncio.wait({flight})
+        assert flight.exception() is None
+        assert world.keeper.held() == []
+        await world.keeper.close()
+
+    world.run(life())
+    assert world.events == [LeaseEvent.ACQUIRED]

@@ -9,6 +9,7 @@ import pytest
 from proxy.core.secret import Secret
 from proxy.edge import performing as module
 from proxy.edge.performing import MAX_SECRET_BYTES, Performer, Run
+from proxy.sources.mounted_secret import MAX_PART_BYTES
 from proxy.sources.steps import Files, HttpCall, HttpReply, ReadFiles, ReadToken, Reply, Step, StepFailed
 from proxy.tokens.compact import MAX_TOKEN_BYTES
 from tests.canary import Canary
@@ -302,3 +303,15 @@ def test_an_equal_secret_is_not_the_same(world: World, canary: Canary) -> None:
     world.run.overwrite([Secret(value)])
 
     assert not passed
+
+
+def test_what_is_too_large_for_a_credential_is_not_looked_for_in_messages(world: World) -> None:
+    """To look for a megabyte in a sentence would hold the loop up for a second."""
+    folder = world.secrets / "api"
+    folder.mkdir()
+    (folder / "key").write_bytes(b"k" * (MAX_PART_BYTES + 1))
+    (folder / "small").write_bytes(b"s" * MAX_PART_BYTES)
+
+    world.files("key", "small")
+
+    assert [len(secret) for secret in world.seen] == [MAX_PART_BYTES]

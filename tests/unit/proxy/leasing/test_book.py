@@ -29,6 +29,7 @@ from proxy.leasing.pace import (
     ASKS_PER_LIFETIME,
     CEILING,
     FIRST_GRACE,
+    FORGIVEN_AFTER,
     LAST_GRACE,
     LEAST_GAP,
     LIVE_GAP,
@@ -608,3 +609,21 @@ def test_a_ticket_is_wanted_until_its_key_is_dropped(desk: Desk) -> None:
     desk.book.drop(KEY, 1)
 
     assert not desk.book.is_wanted(ticket)
+
+
+def test_no_rhythm_of_refusals_wears_a_source_out(desk: Desk) -> None:
+    """An application that provokes them chooses when: whatever it does, forgiveness costs it patience."""
+    forgiven = int(FIRST_GRACE * FORGIVEN_AFTER)
+    for pauses in ([30], [30, 60], [30, forgiven * 2], [31, 121], [30, 60, 120, forgiven * 8]):
+        desk.book = LeaseBook()
+        mono, taken = 0, 0
+        desk.give(0, None, name="l-0")
+        while mono < 86_400:
+            for pause in pauses:
+                mono += pause
+                held = desk.book.held(KEY, mono)
+                assert held is not None
+                if desk.book.spent(KEY, held.lease.id, mono):
+                    taken += 1
+                    desk.give(mono, None, name=f"l-{mono}")
+        assert taken <= 86_400 / 240, pauses

@@ -1,5 +1,7 @@
+import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from html import escape
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -166,3 +168,20 @@ def test_fuzz_nothing_raises_and_nothing_but_marks_is_added(message: str, values
         at = message.find(piece, at)
         assert at >= 0
         at += len(piece)
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        (b'qu"oted\\secret', json.dumps('qu"oted\\secret')),
+        (b"<amper&sand>secret", escape("<amper&sand>secret")),
+        (b"as bytes are shown", b"as bytes are shown".hex()),
+    ],
+    ids=["json", "html", "hex"],
+)
+def test_a_secret_is_found_as_servers_escape_it(value: bytes, quoted: str) -> None:
+    said = scrubbed(f"the assertion {quoted} is wrong", [Secret(value)])
+
+    assert MARK in said
+    assert quoted.strip('"') not in said
+    assert said.endswith(" is wrong")

@@ -51,3 +51,13 @@ def test_a_time_window_that_closed_meanwhile_takes_nothing_away() -> None:
 
     assert rejudge.source(arrival_of(), get("/v1/models"), NOON) is not None
     assert rejudge.source(arrival_of(), get("/v1/models"), ends) is None
+
+
+def test_what_had_ended_when_the_state_was_made_does_not_come_back_with_the_question() -> None:
+    """Else a policy that is over could make a session policy too large, and cut what is granted."""
+    ends = NOON - timedelta(days=1)
+    text = POLICY.replace("grants:", f"validity: {{notAfter: {ends:%Y-%m-%dT%H:%M:%SZ}}}\n  grants:")
+    state = replace(pod_of(text), as_of=NOON)
+
+    assert state.leases == {}
+    assert Rejudge(state)._pod.leases == {}
