@@ -9,7 +9,8 @@ from pathlib import Path
 
 from proxy.cli.services import lines
 from proxy.core.audit import LINE_FIELDS, AuditRecord, audit_schema
-from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import NOT_REFUSED, Reason
 from proxy.documents.json_schema import CLUSTER_KINDS, KINDS, custom_resource_definition, json_schema
 from proxy.documents.reader import DOCUMENTS
 from proxy.documents.settings import settings_page

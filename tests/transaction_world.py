@@ -19,6 +19,7 @@ from proxy.transaction.head import Head, HeadProblem, HttpVersion
 from proxy.transaction.opening import Forward, Opening, Refused
 from proxy.transaction.pod import PodState
 from proxy.transaction.slots import Placeholders
+from proxy.transaction.steps import WantLease
 from tests.judge_world import CATALOGUE, NOON, PROOF, credential, index_of, policy
 
 # --- policies ----------------------------------------------------------------------------------------
@@ -119,13 +120,14 @@ def drive(
 ) -> Driven:
     steps = open_request(pod, at, what, NOON, "request-1")
     try:
-        wanted = next(steps)
+        want = next(steps)
     except StopIteration as end:
         return Driven(end.value, None)
+    assert isinstance(want, WantLease), want
     try:
-        again = steps.send(answer(wanted))
+        again = steps.send(answer(want.credential))
     except StopIteration as end:
-        return Driven(end.value, wanted)
+        return Driven(end.value, want.credential)
     raise AssertionError(f"a request wants one lease, and this one asked again, for {again}")
 
 

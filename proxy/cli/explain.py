@@ -12,7 +12,7 @@ from proxy.cli.exit_status import OK, PROBLEMS, REFUSED, MisusedError
 from proxy.cli.terminal import Ink, printable, problem_lines
 from proxy.core.credentials import scheme_name
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.reasons import REASONS
+from proxy.core.reason_pages import REASONS
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue
 from proxy.core.verdict import Attach, PassThrough, Refuse, Verdict

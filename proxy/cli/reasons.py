@@ -6,7 +6,8 @@ import sys
 
 from proxy.cli.exit_status import OK, MisusedError
 from proxy.cli.terminal import Ink
-from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import NOT_REFUSED, Reason
 from proxy.documents.problems import did_you_mean
 
 

@@ -50,7 +50,12 @@ class SigV4:
     """AWS Signature Version 4 over the request."""
 
 
-AttachScheme = Bearer | Basic | Header | QueryParameter | SigV4
+@dataclass(frozen=True, slots=True)
+class EcrToken:
+    """Basic authentication with a registry token of Amazon ECR, which podkey gets with AWS credentials."""
+
+
+AttachScheme = Bearer | Basic | Header | QueryParameter | SigV4 | EcrToken
 
 
 def scheme_name(scheme: AttachScheme) -> str:
@@ -66,6 +71,8 @@ def scheme_name(scheme: AttachScheme) -> str:
             return "query"
         case SigV4():
             return "sigv4"
+        case EcrToken():
+            return "ecrToken"
         case _:
             assert_never(scheme)
 
@@ -76,14 +83,52 @@ def needed_parts(scheme: AttachScheme) -> frozenset[Part]:
             return frozenset({Part.USERNAME, Part.PASSWORD})
         case Bearer() | Basic() | Header() | QueryParameter():
             return frozenset({Part.TOKEN})
-        case SigV4():
+        case SigV4() | EcrToken():
             return frozenset({Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY})
         case _:
             assert_never(scheme)
 
 
 def optional_parts(scheme: AttachScheme) -> frozenset[Part]:
-    return frozenset({Part.SESSION_TOKEN} if isinstance(scheme, SigV4) else ())
+    return frozenset({Part.SESSION_TOKEN} if isinstance(scheme, SigV4 | EcrToken) else ())
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressSession:
+    """A session for one directory bucket (S3 Express), from `GET /?session` at the bucket's own host."""
+
+    host: str
+    region: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryToken:
+    """A token for the registries of one region, from ECR's GetAuthorizationToken."""
+
+    region: str
+
+
+# What AWS gives for AWS credentials, and one kind of request needs in their place.
+Derivation = ExpressSession | RegistryToken
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """No document says this: it is made of a document's kind when a request needs what is derived."""
+
+    base: "SourceKind"
+    what: Derivation
+
+    @property
+    def parts(self) -> frozenset[Part]:
+        match self.what:
+            case ExpressSession():
+                return frozenset({Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY, Part.SESSION_TOKEN})
+            case RegistryToken():
+                return frozenset({Part.USERNAME, Part.PASSWORD})
+            case _:
+                assert_never(self.what)
 
 
 SourceKind = (
@@ -97,6 +142,7 @@ SourceKind = (
     | GitHubApp
     | AwsWebIdentity
     | AwsStatic
+    | Derived
 )
 
 
@@ -112,7 +158,7 @@ def is_bearer_token(kind: SourceKind) -> bool:
             | LlmWorkloadIdentity()
         ):
             return True
-        case MountedSecret() | VaultSecret() | GitHubApp() | AwsWebIdentity() | AwsStatic():
+        case MountedSecret() | VaultSecret() | GitHubApp() | AwsWebIdentity() | AwsStatic() | Derived():
             return False
         case _:
             assert_never(kind)

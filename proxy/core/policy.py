@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.core.globs import Glob
-from proxy.core.hosts import HostPattern
+from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.labels import LabelSelector
 from proxy.core.paths import PathPattern
 from proxy.core.validity import Validity
@@ -47,6 +47,33 @@ class OnRevoke(Enum):
     CUT = "cut"
 
 
+class ForeignPresigned(Enum):
+    """What becomes of a URL that somebody else has signed. It never gets a credential on top."""
+
+    REFUSE = "refuse"
+    PASS = "pass"  # noqa: S105 - a policy's word
+
+
+class Addressing(Enum):
+    """Where requests to a store name the bucket: in the path, or as the first part of the host."""
+
+    PATH = "path"
+    VIRTUAL = "virtual"
+
+
+# What MinIO, Ceph, Swift and most others sign for, unless they are told otherwise.
+DEFAULT_STORE_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEndpoint:
+    """A store that speaks S3 and is not Amazon's. Its port stands in the grant's `ports`."""
+
+    host: Hostname
+    region: str = DEFAULT_STORE_REGION
+    addressing: Addressing = Addressing.PATH
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRules:
     """Every container image of the pod must match a repository pattern and a digest, where given."""
@@ -84,6 +111,9 @@ class Grant:
     expected_bucket_owner: str | None = None
     allow_minting: tuple[str, ...] = ()
     on_foreign_credential: OnForeignCredential = OnForeignCredential.REPLACE
+    # Set: the grant is for this store alone. None: for the service's own hosts.
+    endpoint: StoreEndpoint | None = None
+    foreign_presigned: ForeignPresigned = ForeignPresigned.REFUSE
 
 
 @dataclass(frozen=True, slots=True)

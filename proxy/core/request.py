@@ -36,6 +36,14 @@ class ClientCredential(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """One key that the body of a request names for deletion, and the version where it names one."""
+
+    key: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFacts:
     """`host` is the verified name. `headers` have lower-case names and hold at least those that
     `PolicyIndex.wanted_headers` lists; one that is sent several times stands there once, its values joined
@@ -48,6 +56,10 @@ class RequestFacts:
     port: int = 443
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     client_credential: ClientCredential = ClientCredential.ABSENT
+    # The URL was signed by somebody else; what signs it is not in `query`.
+    signed_elsewhere: bool = False
+    # What the body names. None: nobody has read it yet.
+    removals: tuple[Removal, ...] | None = None
 
     @classmethod
     def of(

@@ -13,6 +13,7 @@ from proxy.core.credentials import (
     Basic,
     Bearer,
     CredentialSource,
+    EcrToken,
     Header,
     QueryParameter,
     SigV4,
@@ -92,6 +93,8 @@ class Operation:
     prefix_from: str | None = None
     # It neither shows nor touches keys, so prefixes do not bound it.
     keyless: bool = False
+    # Its body names the keys: they are judged before anything is sent.
+    body_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ class Service:
     pins: tuple[Pin, ...] = ()
     operations: tuple[Operation, ...] = ()
     header_actions: tuple[HeaderAction, ...] = ()
+    # Headers that name a second object, which is read: some grant must let it be read, too.
+    source_headers: tuple[str, ...] = ()
     # Parameters that never change what an operation does; any other one makes it unknown.
     parameters: tuple[str, ...] = ()
     opaque_paths: bool = False
@@ -217,7 +222,8 @@ class Service:
     def wanted_headers(self) -> frozenset[str]:
         """Headers, in lower case, that a decision about this service looks at."""
         pins = {pin.header for pin in self.pins if pin.header is not None}
-        return frozenset(pins | {name for row in self.header_actions for name in row.headers})
+        named = {name for row in self.header_actions for name in row.headers}
+        return frozenset(pins | named | set(self.source_headers))
 
     def operations_of(self, grant: Grant) -> tuple[Operation, ...]:
         """The operations that the grant's `access` and `actions` cover."""
@@ -305,13 +311,13 @@ def attach_scheme(source: CredentialSource, service: Service | None) -> AttachSc
 def slots_of(scheme: AttachScheme) -> CredentialSlots:
     """Where a credential stands that is attached in this way."""
     match scheme:
-        case Bearer() | Basic():
+        case Bearer() | Basic() | EcrToken():
             return CredentialSlots(headers=("authorization",))
         case Header(name=name):
             return CredentialSlots(headers=(name.lower(),))
         case QueryParameter(name=name):
             return CredentialSlots(query=(name,))
         case SigV4():
-            return CredentialSlots(headers=("authorization", "x-amz-security-token"))
+            return CredentialSlots(headers=("authorization", "x-amz-security-token", "x-amz-s3session-token"))
         case _:
             assert_never(scheme)

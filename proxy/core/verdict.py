@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from proxy.core.credentials import AttachScheme, CredentialRef
-from proxy.core.policy import OnForeignCredential, OnRevoke
+from proxy.core.policy import OnForeignCredential, OnRevoke, StoreEndpoint
 from proxy.core.reasons import Reason
 
 
@@ -30,6 +30,16 @@ class Attach:
     expected_bucket_owner: str | None = None
     reason: Reason = Reason.GRANTED
     on_revoke: OnRevoke = OnRevoke.FINISH
+    # The store that the grant is for, where it is not the service's own.
+    store: StoreEndpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBody:
+    """The request is granted as far as its head says, and its body names further keys: read it, and ask again
+    with `RequestFacts.removals`. It is no permission to forward anything."""
+
+    granted: Attach
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +65,4 @@ class PassThrough:
         return self.would.reason if isinstance(self.would, Refuse) else None
 
 
-Verdict = Attach | PassThrough | Refuse
+Verdict = Attach | PassThrough | ReadBody | Refuse

@@ -84,9 +84,10 @@ class BoundGrant:
             grant.on_foreign_credential,
             owner,
             on_revoke=policy.on_revoke,
+            store=grant.endpoint,
         )
         # Two grants with the same effect do not contradict each other.
-        self.effect = (credential, owner, scheme)
+        self.effect = (credential, owner, scheme, grant.endpoint)
         self._ports = frozenset(grant.ports)
         self._methods = frozenset(grant.methods) or None
         self._path_fits: Callable[[str], object] | None = None

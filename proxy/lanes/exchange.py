@@ -13,17 +13,18 @@ from proxy.core.paths import RequestPath
 from proxy.core.policy import OnRevoke
 from proxy.core.reasons import Reason
 from proxy.lanes.interface import LaneWorld
-from proxy.transaction.engine import Steps, open_request
+from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head, HeadProblem
 from proxy.transaction.opening import Forward, Opening, Refused
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began
 from proxy.transaction.redaction import Redactor, redact_bytes
-from proxy.transaction.refusals import RefusalAnswer, render_refusal
+from proxy.transaction.refusals import OwnAnswer, render_refusal
 from proxy.transaction.refusing import Asked, refuse
 from proxy.transaction.rejudging import Rejudge
 from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
 from proxy.transaction.spent import Suspicion
+from proxy.transaction.steps import Steps, Want, WantLease
 
 # A policy, a label or a token may change while a lease is fetched, which takes 20 s at most. Three times in a
 # row is no change any more.
@@ -124,8 +125,8 @@ class Exchange:
         try:
             steps = self._steps()
             step = self._next(steps, None)
-            while isinstance(step, CredentialRef):
-                step = self._next(steps, await self._lease(step))
+            while isinstance(step, WantLease):
+                step = self._next(steps, await self._lease(step.credential))
         except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
             self._world.recorder.crashed("transaction", error)
             return self._failure("podkey failed on it")
@@ -190,7 +191,7 @@ class Exchange:
         return open_request(self._pod, self._arrival, self._head, self._now, self._id)
 
     @staticmethod
-    def _next(steps: Steps, reply: LeaseReply | None) -> CredentialRef | Opening:
+    def _next(steps: Steps, reply: LeaseReply | None) -> Want | Opening:
         """The credential that is wanted next, or how it ended."""
         try:
             return next(steps) if reply is None else steps.send(reply)
@@ -274,7 +275,7 @@ class Exchange:
         self._opening = refused
         return refused
 
-    def answer(self, refused: Refused) -> RefusalAnswer:
+    def answer(self, refused: Refused) -> OwnAnswer:
         answer = render_refusal(refused.refusal)
         self.status = answer.status
         return answer

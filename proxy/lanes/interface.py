@@ -12,6 +12,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseKey, LeaseReply
 from proxy.core.settings import Timeouts
 from proxy.lanes.in_flight import InFlight
+from proxy.lanes.room import Room
 from proxy.transaction.pod import PodState
 
 # An address to connect to, as sockets take it.
@@ -93,3 +94,5 @@ class LaneWorld:
     timeouts: Timeouts
     # Asked anew by whoever replaces the policy.
     in_flight: InFlight = field(default_factory=InFlight)
+    # Shared by all connections.
+    room: Room = field(default_factory=Room)

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import Ending
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import Reason
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.head import HeadProblem, head_of_http1

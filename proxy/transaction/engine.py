@@ -4,47 +4,44 @@ A generator, so that the one thing it has to wait for, the lease, is fetched by 
 drive the same one. Refusal is the default: only the last line forwards a request with a credential.
 """
 
-from collections.abc import Generator
 from datetime import datetime
 from typing import Final, assert_never
 
 from proxy.attach.placing import Placement, Unplaceable, place
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
-from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname, parse_hostname
-from proxy.core.lease import LeaseReply, NoLease
+from proxy.core.lease import Lease, NoLease
 from proxy.core.paths import RequestPath
 from proxy.core.queries import EMPTY_QUERY, Query
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture
-from proxy.core.verdict import Attach, PassThrough, Refuse
+from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse
 from proxy.judge.decide import decide
 from proxy.judge.index import HostRules
 from proxy.transaction.forwarding import end_to_end, twin
 from proxy.transaction.head import Head, HeadProblem
-from proxy.transaction.opening import Forward, Opening
+from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began, decided, leased
 from proxy.transaction.redaction import forms_of
 from proxy.transaction.refusing import Asked, explain_lack, refuse
 from proxy.transaction.slots import classify, clear_slots, read_slots
 from proxy.transaction.spent import signs_of
+from proxy.transaction.steps import Steps, WantLease
 from proxy.wire.authority import read_authority
 
 # With a credential on the request, the response is asked for uncompressed: redaction reads bytes.
 IDENTITY_ENCODING: Final = ("Accept-Encoding", "identity")
 BUCKET_OWNER: Final = "x-amz-expected-bucket-owner"
 
-Steps = Generator[CredentialRef, LeaseReply, Opening]
-
 
 def open_request(
     pod: PodState, arrival: Arrival, head: Head | HeadProblem, now: datetime, request_id: str
 ) -> Steps:
-    """Yields the credential it wants a lease of, and returns how the request opens."""
+    """Yields what it waits for, and returns how the request opens."""
     asked = Asked(pod, arrival, request_id, now)
 
     # (1) Facts: a head that can be read in two ways is judged in none.
@@ -94,6 +91,8 @@ def open_request(
             return refuse(asked, head, record, reason, message, rule)
         case PassThrough():
             return Forward(record, arrival.shown_name, target, fields, head.wants_websocket)
+        case ReadBody():
+            return refuse(asked, head, record, Reason.PIN_UNREADABLE, "its keys stand in its body")
         case Attach():
             pass
         case _:
@@ -106,9 +105,10 @@ def open_request(
         return refuse(asked, head, record, Reason.AMBIGUOUS_QUERY, message, verdict.rule)
 
     # (6) The lease: a live credential, or none.
-    reply = yield verdict.credential
-    if isinstance(reply, NoLease):
-        return refuse(asked, head, record, Reason.CREDENTIAL_UNAVAILABLE, reply.message, verdict.rule)
+    reply = yield WantLease(verdict.credential)
+    if not isinstance(reply, Lease):
+        why = reply.message if isinstance(reply, NoLease) else "no credential was fetched"
+        return refuse(asked, head, record, Reason.CREDENTIAL_UNAVAILABLE, why, verdict.rule)
     record = leased(record, reply)
 
     # (7) The edits. The application's own credential goes, from every slot; ours is put in its place.

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from proxy.attach.bodies import BodyTransform
 from proxy.core.audit import AuditRecord
 from proxy.core.policy import OnRevoke
 from proxy.core.secret import Secret
 from proxy.core.services import SpentSign
-from proxy.transaction.refusals import Refusal
+from proxy.transaction.refusals import OwnAnswer, Refusal
 
 Fields = tuple[tuple[str, str | Secret], ...]
 
@@ -30,6 +31,18 @@ class Forward:
     # Which answers say that the attached credential is worth nothing any more.
     spent: tuple[SpentSign, ...] = ()
     on_revoke: OnRevoke = OnRevoke.FINISH
+    # What the body is fed through; None: it goes as it comes, or as it was read.
+    rewrite: BodyTransform | None = field(default=None, repr=False, compare=False)
+    # It is signed with a time: an upstream that finds it wrong says what time it is.
+    is_timed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Granted, and answered by us: the upstream's answer would hold a credential, which stays with us."""
+
+    record: AuditRecord
+    answer: OwnAnswer = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +54,4 @@ class Refused:
     closes: bool = False
 
 
-Opening = Forward | Refused
+Opening = Forward | Answered | Refused

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from proxy.core.credentials import CredentialRef, SourceKind
 from proxy.core.evidence import Evidence, Proof
@@ -12,6 +13,9 @@ from proxy.core.lease import LeaseKey, NoLease
 from proxy.judge.index import PolicyIndex, Use
 from proxy.sources.scopes import ScopeFault, scope_of
 from proxy.transaction.slots import Placeholders
+
+# Bedrock's requests end at 20 MB and are some KiB; SageMaker's at 6 MB. More is S3's business.
+DEFAULT_HASHED_BODY: Final = 16 * 1024 * 1024
 
 
 @lru_cache(maxsize=64)
@@ -31,6 +35,8 @@ class PodState:
     withdrawn: frozenset[CredentialRef] = frozenset()
     # When it was made: what has ended by then counts no more.
     as_of: datetime | None = None
+    # Of a body that is hashed whole, for AWS services other than S3.
+    hashed_body_limit: int = DEFAULT_HASHED_BODY
     # Under which key the book keeps the lease of each source that this pod's grants name, or why it cannot.
     leases: Mapping[CredentialRef, LeaseKey | NoLease] = field(init=False)
 

@@ -10,7 +10,7 @@ from proxy.core.evidence import Evidence, Proof
 from proxy.core.lease import Lease
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, RequestFacts
-from proxy.core.verdict import Attach, PassThrough, Refuse, RuleRef, Verdict
+from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, RuleRef, Verdict
 from proxy.judge.index import HostRules
 from proxy.transaction.head import Head
 from proxy.transaction.pod import PodState
@@ -69,7 +69,7 @@ def decided(
         record,
         service=rules.services[0].name if rules.services else "",
         action=_action(rules, facts),
-        reason=verdict.reason.value,
+        reason=(verdict.granted if isinstance(verdict, ReadBody) else verdict).reason.value,
         static_credential_seen=client is ClientCredential.FOREIGN,
         **_outcome(verdict),
     )
@@ -91,6 +91,8 @@ def _outcome(verdict: Verdict) -> Outcome:
             return {"verdict": "pass_through", "would": would.reason.value, **_ruled(rule)}
         case PassThrough():
             return {"verdict": "pass_through"}
+        case ReadBody(granted=granted):
+            return _outcome(granted)
         case Refuse(rule=rule):
             return {"verdict": "refuse", **_ruled(rule)}
         case _:

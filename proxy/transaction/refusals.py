@@ -8,7 +8,8 @@ from typing import Final, NamedTuple, assert_never
 from urllib.parse import quote
 
 from proxy.core.contract import REASON_HEADER
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import Reason
 from proxy.core.services import Dialect
 from proxy.core.verdict import RuleRef
 
@@ -34,7 +35,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalAnswer:
+class OwnAnswer:
     status: int
     headers: Headers
     body: bytes = b""
@@ -71,13 +72,13 @@ _GRPC_FAILED_PRECONDITION: Final = 9  # "do not retry until the state has been f
 _GRPC_PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b"%")).decode()
 
 
-def render_refusal(refusal: Refusal) -> RefusalAnswer:
+def render_refusal(refusal: Refusal) -> OwnAnswer:
     page = REASONS[refusal.reason]
     message = presentable(refusal.message)
     if refusal.is_grpc:
         return _grpc(refusal, message, _WORDS[page.status])
     content_type, headers, body = _in_dialect(refusal, message, _WORDS[page.status])
-    return RefusalAnswer(
+    return OwnAnswer(
         page.status,
         (
             ("content-type", content_type),
@@ -149,10 +150,10 @@ def _json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def _grpc(refusal: Refusal, message: str, words: _Words) -> RefusalAnswer:
+def _grpc(refusal: Refusal, message: str, words: _Words) -> OwnAnswer:
     """Trailers-Only: one block of headers that ends the stream. Its clients read no status but this one."""
     code = _GRPC_FAILED_PRECONDITION if refusal.reason in _STAYS else words.grpc
-    return RefusalAnswer(
+    return OwnAnswer(
         200,
         (
             ("content-type", "application/grpc"),

@@ -7,7 +7,8 @@ from typing import Final
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.services import Dialect
 from proxy.core.verdict import Refuse, RuleRef

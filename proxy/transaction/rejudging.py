@@ -11,6 +11,7 @@ from proxy.core.lease import LeaseKey
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head
 from proxy.transaction.pod import PodState
+from proxy.transaction.steps import WantLease
 
 # Who asked was proved when the request was granted. It leads to no lease: the question is put to the policy,
 # and stops where a lease would be asked for.
@@ -36,7 +37,7 @@ class Rejudge:
         except StopIteration:
             return None
         steps.close()
-        return self._source_of(wanted)
+        return self._source_of(wanted.credential) if isinstance(wanted, WantLease) else None
 
     def _source_of(self, credential: CredentialRef) -> CredentialSource | None:
         key = self._pod.leases.get(credential)

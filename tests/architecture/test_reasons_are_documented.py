@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import NOT_REFUSED, Reason
 from tests.architecture_rules import reason_violations
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "reasons.md").read_text()

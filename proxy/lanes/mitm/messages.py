@@ -10,7 +10,7 @@ from proxy.core.secret import Secret
 from proxy.lanes.interface import shown
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward
-from proxy.transaction.refusals import RefusalAnswer
+from proxy.transaction.refusals import OwnAnswer
 
 
 def write_request(request: http.Request, opening: Forward, head: Head, address: tuple[str, int]) -> str:
@@ -30,7 +30,7 @@ def write_request(request: http.Request, opening: Forward, head: Head, address: 
     return str(request.headers.pop("expect", ""))
 
 
-def answer_message(answer: RefusalAnswer, head: Head, *, closes: bool) -> http.Response:
+def answer_message(answer: OwnAnswer, head: Head, *, closes: bool) -> http.Response:
     """The head of an answer of our own."""
     fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     waits = any(value.lower() == "100-continue" for value in head.values("expect"))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import Reason
 from tests.command_line import (
     CHAT,
     COMPLETIONS,

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import Reason
 from tests.command_line import podkey
 
 

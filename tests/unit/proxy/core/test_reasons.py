@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from proxy.core.reasons import NOT_REFUSED, REASONS, Actor, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import NOT_REFUSED, Actor, Reason
 
 
 def test_each_reason_has_exactly_one_page_in_the_order_of_the_list() -> None:

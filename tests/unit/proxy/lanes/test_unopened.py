@@ -7,7 +7,8 @@ import pytest
 
 from proxy.core.arrival import LaneName
 from proxy.core.audit import Ending
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import Reason
 from proxy.core.settings import Capture
 from proxy.lanes.unopened import Unopened
 from proxy.wire.request_head import RequestHead, read_request_head

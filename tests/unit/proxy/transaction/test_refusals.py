@@ -19,13 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.contract import REASON_HEADER
-from proxy.core.reasons import REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import Reason
 from proxy.core.services import Dialect
 from proxy.core.verdict import RuleRef
 from proxy.transaction.refusals import (
     MAX_MESSAGE_BYTES,
+    OwnAnswer,
     Refusal,
-    RefusalAnswer,
     presentable,
     render_refusal,
 )
@@ -51,13 +52,13 @@ def refusal(
     return Refusal(reason, message, rule, dialect, is_grpc, is_head, "req-0001")
 
 
-def headers_of(answer: RefusalAnswer) -> dict[str, str]:
+def headers_of(answer: OwnAnswer) -> dict[str, str]:
     headers = dict(answer.headers)
     assert len(headers) == len(answer.headers)
     return headers
 
 
-def body_of(answer: RefusalAnswer) -> Any:
+def body_of(answer: OwnAnswer) -> Any:
     return json.loads(answer.body)
 
 
@@ -186,7 +187,7 @@ def test_grpc_is_answered_with_a_status_in_the_only_block_of_headers(reason: Rea
 
 
 @pytest.fixture(scope="module")
-def s3() -> Callable[[RefusalAnswer], tuple[Any, list[object]]]:
+def s3() -> Callable[[OwnAnswer], tuple[Any, list[object]]]:
     """boto3's own client, which gets the answer before it would open a connection."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what botocore's own start deprecates is not ours
@@ -198,7 +199,7 @@ def s3() -> Callable[[RefusalAnswer], tuple[Any, list[object]]]:
             config=Config(retries={"mode": "standard", "max_attempts": 1}),
         )
     sent: list[object] = []
-    answers: list[RefusalAnswer] = []
+    answers: list[OwnAnswer] = []
 
     class Raw:
         def __init__(self, body: bytes) -> None:
@@ -213,7 +214,7 @@ def s3() -> Callable[[RefusalAnswer], tuple[Any, list[object]]]:
 
     client.meta.events.register("before-send.s3", answer)
 
-    def ask(given: RefusalAnswer) -> tuple[Any, list[object]]:
+    def ask(given: OwnAnswer) -> tuple[Any, list[object]]:
         sent.clear()
         answers.append(given)
         return client, sent
@@ -254,7 +255,7 @@ def test_boto3_reads_a_refused_head_and_asks_once(s3: Any) -> None:
     assert len(sent) == 1
 
 
-def openai_client(answer: RefusalAnswer, sent: list[object]) -> openai.OpenAI:
+def openai_client(answer: OwnAnswer, sent: list[object]) -> openai.OpenAI:
     def respond(request: httpx2.Request) -> httpx2.Response:
         sent.append(request)
         return httpx2.Response(answer.status, headers=list(answer.headers), content=answer.body)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from proxy.core.hosts import Hostname
-from proxy.core.reasons import NOT_REFUSED, REASONS, Reason
+from proxy.core.reason_pages import REASONS
+from proxy.core.reasons import NOT_REFUSED, Reason
 from proxy.core.request import RequestFacts
 from proxy.core.services import Dialect
 from proxy.core.settings import Capture

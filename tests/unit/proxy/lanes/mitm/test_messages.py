@@ -9,7 +9,7 @@ from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began
-from proxy.transaction.refusals import RefusalAnswer
+from proxy.transaction.refusals import OwnAnswer
 from tests.lane_world import GOVERNING, HOST, LIVE, NOON, arrival_of, get
 
 
@@ -58,7 +58,7 @@ def test_what_the_client_expects_is_told_and_does_not_go_on() -> None:
 
 @pytest.mark.parametrize("closes", [True, False])
 def test_an_answer_of_ours_ends_the_connection_where_what_follows_cannot_be_trusted(*, closes: bool) -> None:
-    answer = RefusalAnswer(403, (("Podkey-Reason", "granted"),), b"no")
+    answer = OwnAnswer(403, (("Podkey-Reason", "granted"),), b"no")
 
     response = answer_message(answer, get(), closes=closes)
 
@@ -69,13 +69,13 @@ def test_an_answer_of_ours_ends_the_connection_where_what_follows_cannot_be_trus
 def test_who_waits_to_be_told_to_go_on_may_send_its_body_all_the_same() -> None:
     head = Head("PUT", "/v1/x", HOST, (("Expect", "100-Continue"),), HttpVersion.HTTP1, has_body=True)
 
-    assert answer_message(RefusalAnswer(403, (), b""), head, closes=False).headers["connection"] == "close"
+    assert answer_message(OwnAnswer(403, (), b""), head, closes=False).headers["connection"] == "close"
 
 
 def test_an_http2_answer_has_names_in_lower_case_and_no_connection() -> None:
     head = Head("GET", "/v1/x", HOST, (), HttpVersion.HTTP2, has_body=False)
 
-    response = answer_message(RefusalAnswer(403, (("Podkey-Reason", "x"),), b""), head, closes=True)
+    response = answer_message(OwnAnswer(403, (("Podkey-Reason", "x"),), b""), head, closes=True)
 
     assert response.headers.fields == ((b"podkey-reason", b"x"),)
 
