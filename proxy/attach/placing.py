@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 from urllib.parse import quote_from_bytes
 
-from proxy.core.credentials import AttachScheme, Basic, Bearer, Header, QueryParameter, SigV4
+from proxy.core.credentials import AttachScheme, Basic, Bearer, EcrToken, Header, QueryParameter, SigV4
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 
@@ -60,14 +60,14 @@ def place(scheme: AttachScheme, parts: Parts) -> Placement | Unplaceable:
             return _header(AUTHORIZATION, "Bearer ", parts)
         case Basic(username=username):
             return _basic(username, parts)
+        case EcrToken():
+            return _basic(None, parts)
         case Header(name=name, prefix=prefix):
             return _header(name.lower(), prefix, parts)
         case QueryParameter(name=name):
             return _query(name, parts)
         case SigV4():
-            return Unplaceable(
-                "podkey cannot sign requests yet (AWS Signature Version 4), so it attaches nothing to them"
-            )
+            return Unplaceable("a signature is made over the whole request, and is not put onto it by itself")
         case _:
             assert_never(scheme)
 

@@ -66,6 +66,13 @@ def token_file(audience: str) -> str:
     return f"{_HASHED}{sha256(audience.encode()).hexdigest()[:32]}"
 
 
+# What an application that opens a session at a directory bucket (S3 Express) gets in its place. The same in
+# every pod: they say nothing, and nobody accepts them.
+SESSION_ACCESS_KEY_ID: Final = "PODKEYEXPRESSSESSION"
+SESSION_SECRET_KEY: Final = "podkey-s3-express-session-secret-000000"  # noqa: S105 - a placeholder
+SESSION_TOKEN: Final = "podkey-s3-express-session-token"  # noqa: S105 - a placeholder
+SESSION_PLACEHOLDERS: Final = frozenset({SESSION_ACCESS_KEY_ID, SESSION_SECRET_KEY, SESSION_TOKEN})
+
 # The header of every refusal, with the reason code in it.
 REASON_HEADER: Final = "podkey-reason"
 

@@ -14,7 +14,8 @@ class Secret:
     not, because tracebacks and debuggers call it on everything.
     """
 
-    __slots__ = ("_overwritten", "_value")
+    # Weak references: what was derived from a secret goes when the secret goes.
+    __slots__ = ("__weakref__", "_overwritten", "_value")
 
     def __init__(self, value: bytes) -> None:
         # In an array of our own, which can be overwritten: Python's bytes cannot.

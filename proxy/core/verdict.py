@@ -32,6 +32,8 @@ class Attach:
     on_revoke: OnRevoke = OnRevoke.FINISH
     # The store that the grant is for, where it is not the service's own.
     store: StoreEndpoint | None = None
+    # Who must own the bucket that an object is copied from.
+    source_owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

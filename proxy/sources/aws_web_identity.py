@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
+from proxy.aws.answers import Session, read_error
 from proxy.aws.partitions import sts_endpoint
 from proxy.aws.session_policy import WAYS_OUT
 from proxy.aws.sigv4 import SigningScope, Unsigned, payload_hash, signed_headers
@@ -18,10 +19,8 @@ from proxy.aws.sts import (
     FORM_TYPE,
     NO_BOUNDS,
     WEB_IDENTITY,
-    Session,
     SessionBounds,
     assume_role_form,
-    read_error,
     read_session,
     session_name,
     web_identity_form,

@@ -4,44 +4,50 @@ A generator, so that the one thing it has to wait for, the lease, is fetched by 
 drive the same one. Refusal is the default: only the last line forwards a request with a credential.
 """
 
+from dataclasses import replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import assert_never
 
-from proxy.attach.placing import Placement, Unplaceable, place
+from proxy.attach.bodies import BodyFault
 from proxy.core.arrival import Arrival
-from proxy.core.audit import AuditRecord
+from proxy.core.credentials import SigV4
 from proxy.core.hosts import Hostname, parse_hostname
-from proxy.core.lease import Lease, NoLease
 from proxy.core.paths import RequestPath
 from proxy.core.queries import EMPTY_QUERY, Query
 from proxy.core.reasons import Reason
-from proxy.core.request import RequestFacts
-from proxy.core.secret import Secret
+from proxy.core.request import ClientCredential, RequestFacts
 from proxy.core.settings import Capture
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse
 from proxy.judge.decide import decide
-from proxy.judge.index import HostRules
+from proxy.transaction.attaching import attach_credential
 from proxy.transaction.forwarding import end_to_end, twin
+from proxy.transaction.granted import Granted
 from proxy.transaction.head import Head, HeadProblem
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState
-from proxy.transaction.recording import began, decided, leased
-from proxy.transaction.redaction import forms_of
+from proxy.transaction.recording import began, decided
 from proxy.transaction.refusing import Asked, explain_lack, refuse
+from proxy.transaction.removing import read_removals
+from proxy.transaction.signed_urls import read_url
+from proxy.transaction.signing import sign_request
 from proxy.transaction.slots import classify, clear_slots, read_slots
-from proxy.transaction.spent import signs_of
-from proxy.transaction.steps import Steps, WantLease
+from proxy.transaction.steps import Steps
 from proxy.wire.authority import read_authority
-
-# With a credential on the request, the response is asked for uncompressed: redaction reads bytes.
-IDENTITY_ENCODING: Final = ("Accept-Encoding", "identity")
-BUCKET_OWNER: Final = "x-amz-expected-bucket-owner"
 
 
 def open_request(
-    pod: PodState, arrival: Arrival, head: Head | HeadProblem, now: datetime, request_id: str
+    pod: PodState,
+    arrival: Arrival,
+    head: Head | HeadProblem,
+    now: datetime,
+    request_id: str,
+    *,
+    signed_at: datetime | None = None,
 ) -> Steps:
-    """Yields what it waits for, and returns how the request opens."""
+    """Yields what it waits for, and returns how the request opens.
+
+    `signed_at` is the time by the upstream's own clock, where it has told us: signatures are made for it.
+    """
     asked = Asked(pod, arrival, request_id, now)
 
     # (1) Facts: a head that can be read in two ways is judged in none.
@@ -60,7 +66,6 @@ def open_request(
         target = rest
     raw_path, _, raw_query = target.partition("?")
     path = RequestPath.parse(raw_path)
-    query = Query.parse(raw_query) if raw_query else EMPTY_QUERY
     record = began(pod, arrival, now, request_id, head=head, path=path.text)
     fields = end_to_end(head)
     if isinstance(fields, HeadProblem):
@@ -78,45 +83,62 @@ def open_request(
     if rules.outside is None and (doubt := pod.unproven(now)) is not None:
         return refuse(asked, head, record, Reason.IDENTITY_UNVERIFIED, doubt)
 
-    # (4) What the application put where this host reads a credential.
-    client = classify(read_slots(fields, query, rules.slots), pod.placeholders)
+    # (4) What the application put where this host reads a credential: in its slots, or as a signed URL.
+    url = read_url(rules, fields, raw_query, pod, now)
+    if isinstance(url, BodyFault):
+        return refuse(asked, head, record, url.reason, url.message)
+    query = Query.parse(url.query) if url.query else EMPTY_QUERY
+    client = classify(read_slots(url.fields, query, rules.slots), pod.placeholders)
 
-    # (5) The verdict.
-    facts = RequestFacts(arrival.name, head.method, path, query, arrival.port, _wanted(pod, fields), client)
+    # (5) The verdict; where the body names what is touched, once more with the body.
+    headers = _wanted(pod, url.fields)
+    facts = RequestFacts(
+        arrival.name, head.method, path, query, arrival.port, headers, client, signed_elsewhere=url.is_foreign
+    )
     verdict = decide(pod.policies, pod.identity, facts, now)
-    record = decided(record, verdict, rules, facts, client)
+    body: bytes | None = None
+    if isinstance(verdict, ReadBody):
+        read = yield from read_removals(head, url.fields)
+        if isinstance(read, BodyFault):
+            record = decided(record, verdict, rules, facts, client)
+            return refuse(asked, head, record, read.reason, read.message, verdict.granted.rule)
+        body, removals = read
+        facts = replace(facts, removals=removals)
+        verdict = decide(pod.policies, pod.identity, facts, now)
+    seen = ClientCredential.FOREIGN if url.is_foreign else client
+    record = decided(record, verdict, rules, facts, seen)
     match verdict:
         case Refuse(reason=reason, rule=rule):
             message = explain_lack(rules, verdict, facts, now)
             return refuse(asked, head, record, reason, message, rule)
+        case PassThrough(reason=Reason.PRESIGNED_ELSEWHERE):
+            # Somebody else's signature is all that it carries: what the application sent beside it goes.
+            kept, _ = clear_slots(fields, "", rules.slots)
+            return Forward(record, arrival.shown_name, target, tuple(kept), head.wants_websocket)
         case PassThrough():
             return Forward(record, arrival.shown_name, target, fields, head.wants_websocket)
         case ReadBody():
-            return refuse(asked, head, record, Reason.PIN_UNREADABLE, "its keys stand in its body")
+            return refuse(
+                asked, head, record, Reason.INTERNAL_ERROR, "its body was read, and is asked for again"
+            )
         case Attach():
             pass
         case _:
             assert_never(verdict)
     wanted = pod.policies.wanted_headers
-    if isinstance(problem := twin(fields, wanted), HeadProblem):
+    if isinstance(problem := twin(url.fields, wanted), HeadProblem):
         return refuse(asked, head, record, problem.reason, problem.message, verdict.rule, closes=True)
     if query.has_semicolon and not query.folded_names.isdisjoint(name.lower() for name in rules.slots.query):
         message = "a semicolon in the query hides where the application's own credential ends"
         return refuse(asked, head, record, Reason.AMBIGUOUS_QUERY, message, verdict.rule)
 
-    # (6) The lease: a live credential, or none.
-    reply = yield WantLease(verdict.credential)
-    if not isinstance(reply, Lease):
-        why = reply.message if isinstance(reply, NoLease) else "no credential was fetched"
-        return refuse(asked, head, record, Reason.CREDENTIAL_UNAVAILABLE, why, verdict.rule)
-    record = leased(record, reply)
-
-    # (7) The edits. The application's own credential goes, from every slot; ours is put in its place.
-    placement = place(verdict.scheme, reply.parts)
-    if isinstance(placement, Unplaceable):
-        message = f"the credential {verdict.credential}: {placement.why}"
-        return refuse(asked, head, record, Reason.CREDENTIAL_UNUSABLE, message, verdict.rule)
-    return _attached(asked, head, record, rules, verdict, placement, fields, (path.text, raw_query))
+    # (6) The lease, and the edits: the application's own credential goes, and ours is put in its place.
+    granted = Granted(
+        asked, head, record, rules, verdict, facts, url.fields, url.query, body=body, region=url.region
+    )
+    if isinstance(verdict.scheme, SigV4):
+        return (yield from sign_request(granted, signed_at or now))
+    return (yield from attach_credential(granted))
 
 
 def _name_fault(arrival: Arrival, authority: str) -> str | None:
@@ -151,50 +173,3 @@ def _wanted(pod: PodState, fields: tuple[tuple[str, str], ...]) -> dict[str, str
         if key in wanted:
             found[key] = f"{found[key]},{value}" if key in found else value
     return found
-
-
-def _attached(  # noqa: PLR0917 - the results of the steps before
-    asked: Asked,
-    head: Head,
-    record: AuditRecord,
-    rules: HostRules,
-    verdict: Attach,
-    placement: Placement,
-    fields: tuple[tuple[str, str], ...],
-    target: tuple[str, str],
-) -> Forward:
-    path, raw_query = target
-    kept, kept_query = clear_slots(fields, raw_query, rules.slots)
-    dropped = {"accept-encoding", "sec-websocket-extensions", BUCKET_OWNER}
-    edited: list[tuple[str, str | Secret]] = [
-        field for field in kept if field[0].lower() not in dropped or _pinned_elsewhere(field, verdict)
-    ]
-    edited.append(IDENTITY_ENCODING)
-    if verdict.expected_bucket_owner is not None:
-        edited.append((BUCKET_OWNER, verdict.expected_bucket_owner))
-    edited.extend(placement.headers)
-    edited_target = f"{path}?{kept_query}" if kept_query else path
-    return Forward(
-        record,
-        asked.arrival.shown_name,
-        _with_parameters(edited_target, placement.query) if placement.query else edited_target,
-        tuple(edited),
-        head.wants_websocket,
-        forms_of(placement.secrets),
-        attached=True,
-        credential_fields=frozenset(rules.slots.headers),
-        spent=signs_of(rules.services),
-        on_revoke=verdict.on_revoke,
-    )
-
-
-def _pinned_elsewhere(field: tuple[str, str], verdict: Attach) -> bool:
-    """The application may pin a bucket's owner itself, where the grant does not."""
-    return field[0].lower() == BUCKET_OWNER and verdict.expected_bucket_owner is None
-
-
-def _with_parameters(target: str, parameters: tuple[tuple[str, Secret], ...]) -> Secret:
-    """The target with the credential in its query. Its values came percent-encoded from `place`."""
-    joiner = b"&" if "?" in target else b"?"
-    pairs = (name.encode("latin-1") + b"=" + value.reveal() for name, value in parameters)
-    return Secret(target.encode("latin-1") + joiner + b"&".join(pairs))

@@ -18,6 +18,9 @@ SPELLED_ONE_WAY: Final = HOP_BY_HOP | {
     "transfer-encoding", "x-amz-expected-bucket-owner",
 }  # fmt: skip
 
+# With a credential on the request, the response is asked for uncompressed: redaction reads bytes.
+IDENTITY_ENCODING: Final = ("Accept-Encoding", "identity")
+
 # What Connection may name. To name any other field asks us to drop it on the way, `Connection: authorization`
 # for one; no common client does it, and what a field means must not depend on who stands between.
 CONNECTION_OPTIONS: Final = frozenset({

@@ -57,15 +57,20 @@ _UNAVAILABLE: Final = _Words("ServiceUnavailable", "server_error", "api_error", 
 _WORDS: Final[Mapping[int, _Words]] = {
     400: _MALFORMED,
     403: _FORBIDDEN,
+    413: _Words("EntityTooLarge", "invalid_request_error", "request_too_large", 8),
     421: _FORBIDDEN,
     431: _MALFORMED,
     500: _Words("InternalError", "server_error", "api_error", 13),
     502: _UNAVAILABLE,
+    # What S3 says when it is asked for too much at once; SDKs slow down and try again.
+    503: _Words("SlowDown", "server_error", "overloaded_error", 8),
     504: _UNAVAILABLE,
 }
 # After a 502 most SDKs send the request again (boto3 makes three attempts): right where the cause may pass.
 # These stay until somebody mends them, and the SDKs that listen are told so. boto3 does not listen.
 _STAYS: Final = frozenset({Reason.CREDENTIAL_UNUSABLE, Reason.UPSTREAM_UNVERIFIED})
+# RFC 9110 §10.2.3. A body leaves memory within that time, or hangs.
+_RETRY_AFTER: Final[Mapping[Reason, Headers]] = {Reason.OVERLOADED: (("retry-after", "1"),)}
 _GRPC_FAILED_PRECONDITION: Final = 9  # "do not retry until the state has been fixed"
 
 # gRPC over HTTP/2: printable ASCII but the percent sign stands as it is, the rest percent-encoded.
@@ -85,6 +90,7 @@ def render_refusal(refusal: Refusal) -> OwnAnswer:
             ("content-length", str(len(body))),
             ("cache-control", "no-store"),
             (REASON_HEADER, refusal.reason.value),
+            *_RETRY_AFTER.get(refusal.reason, ()),
             *headers,
         ),
         b"" if refusal.is_head else body,

@@ -22,7 +22,7 @@ from proxy.transaction.recording import refused
 from proxy.transaction.refusals import Refusal
 
 # What goes wrong behind a grant is nothing that `podkey explain` could tell more about.
-BEYOND_POLICY: Final = frozenset({400, 421, 431, 500, 502, 504})
+BEYOND_POLICY: Final = frozenset({400, 413, 421, 431, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
+from proxy.core.contract import SESSION_PLACEHOLDERS
 from proxy.core.queries import QUERY_AUTH, Query
 from proxy.core.request import ClientCredential
 from proxy.core.services import CredentialSlots, Placeholder
@@ -40,9 +41,11 @@ class Placeholders:
     def of(cls, placeholders: Iterable[Placeholder], values: Iterable[str] = ()) -> "Placeholders":
         return cls(frozenset(values), tuple(placeholder.shape for placeholder in placeholders))
 
-    def __contains__(self, found: str) -> bool:
-        if self.values:
-            return found in self.values
+    def __contains__(self, found: object) -> bool:
+        if not isinstance(found, str):
+            return False
+        if self.values or found in SESSION_PLACEHOLDERS:
+            return found in self.values or found in SESSION_PLACEHOLDERS
         return any(shape.fullmatch(found) for shape in self.shapes)
 
 

@@ -1,0 +1,50 @@
+"""The body of a request that names the keys it deletes: read whole before anything is judged or sent."""
+
+from collections.abc import Generator
+from typing import Final
+
+from proxy.attach.bodies import BodyFault
+from proxy.attach.payload import Literal, Unsigned, read_payload
+from proxy.aws.delete_objects import MAX_BODY, read_delete_objects
+from proxy.core.lease import LeaseReply
+from proxy.core.reasons import Reason
+from proxy.core.request import Removal
+from proxy.transaction.head import Head
+from proxy.transaction.steps import Want, WantBody
+
+_HASH: Final = "x-amz-content-sha256"
+Fields = tuple[tuple[str, str], ...]
+Read = tuple[bytes, tuple[Removal, ...]]
+
+
+def read_removals(
+    head: Head, fields: Fields
+) -> Generator[Want, LeaseReply | bytes | BodyFault, Read | BodyFault]:
+    """The body and what it names. It is read as it stands: in a wrapping, we would judge the wrapping."""
+    if (fault := _wrapping(fields)) is not None:
+        return fault
+    body = (yield WantBody(MAX_BODY)) if head.has_body else b""
+    if not isinstance(body, bytes):
+        return body if isinstance(body, BodyFault) else BodyFault(Reason.INTERNAL_ERROR, "no body was read")
+    removals = read_delete_objects(body)
+    if isinstance(removals, str):
+        return BodyFault(Reason.MALFORMED_BODY, f"the list of keys to delete cannot be read: {removals}")
+    return body, removals
+
+
+def _wrapping(fields: Fields) -> BodyFault | None:
+    """What would let somebody else read another list than we do."""
+    payload = read_payload([value for name, value in fields if name.lower() == _HASH])
+    if isinstance(payload, BodyFault):
+        return payload
+    if not isinstance(payload, Literal | Unsigned):
+        return BodyFault(Reason.UNSUPPORTED_PAYLOAD, "a list of keys to delete is sent whole, not in chunks")
+    for name, value in fields:
+        key, said = name.lower(), value.lower()
+        if key == "content-encoding" and said.strip():
+            return BodyFault(
+                Reason.UNSUPPORTED_PAYLOAD, "a list of keys to delete is sent without an encoding"
+            )
+        if key == "content-type" and "charset" in said.replace(" ", "") and "utf-8" not in said:
+            return BodyFault(Reason.UNSUPPORTED_PAYLOAD, "a list of keys to delete is sent in UTF-8")
+    return None

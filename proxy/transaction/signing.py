@@ -1,0 +1,118 @@
+"""A request that is granted and goes to AWS, or to a store that speaks as S3 does: signed instead of told."""
+
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from proxy.attach.bodies import BodyFault
+from proxy.attach.client_signature import read_client_signature
+from proxy.attach.payload import CONTENT_HASH, read_payload
+from proxy.attach.placing import Unplaceable
+from proxy.attach.signing import (
+    EXPRESS,
+    SIGNED_AWAY,
+    Call,
+    SignedCall,
+    Signer,
+    Target,
+    keys_of,
+    spelled_one_way,
+    target_of,
+)
+from proxy.aws.sigv4 import SigningKeys
+from proxy.core.credentials import Derivation, ExpressSession
+from proxy.core.policy import Access
+from proxy.core.reasons import Reason
+from proxy.core.secret import Secret
+from proxy.transaction.attaching import live_lease
+from proxy.transaction.express import answer_session
+from proxy.transaction.granted import Granted
+from proxy.transaction.opening import Opening, Refused
+from proxy.transaction.recording import leased
+from proxy.transaction.redaction import forms_of
+from proxy.transaction.steps import Steps, WantBody, WantLease
+
+# What only reads is done in a session that can only read.
+_READS: Final = frozenset({Access.READ, Access.LIST})
+
+
+def sign_request(granted: Granted, signed_at: datetime) -> Steps:
+    verdict = granted.verdict
+    target = target_of(granted.facts.host, verdict.store)
+    if target is None:
+        why = (
+            "the name of the host says neither the AWS service nor the region that a signature is for; for a "
+            "store that speaks as S3 does, the grant says it: `service: s3` with `endpoint`"
+        )
+        return granted.refused(Reason.CREDENTIAL_UNUSABLE, why)
+    signer = _signer(granted, target, signed_at)
+
+    # (1) How the body travels. All but S3 want its hash, so it is read before anything is sent.
+    payload = read_payload(_values(granted, CONTENT_HASH))
+    if isinstance(payload, BodyFault):
+        return granted.refused(payload.reason, payload.message)
+    body = granted.body
+    if not target.is_s3 and body is None:
+        read = (yield WantBody(granted.asked.pod.hashed_body_limit)) if granted.head.has_body else b""
+        if isinstance(read, BodyFault):
+            return granted.refused(read.reason, read.message)
+        body = read if isinstance(read, bytes) else b""
+
+    # (2) The lease; for a directory bucket, of a session that podkey opens with it.
+    derivation: Derivation | None = None
+    if target.service == EXPRESS:
+        operation = granted.operation
+        if operation is not None and operation.answered_here:
+            return answer_session(granted)
+        reads = operation is not None and operation.access in _READS
+        derivation = ExpressSession(granted.facts.host, target.region or "", reads)
+    lease = live_lease(granted, (yield WantLease(verdict.credential, derivation)))
+    if isinstance(lease, Refused):
+        return lease
+    granted = granted.with_record(leased(granted.record, lease))
+    keys = keys_of(lease.parts)
+    if isinstance(keys, Unplaceable):
+        return granted.refused(Reason.CREDENTIAL_UNUSABLE, f"the credential {verdict.credential}: {keys.why}")
+
+    # (3) The signature, over the request as it goes out.
+    fields, query = granted.edited()
+    fields = [field for field in fields if field[0].lower() not in _taken_out(target)]
+    query = spelled_one_way(query)
+    plain = [(name, value) for name, value in fields if isinstance(value, str)]
+    call = Call(granted.head.method, granted.path, query, granted.asked.arrival.shown_name, plain)
+    if target.is_s3:
+        signed = signer.sign_s3(call, keys, payload)
+    else:
+        signed = signer.sign_whole(call, keys, sha256(body or b"").hexdigest())
+    if isinstance(signed, BodyFault):
+        return granted.refused(signed.reason, signed.message)
+    return _forward(granted, call, fields, signed, keys)
+
+
+def _signer(granted: Granted, target: Target, signed_at: datetime) -> Signer:
+    client = read_client_signature(granted.fields)
+    values = granted.asked.pod.placeholders.values
+    return Signer(target, signed_at, client, granted.region, values)
+
+
+def _values(granted: Granted, wanted: str) -> list[str]:
+    return [value for name, value in granted.fields if name.lower() == wanted]
+
+
+def _taken_out(target: Target) -> frozenset[str]:
+    return SIGNED_AWAY if target.is_s3 else SIGNED_AWAY | {CONTENT_HASH}
+
+
+def _forward(
+    granted: Granted,
+    call: Call,
+    fields: list[tuple[str, str | Secret]],
+    signed: SignedCall,
+    keys: SigningKeys,
+) -> Opening:
+    fields.extend(signed.headers)
+    target = f"{call.path}?{call.query}" if call.query else call.path
+    # A static key never travels, and a signature counts for this one request.
+    forms = forms_of((keys.session_token,)) if keys.session_token is not None else frozenset[bytes]()
+    return replace(granted.forward(target, tuple(fields), forms), rewrite=signed.rewrite, is_timed=True)
