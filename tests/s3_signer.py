@@ -1,8 +1,8 @@
 """A signer of the tests' own: every way to say who sends a body to S3, right and wrong.
 
-Written from AWS's documents ("Signature Version 4 signing", "Signature calculations … chunked upload", "… including
-trailing headers"; for SigV4a the signing steps, NIST SP 800-108 for its key, and what the AWS CRT's tests show
-of its chunks), and from nothing of ours: it is the second opinion on what `proxy.aws` does.
+Written from AWS's documents ("Signature Version 4 signing", "Signature calculations … chunked upload", "…
+including trailing headers"; for SigV4a the signing steps, NIST SP 800-108 for its key, and what the AWS CRT's
+tests show of its chunks), and from nothing of ours: it is the second opinion on what `proxy.aws` does.
 
     upload = Signer(keys, "us-east-1").upload("PUT", host, "/bucket/key", data, Mode.SIGNED_TRAILER)
     sock.sendall(upload.head + upload.body)
@@ -243,7 +243,7 @@ class Signer:
         unsigned: tuple[str, ...] = ("content-length", "expect", "transfer-encoding"),
     ) -> dict[str, str]:
         """These headers and those that sign them. `payload`: what `x-amz-content-sha256` says."""
-        return self._signed(method, host, target, headers, payload, unsigned)[0]
+        return self._signed(method, host, target, headers, payload, unsigned=unsigned)[0]
 
     def _signed(
         self,
@@ -252,6 +252,7 @@ class Signer:
         target: str,
         headers: Mapping[str, str],
         payload: str,
+        *,
         unsigned: tuple[str, ...] = ("content-length", "expect", "transfer-encoding"),
     ) -> tuple[dict[str, str], Chain]:
         moment = self._moment()
@@ -325,7 +326,7 @@ class Signer:
             "content-length": "0",
         }
         whole, chain = self._signed(method, host, target, whole, str(mode))
-        frames = _Frames(sent, data, mode, chain, chunk, harm)
+        frames = _Frames(sent, data, mode, chain, size=chunk, harm=harm)
         body, length = frames.body()
         whole["content-length"] = str(length)
         return Upload(method, target, tuple(whole.items()), body, frames.ends)
@@ -337,7 +338,7 @@ ENDING: Final = frozenset({Harm.CUT, Harm.CUT_BEFORE_LAST, Harm.CUT_IN_TRAILER})
 class _Frames:
     """aws-chunked: `hex-size[;chunk-signature=…]CRLF data CRLF … 0[;…]CRLF [trailers] CRLF`."""
 
-    def __init__(self, sent: bytes, data: bytes, mode: Mode, chain: Chain, size: int, harm: Harm) -> None:
+    def __init__(self, sent: bytes, data: bytes, mode: Mode, chain: Chain, *, size: int, harm: Harm) -> None:
         self._chunks = [sent[at : at + size] for at in range(0, len(sent), size)]
         self._data = data
         self._mode = mode

@@ -1,7 +1,7 @@
 """The framing of a body that is signed in chunks, read strictly: what is accepted can be read in one way.
 
-"Signature calculations for trailing headers (chunked uploads)", Amazon S3 API Reference. Looser readings of
-the same bytes (`int(size, 16)` takes `0x`, `+`, `_` and spaces) are where a store and we would see two bodies.
+"Signature calculations for trailing headers (chunked uploads)", Amazon S3 API Reference. Where a reading is
+loose (`int(size, 16)` takes `0x`, `+`, `_` and spaces), a store and we could see two bodies in one.
 """
 
 import re
@@ -30,15 +30,15 @@ _CHUNK_LINES: Final = {
     for length, signature in _SIGNATURES.items()
 }
 # No SDK sends a space in a trailer; S3 allows them around the value, and they are not part of it.
-_TRAILER: Final = rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([\x21-\x7e]+)[ \t]*\r?\n"
-_TRAILERS: Final = re.compile(_TRAILER)
-# Each line ends with CRLF: so do the SDKs for Java, .NET, Kotlin and Swift. minio-go ends each trailer with
-# LF, and all of them with one CRLF, which is how AWS's documentation prints a trailer (`value\n\r\n`): S3 and
-# MinIO's server take that too. No third way is known, so none is read. Between the two no byte of data can
-# hide: what stands here are values without blanks, under names that were announced.
+_TRAILER: Final = rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+:[ \t]*[\x21-\x7e]+[ \t]*"
+# Each line ends with CRLF: so write the SDKs for Java, .NET, Kotlin and Swift. minio-go ends a trailer with
+# LF and all of them with one CRLF, which is how AWS's documentation prints it (`value\n\r\n`), and S3 and
+# MinIO take that too. No third way is known, so none is read. No data can hide between the two: what stands
+# here are values without blanks, under names that were announced.
 _ENDINGS: Final = {
     length: re.compile(
-        rb"((?:[^\r\n]+\r\n)+|(?:[^\r\n]+\n)+\r\n)((?i:x-amz-trailer-signature):)(%b)\r\n\r\n" % signature
+        rb"((?:%b\r\n)+|(?:%b\n)+\r\n)((?i:x-amz-trailer-signature):)(%b)\r\n\r\n"
+        % (_TRAILER, _TRAILER, signature)
     )
     for length, signature in _SIGNATURES.items()
 }
@@ -55,10 +55,10 @@ class ChunkHeader:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What follows the last chunk's header: `opening`, a signature unless there is nothing to sign, `closing`.
+    """What follows the last chunk's header: `opening`, a signature unless nothing is signed, `closing`.
 
-    `canonical` is what is signed: a line for each trailer, by name. S3 takes one trailer; of several, .NET,
-    Java and Swift's server sort them.
+    `canonical` is what is signed: a line for each trailer, in the order of their names, as Java, .NET and
+    Swift's server sort them. S3 itself takes no more than one.
     """
 
     opening: bytes = b""
@@ -85,6 +85,15 @@ def read_ending(data: bytes, announced: frozenset[str], signature_length: int) -
             "the last chunk is not followed by trailers, x-amz-trailer-signature with "
             f"{signature_length} characters, an empty line and the end of the body"
         )
-    lines, name, signature = found.groups()
-    trailers = _TRAILERS.findall(lines)
-    ...
+    lines, label, signature = found.groups()
+    split = (line.partition(b":") for line in lines.splitlines() if line)
+    trailers = sorted((name.lower(), value.strip()) for name, _, value in split)
+    names = [name.decode("ascii") for name, _ in trailers]
+    if not announced.issuperset(names):
+        return "a trailer came that x-amz-trailer does not name"
+    if len(set(names)) < len(names):
+        return "a trailer came twice"
+    if len(names) < len(announced):
+        return "a trailer did not come that x-amz-trailer names"
+    canonical = b"".join(b"%b:%b\n" % trailer for trailer in trailers)
+    return Ending(lines + label, canonical, signature, CRLF + CRLF)

@@ -116,9 +116,8 @@ def _time_fault(auth: dict[str, list[str]], now: datetime) -> BodyFault | None:
             return _malformed("its date or its lifetime cannot be read")
         ends = signed + timedelta(seconds=int(seconds))
         if now < signed - MAX_AHEAD:
-            return BodyFault(
-                Reason.PRESIGNED_EXPIRED, f"the URL counts from {signed:%Y-%m-%d %H:%M:%S} UTC on"
-            )
+            begins = f"the URL counts from {signed:%Y-%m-%d %H:%M:%S} UTC on"
+            return BodyFault(Reason.PRESIGNED_EXPIRED, begins)
     else:
         if not _NUMBER(auth["expires"][0]):
             return _malformed("its end cannot be read")
@@ -129,6 +128,5 @@ def _time_fault(auth: dict[str, list[str]], now: datetime) -> BodyFault | None:
 
 
 def _malformed(why: str) -> BodyFault:
-    return BodyFault(
-        Reason.MALFORMED_PRESIGNED, f"the URL is presigned with the pod's placeholder, but {why}"
-    )
+    message = f"the URL is presigned with the pod's placeholder, but {why}"
+    return BodyFault(Reason.MALFORMED_PRESIGNED, message)

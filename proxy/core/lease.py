@@ -1,11 +1,13 @@
 """One live credential, in memory only: what a CredentialSource gave us, and until when it counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
+from typing import Final
 
-from proxy.core.credentials import CredentialRef, CredentialSource
+from proxy.core.credentials import CredentialRef, CredentialSource, Derivation, Derived
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 
@@ -29,6 +31,27 @@ class LeaseKey:
     @property
     def ref(self) -> CredentialRef:
         return self.source.ref
+
+
+# Some directory buckets and registries, for each of which a pod asks again and again.
+_REMEMBERED: Final = 256
+
+
+@lru_cache(_REMEMBERED)
+def derived_key(key: LeaseKey, what: Derivation) -> LeaseKey:
+    """The key of what is made of that lease. Remembered, because each request asks for it."""
+    return LeaseKey(replace(key.source, kind=Derived(key.source.kind, what)), key.scope)
+
+
+def base_of(key: LeaseKey) -> LeaseKey:
+    """The key of what a derived lease is made of; of any other, that key itself."""
+    return _base_of(key) if isinstance(key.source.kind, Derived) else key
+
+
+@lru_cache(_REMEMBERED)
+def _base_of(key: LeaseKey) -> LeaseKey:
+    kind = key.source.kind
+    return LeaseKey(replace(key.source, kind=kind.base), key.scope) if isinstance(kind, Derived) else key
 
 
 @dataclass(frozen=True, slots=True)

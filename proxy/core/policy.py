@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from proxy.core.globs import Glob
+from proxy.core.globs import ANY_SEGMENTS, Glob
 from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.labels import LabelSelector
 from proxy.core.paths import PathPattern
@@ -72,6 +72,19 @@ class StoreEndpoint:
     host: Hostname
     region: str = DEFAULT_STORE_REGION
     addressing: Addressing = Addressing.PATH
+
+    def bucket_in(self, host: Hostname) -> str | None:
+        """The bucket that a host of this store names, empty where it names none. None: it is no host of it."""
+        if host == self.host:
+            return ""
+        below = self.addressing is Addressing.VIRTUAL and host.endswith(f".{self.host}")
+        return host[: -len(self.host) - 1] if below else None
+
+    @property
+    def label_globs(self) -> tuple[str, ...]:
+        """The labels of all its hosts, as `HostTemplate.label_globs` has them."""
+        below = (ANY_SEGMENTS,) if self.addressing is Addressing.VIRTUAL else ()
+        return (*below, *self.host.split("."))
 
 
 @dataclass(frozen=True, slots=True)

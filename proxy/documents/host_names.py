@@ -8,7 +8,7 @@ from importlib.resources import files
 import idna
 from publicsuffixlist import PublicSuffixList
 
-from proxy.core.hosts import HostPattern, parse_hostname
+from proxy.core.hosts import Hostname, HostPattern, parse_hostname
 from proxy.documents.problems import Fault, ProblemCode
 
 
@@ -16,6 +16,12 @@ from proxy.documents.problems import Fault, ProblemCode
 def _listed_suffixes() -> PublicSuffixList:
     # 45 ms and 3 MB, so it is read when the first host is.
     return PublicSuffixList(accept_unknown=False)
+
+
+@cache
+def _registries() -> PublicSuffixList:
+    # Less what companies list for their own customers, such as the hosts of object stores.
+    return PublicSuffixList(accept_unknown=False, only_icann=True)
 
 
 def is_public_suffix(name: str) -> bool:
@@ -103,6 +109,29 @@ def _to_ascii(name: str, text: str) -> str:
 
 def parse_host_pattern(text: str) -> HostPattern:
     """An exact host or one leading `*.`, in normal form; raises `Fault` with the fix."""
+    wildcard, host = _read(text)
+    if is_public_suffix(host) or (wildcard and is_unlisted_single_label(host)):
+        subject = f"every name below `{host}`" if wildcard else f"`{host}`"
+        message = f"{subject} is open to strangers: `{host}` is a public suffix"
+        fix = f"name the hosts you mean, such as `api.your-company.{host}`, or use `service:`"
+        raise Fault(message, fix, ProblemCode.HOST_PUBLIC_SUFFIX)
+    return HostPattern(f"*.{host}" if wildcard else host)
+
+
+def parse_store_host(text: str) -> Hostname:
+    """The host of a store. Strangers may register names directly below it: they are its buckets."""
+    wildcard, host = _read(text)
+    if wildcard:
+        fix = f"write `{host}`, and `addressing: virtual` where buckets stand in the host"
+        raise Fault(f"`{text}` is not one host", fix, ProblemCode.HOST_WILDCARD)
+    if is_public_suffix(host) and _registries().is_public(host):
+        fix = f"write the store's whole name, such as `storage.your-company.{host}`"
+        raise Fault(f"`{text}` is a public suffix, not a store", fix, ProblemCode.HOST_PUBLIC_SUFFIX)
+    return host
+
+
+def _read(text: str) -> tuple[bool, Hostname]:
+    """Whether it begins with `*.`, and the name."""
     _reject_what_is_no_name(text)
     if text in {"*", "*.", "**"}:
         fix = "name the hosts; a credential must not go to every host"
@@ -126,9 +155,4 @@ def parse_host_pattern(text: str) -> HostPattern:
             raise Fault(f"`{text}` is an IP address", fix, ProblemCode.HOST_IS_ADDRESS)
         fix = "use letters, digits and hyphens in labels of at most 63 characters, joined by single dots"
         raise Fault(f"`{text}` is not a host name", fix, ProblemCode.HOST_MALFORMED)
-    if is_public_suffix(host) or (wildcard and is_unlisted_single_label(host)):
-        subject = f"every name below `{host}`" if wildcard else f"`{host}`"
-        message = f"{subject} is open to strangers: `{host}` is a public suffix"
-        fix = f"name the hosts you mean, such as `api.your-company.{host}`, or use `service:`"
-        raise Fault(message, fix, ProblemCode.HOST_PUBLIC_SUFFIX)
-    return HostPattern(f"*.{host}" if wildcard else host)
+    return wildcard, host

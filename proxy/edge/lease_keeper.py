@@ -1,21 +1,22 @@
 """Where lanes get live credentials: fetches what the book says is to be fetched, and keeps the book.
 
 One flight per key: whoever comes while it is on its way waits for it. Leases are revoked, where their source
-can be told, when no policy names them any more and at the end.
+can be told, when no policy names them any more and at the end. What is derived from a lease (a session of a
+directory bucket, a registry's token) is kept with it, and forgotten with it.
 """
 
 import asyncio
 import hmac
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import random
 from secrets import token_bytes, token_hex
 from typing import Any, Final
 
-from proxy.core.credentials import CredentialRef
+from proxy.core.credentials import CredentialRef, Derived, what_for
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.lease import Lease, LeaseEvent, LeaseKey, LeaseReply, NoLease
+from proxy.core.lease import Lease, LeaseEvent, LeaseKey, LeaseReply, NoLease, base_of
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.edge.performing import Performer, Run
@@ -35,6 +36,9 @@ RETIRE_SECONDS: Final = 60.0
 FAREWELL_SECONDS: Final = 3.0
 # As often is looked after leases that are to be refreshed or revoked.
 TICK_SECONDS: Final = 1.0
+# Directory buckets and registries at one time. A pod uses a handful; one that makes up names (a grant may name
+# buckets by a pattern) is not to make us ask, and remember, for each.
+MAX_DERIVED: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class LeaseKeeper:
         # Looked up once: a live lease is asked for with every request.
         self._look, self._monotonic, self._wall = self._book.look, clock.monotonic, clock.wall
         self._keys: frozenset[LeaseKey] = frozenset()
+        # Those that are derived from a lease, and the id of the lease that each was made of; empty: of none yet.
+        self._derived: dict[LeaseKey, str] = {}
         self._flights: dict[LeaseKey, asyncio.Task[None]] = {}
         # Also those whose key was dropped meanwhile.
         self._flying: set[asyncio.Task[None]] = set()
@@ -79,10 +85,13 @@ class LeaseKeeper:
     # --- lanes ---
 
     async def lease(self, key: LeaseKey) -> LeaseReply:
+        base = base_of(key)
+        if base is not key and (missing := await self._lacks(key, base)) is not None:
+            return missing
         look = self._look(key, self._monotonic(), self._wall())
         if type(look) is Have:  # nearly always
             return look.lease
-        if key not in self._keys:
+        if base not in self._keys:
             # A request that was judged by a policy which has been replaced since does not bring it back.
             return NoLease(key.ref, f"no policy names the CredentialSource {key.ref} any more")
         if isinstance(look, RefreshSoon):
@@ -99,13 +108,30 @@ class LeaseKeeper:
             case _:
                 return NoLease(key.ref, f"the CredentialSource {key.ref} has not answered yet")
 
+    async def _lacks(self, key: LeaseKey, base: LeaseKey) -> NoLease | None:
+        """Why nothing can be derived now: it is never worth more than the lease that it is made of."""
+        lease = await self.lease(base)
+        if isinstance(lease, NoLease):
+            return lease
+        made_of = self._derived.get(key)
+        if made_of is None and len(self._derived) >= MAX_DERIVED:
+            most = f"{MAX_DERIVED} directory buckets and registries are in use at once, which is the most"
+            return NoLease(key.ref, most)
+        if made_of and made_of != lease.id:
+            mono = self._monotonic()
+            self._retire(self._book.drop(key, mono), mono)
+            made_of = None
+        if made_of is None:
+            self._derived[key] = ""
+        return None
+
     def spent(self, key: LeaseKey, lease_id: str) -> None:
         mono = self._clock.monotonic()
         held = self._book.spent(key, lease_id, mono)
         if held is not None:
             # The source may know nothing of it; and what an upstream refuses for a reason of its own is not
             # left behind for its whole life.
-            self._retired.append(_Retired(held, mono + RETIRE_SECONDS))
+            self._retire([held], mono)
             self._log.warning(
                 "an upstream called a lease expired or revoked", credential=str(key.ref), lease=lease_id
             )
@@ -115,8 +141,10 @@ class LeaseKeeper:
     def use(self, keys: Iterable[LeaseKey]) -> None:
         """Forget, and revoke, what the policy in force does not name."""
         self._keys = frozenset(keys)
-        self._end(self._book.retain(self._keys, self._clock.monotonic()), "no policy names it any more")
-        for key in [key for key in self._told if key not in self._keys]:
+        self._derived = {key: made for key, made in self._derived.items() if base_of(key) in self._keys}
+        known = self._keys | self._derived.keys()
+        self._end(self._book.retain(known, self._clock.monotonic()), "no policy names it any more")
+        for key in [key for key in self._told if key not in known]:
             del self._told[key]
 
     # --- people ---
@@ -124,7 +152,8 @@ class LeaseKeeper:
     def held(self) -> list[Held]:
         """What is live, in a fixed order."""
         return sorted(
-            self._book.all_held(self._clock.monotonic()), key=lambda one: (one.key.ref, one.key.scope)
+            self._book.all_held(self._clock.monotonic()),
+            key=lambda one: (one.key.ref, one.key.scope, what_for(one.key) or ""),
         )
 
     def complaints(self) -> list[tuple[CredentialRef, str]]:
@@ -140,7 +169,8 @@ class LeaseKeeper:
         """Of one source, or of all: the next request fetches anew, whatever it waited for. How many leases
         there were."""
         mono = self._clock.monotonic()
-        keys = [key for key in self._keys if credential is None or key.ref == credential]
+        every = [*self._keys, *self._derived]
+        keys = [key for key in every if credential is None or key.ref == credential]
         dropped = [held for key in keys for held in self._book.drop(key, mono)]
         for key in keys:
             self._told.pop(key, None)
@@ -170,6 +200,10 @@ class LeaseKeeper:
         # Nothing is asked for with the identity of a pod that nobody proves.
         for key in self._book.due(mono) if self._is_proved() else ():
             self._start(key)
+        for key in [key for key in self._derived if self._book.is_idle(key, mono)]:
+            self._book.drop(key, mono)
+            self._told.pop(key, None)
+            del self._derived[key]
         due = [retired for retired in self._retired if retired.due <= mono]
         self._retired = [retired for retired in self._retired if retired.due > mono]
         self._end([retired.held for retired in due], "a newer one has replaced it")
@@ -228,7 +262,7 @@ class LeaseKeeper:
             outcome: SourceOutcome = Failed(f"the source gave no answer within {FETCH_SECONDS:g} s")
             try:
                 async with asyncio.timeout(FETCH_SECONDS):
-                    event, outcome = await self._ask(key, run, before)
+                    event, outcome = await self._ask(key, run, before, kept)
             except TimeoutError:
                 pass
             except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
@@ -246,8 +280,12 @@ class LeaseKeeper:
         finally:
             run.overwrite(kept)
 
-    async def _ask(self, key: LeaseKey, run: Run, held: Held | None) -> tuple[LeaseEvent, SourceOutcome]:
+    async def _ask(
+        self, key: LeaseKey, run: Run, held: Held | None, kept: list[Secret]
+    ) -> tuple[LeaseEvent, SourceOutcome]:
         kind = key.source.kind
+        if isinstance(kind, Derived):
+            return LeaseEvent.ACQUIRED, await self._derive(key, run, kept)
         if held is not None and held.acquired.renewable:
             renewal = renewal_of(kind, held.acquired, self._occasion(key))
             if renewal is not None:
@@ -256,8 +294,24 @@ class LeaseKeeper:
                     return LeaseEvent.RENEWED, outcome
         return LeaseEvent.ACQUIRED, await run.drive(steps_of(kind, self._occasion(key)))
 
+    async def _derive(self, key: LeaseKey, run: Run, kept: list[Secret]) -> SourceOutcome:
+        base = base_of(key)
+        lease = await self.lease(base)
+        if isinstance(lease, NoLease):
+            return Failed(lease.message)
+        # It is signed with these, and they live on.
+        kept.extend(lease.parts.values())
+        if key in self._derived:
+            self._derived[key] = lease.id
+        occasion = replace(self._occasion(key), base=lease.parts)
+        outcome = await run.drive(steps_of(key.source.kind, occasion))
+        if isinstance(outcome, Failed) and outcome.base_spent:
+            self.spent(base, lease.id)
+        return outcome
+
     def _occasion(self, key: LeaseKey) -> Occasion:
-        now = self._clock.now() + timedelta(seconds=self._book.skew(key))
+        skew = self._book.skew(key) or self._book.skew(base_of(key))
+        now = self._clock.now() + timedelta(seconds=skew)
         return Occasion(now, self._identity(), token_hex(16), key.scope)
 
     def _take(self, ticket: Ticket, acquired: Acquired, run: Run, event: LeaseEvent) -> None:
@@ -285,7 +339,7 @@ class LeaseKeeper:
         if self._told.pop(key, None) is not None:
             self._log.info("a credential source gives credentials again", credential=str(key.ref))
         if before is not None and before.lease.id != taken.id:
-            self._retired.append(_Retired(before, mono + RETIRE_SECONDS))
+            self._retire([before], mono)
 
     def _fail(self, ticket: Ticket, failed: Failed) -> None:
         local = is_local(ticket.key.source.kind)
@@ -306,6 +360,10 @@ class LeaseKeeper:
         return digest.hexdigest()[:12]
 
     # --- ends ---
+
+    def _retire(self, all_held: Iterable[Held], mono: float) -> None:
+        """They may be on their way with requests that began before."""
+        self._retired.extend(_Retired(held, mono + RETIRE_SECONDS) for held in all_held)
 
     def _end(self, all_held: Iterable[Held], why: str) -> None:
         for held in all_held:

@@ -13,6 +13,7 @@ from typing import Final
 from proxy.core.lease import Lease, LeaseKey
 from proxy.leasing.lifetimes import ENDLESS, Lifetime, Span, lifetime_of
 from proxy.leasing.pace import (
+    CEILING,
     FIRST_GRACE,
     FORGIVEN_AFTER,
     LAST_GRACE,
@@ -300,6 +301,14 @@ class LeaseBook:
             held = self.held(key, mono)
             if held is not None:
                 yield held
+
+    def is_idle(self, key: LeaseKey, mono: float) -> bool:
+        """Whether it can be forgotten: nothing is held or being fetched, and a source that failed has been left
+        in peace for long enough that it need not be remembered."""
+        entry = self._entries.get(key)
+        return entry is None or (
+            entry.have is None and entry.flight is None and entry.retry_dead + CEILING <= mono
+        )
 
     def live(self, mono: float) -> int:
         return sum(

@@ -25,6 +25,8 @@ class Occasion:
     nonce: str
     # What the grants narrow the credential to; empty for kinds that cannot be narrowed.
     scope: str = ""
+    # The live credential that a derived one is made of; empty for kinds that documents name.
+    base: Mapping[Part, Secret] = field(default_factory=dict)
 
 
 # --- steps -------------------------------------------------------------------------------------------
@@ -112,6 +114,8 @@ class Failed:
     message: str
     # The source's own wish, in seconds (`Retry-After`, RFC 9110 §10.2.3).
     retry_after: float | None = None
+    # What it was to be derived from is worth nothing any more.
+    base_spent: bool = False
 
 
 SourceOutcome = Acquired | Failed

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from proxy.core.aws_sources import AwsStatic, AwsWebIdentity
 from proxy.core.azure_source import AzureWorkloadIdentity
-from proxy.core.credentials import SourceKind
+from proxy.core.credentials import Derived, SourceKind
 from proxy.core.gcp_source import GcpWorkloadIdentity
 from proxy.core.github_source import GitHubApp
 from proxy.core.llm_source import LlmWorkloadIdentity
@@ -15,6 +15,7 @@ from proxy.sources import (
     aws_static,
     aws_web_identity,
     azure_workload_identity,
+    derived,
     gcp_workload_identity,
     github,
     llm_workload_identity,
@@ -49,6 +50,8 @@ def steps_of(kind: SourceKind, occasion: Occasion) -> SourceSteps:
             return aws_web_identity.acquire(kind, occasion)
         case AwsStatic():
             return aws_static.acquire(kind)
+        case Derived():
+            return derived.acquire(kind, occasion)
         case _:
             assert_never(kind)
 
@@ -62,7 +65,7 @@ def renewal_of(kind: SourceKind, acquired: Acquired, occasion: Occasion) -> Sour
             return None
         case VaultSecret():
             return vault.renew(kind, acquired, occasion) if acquired.renewable else None
-        case GitHubApp() | AwsWebIdentity() | AwsStatic():
+        case GitHubApp() | AwsWebIdentity() | AwsStatic() | Derived():
             return None
         case _:
             assert_never(kind)
@@ -81,7 +84,7 @@ def revocation_of(kind: SourceKind, acquired: Acquired, occasion: Occasion) -> R
             return vault.revoke(kind, acquired, occasion) if acquired.handle else None
         case GitHubApp():
             return github.revoke(kind, acquired, occasion)
-        case AwsWebIdentity() | AwsStatic():
+        case AwsWebIdentity() | AwsStatic() | Derived():
             return None
         case _:
             assert_never(kind)

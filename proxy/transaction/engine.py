@@ -19,6 +19,7 @@ from proxy.core.request import ClientCredential, RequestFacts
 from proxy.core.settings import Capture
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse
 from proxy.judge.decide import decide
+from proxy.judge.index import HostRules
 from proxy.transaction.attaching import attach_credential
 from proxy.transaction.forwarding import end_to_end, twin
 from proxy.transaction.granted import Granted
@@ -27,7 +28,7 @@ from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began, decided
 from proxy.transaction.refusing import Asked, explain_lack, refuse
-from proxy.transaction.removing import read_removals
+from proxy.transaction.removing import read_removals, unread
 from proxy.transaction.signed_urls import read_url
 from proxy.transaction.signing import sign_request
 from proxy.transaction.slots import classify, clear_slots, read_slots
@@ -54,16 +55,12 @@ def open_request(
     if isinstance(head, HeadProblem):
         record = began(pod, arrival, now, request_id)
         return refuse(asked, None, record, head.reason, head.message, closes=True)
-    target = head.target
-    if arrival.path_prefix:
-        # An endpoint is open to everything in the pod's network; its prefix is what only this pod knows.
-        prefix, rest = target[: len(arrival.path_prefix)], target[len(arrival.path_prefix) :]
-        if prefix != arrival.path_prefix or not rest.startswith("/"):
-            # The path may hold another pod's prefix, or half of ours: it is shown to nobody.
-            record = began(pod, arrival, now, request_id, head)
-            message = "the URL lacks this pod's path prefix"
-            return refuse(asked, head, record, Reason.ENDPOINT_TOKEN, message)
-        target = rest
+    target = _without_prefix(arrival, head.target)
+    if target is None:
+        # The path may hold another pod's prefix, or half of ours: it is shown to nobody.
+        record = began(pod, arrival, now, request_id, head)
+        message = "the URL lacks this pod's path prefix"
+        return refuse(asked, head, record, Reason.ENDPOINT_TOKEN, message)
     raw_path, _, raw_query = target.partition("?")
     path = RequestPath.parse(raw_path)
     record = began(pod, arrival, now, request_id, head=head, path=path.text)
@@ -91,54 +88,76 @@ def open_request(
     client = classify(read_slots(url.fields, query, rules.slots), pod.placeholders)
 
     # (5) The verdict; where the body names what is touched, once more with the body.
-    headers = _wanted(pod, url.fields)
     facts = RequestFacts(
-        arrival.name, head.method, path, query, arrival.port, headers, client, signed_elsewhere=url.is_foreign
+        arrival.name,
+        head.method,
+        path,
+        query,
+        arrival.port,
+        _wanted(pod, url.fields),
+        client,
+        signed_elsewhere=url.is_foreign,
     )
     verdict = decide(pod.policies, pod.identity, facts, now)
     body: bytes | None = None
     if isinstance(verdict, ReadBody):
         read = yield from read_removals(head, url.fields)
         if isinstance(read, BodyFault):
-            record = decided(record, verdict, rules, facts, client)
-            return refuse(asked, head, record, read.reason, read.message, verdict.granted.rule)
-        body, removals = read
-        facts = replace(facts, removals=removals)
-        verdict = decide(pod.policies, pod.identity, facts, now)
-    seen = ClientCredential.FOREIGN if url.is_foreign else client
-    record = decided(record, verdict, rules, facts, seen)
+            verdict = unread(rules, verdict, read.reason)
+            if isinstance(verdict, Refuse):
+                record = decided(record, verdict, rules, facts, client)
+                return refuse(asked, head, record, read.reason, read.message, verdict.rule)
+        else:
+            body, removals = read
+            facts = replace(facts, removals=removals)
+            verdict = decide(pod.policies, pod.identity, facts, now)
+    record = decided(record, verdict, rules, facts, ClientCredential.FOREIGN if url.is_foreign else client)
     match verdict:
         case Refuse(reason=reason, rule=rule):
             message = explain_lack(rules, verdict, facts, now)
             return refuse(asked, head, record, reason, message, rule)
-        case PassThrough(reason=Reason.PRESIGNED_ELSEWHERE):
-            # Somebody else's signature is all that it carries: what the application sent beside it goes.
-            kept, _ = clear_slots(fields, "", rules.slots)
-            return Forward(record, arrival.shown_name, target, tuple(kept), head.wants_websocket)
-        case PassThrough():
+        case PassThrough(reason=reason):
+            if reason is Reason.PRESIGNED_ELSEWHERE:
+                # Somebody else's signature is all that travels: what the application sent beside it goes.
+                fields = tuple(clear_slots(fields, "", rules.slots)[0])
             return Forward(record, arrival.shown_name, target, fields, head.wants_websocket)
         case ReadBody():
-            return refuse(
-                asked, head, record, Reason.INTERNAL_ERROR, "its body was read, and is asked for again"
-            )
+            return refuse(asked, head, record, Reason.INTERNAL_ERROR, "its body was asked for twice")
         case Attach():
             pass
         case _:
             assert_never(verdict)
-    wanted = pod.policies.wanted_headers
-    if isinstance(problem := twin(url.fields, wanted), HeadProblem):
-        return refuse(asked, head, record, problem.reason, problem.message, verdict.rule, closes=True)
-    if query.has_semicolon and not query.folded_names.isdisjoint(name.lower() for name in rules.slots.query):
-        message = "a semicolon in the query hides where the application's own credential ends"
-        return refuse(asked, head, record, Reason.AMBIGUOUS_QUERY, message, verdict.rule)
 
     # (6) The lease, and the edits: the application's own credential goes, and ours is put in its place.
+    if isinstance(problem := _ambiguity(pod, rules, url.fields, query), HeadProblem):
+        closes = problem.reason is Reason.MALFORMED_REQUEST
+        return refuse(asked, head, record, problem.reason, problem.message, verdict.rule, closes=closes)
     granted = Granted(
         asked, head, record, rules, verdict, facts, url.fields, url.query, body=body, region=url.region
     )
     if isinstance(verdict.scheme, SigV4):
         return (yield from sign_request(granted, signed_at or now))
     return (yield from attach_credential(granted))
+
+
+def _without_prefix(arrival: Arrival, target: str) -> str | None:
+    """An endpoint is open to everything in the pod's network; its prefix is what only this pod knows."""
+    if not arrival.path_prefix:
+        return target
+    prefix, rest = target[: len(arrival.path_prefix)], target[len(arrival.path_prefix) :]
+    return rest if prefix == arrival.path_prefix and rest.startswith("/") else None
+
+
+def _ambiguity(
+    pod: PodState, rules: HostRules, fields: tuple[tuple[str, str], ...], query: Query
+) -> HeadProblem | None:
+    """What some server could take for something that was judged, or that is taken out."""
+    if (problem := twin(fields, pod.policies.wanted_headers)) is not None:
+        return problem
+    if query.has_semicolon and not query.folded_names.isdisjoint(name.lower() for name in rules.slots.query):
+        message = "a semicolon in the query hides where the application's own credential ends"
+        return HeadProblem(Reason.AMBIGUOUS_QUERY, message)
+    return None
 
 
 def _name_fault(arrival: Arrival, authority: str) -> str | None:

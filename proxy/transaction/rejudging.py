@@ -11,7 +11,7 @@ from proxy.core.lease import LeaseKey
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head
 from proxy.transaction.pod import PodState
-from proxy.transaction.steps import WantLease
+from proxy.transaction.steps import WantBody, WantLease
 
 # Who asked was proved when the request was granted. It leads to no lease: the question is put to the policy,
 # and stops where a lease would be asked for.
@@ -26,17 +26,25 @@ class Rejudge:
     def __init__(self, pod: PodState) -> None:
         self._pod = replace(pod, proof=_GRANTED_ONCE)
 
-    def source(self, arrival: Arrival, head: Head, decided: datetime) -> CredentialSource | None:
+    def source(
+        self, arrival: Arrival, head: Head, decided: datetime, body: bytes | None = None
+    ) -> CredentialSource | None:
         """Whose credential the request would get; None: none at all.
 
-        `decided` is when it was judged: a time window that closed meanwhile takes nothing away.
+        `decided` is when it was judged: a time window that closed meanwhile takes nothing away. `body` is what
+        was read of it then; a policy that asks for a body that nobody read grants nothing.
         """
         steps = open_request(self._pod, arrival, head, decided, "")
         try:
             wanted = next(steps)
+            while isinstance(wanted, WantBody):
+                if body is None:
+                    return None
+                wanted = steps.send(body)
         except StopIteration:
             return None
-        steps.close()
+        finally:
+            steps.close()
         return self._source_of(wanted.credential) if isinstance(wanted, WantLease) else None
 
     def _source_of(self, credential: CredentialRef) -> CredentialSource | None:

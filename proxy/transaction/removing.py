@@ -9,6 +9,8 @@ from proxy.aws.delete_objects import MAX_BODY, read_delete_objects
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
 from proxy.core.request import Removal
+from proxy.core.verdict import PassThrough, ReadBody, Refuse
+from proxy.judge.index import HostRules
 from proxy.transaction.head import Head
 from proxy.transaction.steps import Want, WantBody
 
@@ -30,6 +32,14 @@ def read_removals(
     if isinstance(removals, str):
         return BodyFault(Reason.MALFORMED_BODY, f"the list of keys to delete cannot be read: {removals}")
     return body, removals
+
+
+def unread(rules: HostRules, verdict: ReadBody, reason: Reason) -> PassThrough | Refuse:
+    """What becomes of a request whose list could not be read. What policies on trial govern passes, as long
+    as there is a body to pass on."""
+    refusal = Refuse(reason, verdict.granted.rule)
+    lost = reason in {Reason.BODY_TOO_LARGE, Reason.OVERLOADED, Reason.INTERNAL_ERROR}
+    return PassThrough(Reason.WOULD_REFUSE, refusal) if rules.observed and not lost else refusal
 
 
 def _wrapping(fields: Fields) -> BodyFault | None:

@@ -1,10 +1,15 @@
-"""Whether an upstream's answer says that the credential is expired or revoked: each service has its words.
+"""Whether an upstream's answer says that the credential is expired or revoked, or that the request was signed
+with a wrong clock: each service has its words.
 
-Read from what any answer may hold: its status, its challenge, and the error code where its body begins.
+Read from what any answer may hold: its status, its challenge, its clock, and the error code in a header or
+where its body begins.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import Enum
 from typing import Final
 
 from proxy.core.services import DEFAULT_SPENT, Service, SpentSign
@@ -12,6 +17,21 @@ from proxy.core.services import DEFAULT_SPENT, Service, SpentSign
 # What is looked at of a body. Errors have their code in front: S3's begin with it, JSON ones are some hundred
 # bytes long.
 LOOKED_AT: Final = 4096
+
+# AWS lets the clocks of its clients be off by five minutes, S3 by fifteen. Its SDKs believe the words below
+# only where the answer's own Date is further off than this.
+BEARABLE: Final = timedelta(minutes=4)
+# Where the answer has no body, to a HEAD, it names no code: then the clocks alone say it.
+BEYOND_DOUBT: Final = timedelta(minutes=15)
+# The first four are those of AWS's SDKs; the others are what some services say in the same place. Each may mean
+# something else as well.
+SKEW_CODES: Final = frozenset({
+    b"RequestTimeTooSkewed", b"InvalidSignatureException", b"SignatureDoesNotMatch", b"AuthFailure",
+    b"RequestExpired", b"RequestInTheFuture",
+})  # fmt: skip
+_SKEW_STATUSES: Final = frozenset({400, 401, 403})
+# Where REST services of AWS say their code: `InvalidSignatureException:http://…`.
+_ERROR_TYPE: Final = "x-amzn-errortype"
 
 # RFC 6750 §3.1: what is wrong with a bearer token, in so many words.
 _BEARER: Final = re.compile(r"(?:^|,)\s*bearer\s", re.IGNORECASE).search
@@ -24,56 +44,116 @@ _IN_JSON: Final = re.compile(
 ).findall
 
 
+class Complaint(Enum):
+    """What an answer says of the request's credential."""
+
+    NONE = "none"
+    SPENT = "spent"
+    SKEWED = "skewed"
+
+
 def signs_of(services: Iterable[Service]) -> tuple[SpentSign, ...]:
     """For a host that belongs to these; HTTP's own where it belongs to none."""
     return tuple(sign for service in services for sign in service.spent) or DEFAULT_SPENT
 
 
 class Suspicion:
-    """One answer, as far as it has come. `spent` is None while that is not known."""
+    """One answer, as far as it has come. `complaint` is None while that is not known."""
 
-    __slots__ = ("_codes", "_seen", "spent")
+    __slots__ = ("_codes", "_is_empty", "_off", "_otherwise", "_seen", "complaint", "server_time")
 
-    def __init__(self, signs: Sequence[SpentSign], status: int, fields: Iterable[tuple[str, str]]) -> None:
-        self._codes: frozenset[bytes] = frozenset()
+    def __init__(
+        self,
+        signs: Sequence[SpentSign],
+        status: int,
+        fields: Iterable[tuple[str, str]],
+        signed_at: datetime | None = None,
+    ) -> None:
+        """`signed_at`: the time that the request was signed with, where it was."""
+        self._codes: Mapping[bytes, Complaint] = {}
         self._seen = b""
-        self.spent = self._by_head(signs, status, fields)
+        self._is_empty = True
+        self._otherwise = Complaint.NONE
+        self._off = timedelta()
+        self.server_time: datetime | None = None
+        self.complaint = self._by_head(signs, status, fields, signed_at)
 
     def __repr__(self) -> str:
         """What was seen of the body stays where it is."""
-        return f"<Suspicion spent={self.spent}>"
+        return f"<Suspicion {self.complaint}>"
 
     def _by_head(
-        self, signs: Sequence[SpentSign], status: int, fields: Iterable[tuple[str, str]]
-    ) -> bool | None:
+        self,
+        signs: Sequence[SpentSign],
+        status: int,
+        fields: Iterable[tuple[str, str]],
+        signed_at: datetime | None,
+    ) -> Complaint | None:
         fitting = [sign for sign in signs if sign.status == status]
-        if status != 401 and not fitting:
-            return False
-        sent = list(fields)
-        told = _challenge(value for name, value in sent if name.lower() == "www-authenticate")
+        may_be_skewed = signed_at is not None and status in _SKEW_STATUSES
+        if status != 401 and not fitting and not may_be_skewed:
+            return Complaint.NONE
+        sent = [(name.lower(), value) for name, value in fields]
+        if may_be_skewed and signed_at is not None:
+            self._read_clock(sent, signed_at)
+        told = _challenge(value for name, value in sent if name == "www-authenticate")
         if told is not None and (status == 401 or not told):
-            return told
+            return Complaint.SPENT if told else Complaint.NONE
+        codes = {code.encode("ascii"): Complaint.SPENT for sign in fitting for code in sign.codes}
+        if self._off > BEARABLE:
+            codes |= dict.fromkeys(SKEW_CODES - codes.keys(), Complaint.SKEWED)
         if any(not sign.codes for sign in fitting):
-            return True
-        codings = {value.strip().lower() for name, value in sent if name.lower() == "content-encoding"}
-        if not fitting or codings - {"", "identity"}:
-            return False
-        self._codes = frozenset(code.encode("ascii") for sign in fitting for code in sign.codes)
-        return None
+            self._otherwise = Complaint.SPENT
+        if not codes or (self._otherwise is Complaint.SPENT and self._off <= BEARABLE):
+            return self._otherwise
+        self._codes = codes
+        types = (value.encode("latin-1") for name, value in sent if name == _ERROR_TYPE)
+        if (named := self._named(types)) is not None:
+            return named
+        codings = {value.strip().lower() for name, value in sent if name == "content-encoding"}
+        return self._otherwise if codings - {"", "identity"} else None
+
+    def _read_clock(self, sent: Iterable[tuple[str, str]], signed_at: datetime) -> None:
+        dates = [value for name, value in sent if name == "date"]
+        self.server_time = _time(dates[0]) if len(dates) == 1 else None
+        if self.server_time is not None:
+            self._off = abs(self.server_time - signed_at)
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
-        if self.spent is None:
+        if self.complaint is None:
+            self._is_empty = self._is_empty and not data
             self._seen += data[: LOOKED_AT - len(self._seen)]
             if len(self._seen) >= LOOKED_AT:
                 self.end()
 
     def end(self) -> None:
         """There is no more of it to look at."""
-        if self.spent is None:
+        if self.complaint is None:
             codes_in = _IN_XML if self._seen.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else _IN_JSON
-            self.spent = not self._codes.isdisjoint(codes_in(self._seen))
+            found = self._named(codes_in(self._seen))
+            if found is None and self._is_empty and self._off > BEYOND_DOUBT:
+                found = Complaint.SKEWED
+            self.complaint = found or self._otherwise
             self._seen = b""
+
+    def _named(self, codes: Iterable[bytes]) -> Complaint | None:
+        """By the first code that says something; AWS writes some as `com.amazon.coral.service#Code:http://…`."""
+        for code in codes:
+            bare = code.rpartition(b"#")[2].partition(b":")[0].strip()
+            complaint = self._codes.get(code) or self._codes.get(bare)
+            if complaint is not None:
+                return complaint
+        return None
+
+
+def _time(text: str) -> datetime | None:
+    """A Date (RFC 9110 §5.6.7)."""
+    try:
+        time = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _challenge(values: Iterable[str]) -> bool | None:

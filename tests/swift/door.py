@@ -16,6 +16,7 @@ import json
 import os
 import re
 import time
+import traceback
 from collections import Counter
 from email.utils import formatdate
 from urllib.parse import parse_qs
@@ -77,6 +78,7 @@ class Keys(TempAuth):
 class Door:
     def __init__(self, app, conf):
         self.app = app
+        self.folder = conf["folder"]
         self.clock = float(conf.get("clock", 0))
         self.keys = File(conf["folder"], "keys.json", {})
         self.faults = File(conf["folder"], "faults.json", [])
@@ -84,16 +86,22 @@ class Door:
         self.log = open(os.path.join(conf["folder"], "requests.jsonl"), "a", buffering=1)
 
     def __call__(self, env, start_response):
-        if env["PATH_INFO"] == "/healthcheck":
-            start_response("200 OK", [("content-length", "0")])
-            return []
+        try:
+            return self.open(env, start_response)
+        except Exception:
+            # Swift's own log goes nowhere.
+            with open(os.path.join(self.folder, "log"), "a") as log:
+                traceback.print_exc(file=log)
+            raise
+
+    def open(self, env, start_response):
         headers = [(name.lower(), value) for name, value in env["headers_raw"]]
-        query = parse_qs(env["QUERY_STRING"], keep_blank_values=True)
+        query = parse_qs(env.get("QUERY_STRING", ""), keep_blank_values=True)
         credential, signed, token = proof(dict(headers), query)
         record = {
             "method": env["REQUEST_METHOD"],
             "path": env.get("RAW_PATH_INFO", env["PATH_INFO"]),
-            "query": env["QUERY_STRING"],
+            "query": env.get("QUERY_STRING", ""),
             "headers": headers,
             "key": credential.partition("/")[0],
             "begun": time.time(),
@@ -143,7 +151,10 @@ class Door:
         if key.get("expires") is not None and self.now() > key["expires"]:
             return {"code": "ExpiredToken", "message": "The provided token has expired."}
         if key.get("token") != token:
-            return {"code": "InvalidToken", "message": "The provided token is malformed or otherwise invalid."}
+            return {
+                "code": "InvalidToken",
+                "message": "The provided token is malformed or otherwise invalid.",
+            }
         if token and "x-amz-security-token" in headers and "x-amz-security-token" not in signed:
             return {"code": "AccessDenied", "message": "There were headers present which were not signed"}
         return None
