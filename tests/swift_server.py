@@ -1,12 +1,13 @@
-"""OpenStack Swift as an S3 store out on the internet: it verifies signatures, chunks and trailers where AWS does.
+"""OpenStack Swift as an S3 store out on the internet: it verifies signatures, chunks, trailers.
 
     with swift(authority, [Front("s3.us-east-1.amazonaws.com")], ns=pod.network.net) as store:
         keys = store.new_keys()                            # or `session=True`, with a session token
         store.put("bucket", "a/key", data)                 # the test's own way, past every sidecar
         assert store.get("bucket", "a/key") == data
 
-Which checks are Swift's and which are ours is told in tests/swift/door.py. A front is one server of S3: a name,
-an address and a region; all of them lead to the same account. Its data is in memory or in a temporary folder.
+Which checks are Swift's and which are ours is told in tests/swift/door.py. A front is one server of S3: a
+name, an address and a region; all of them lead to the same account. Its data is in memory or in a temporary
+folder.
 """
 
 import http.client
@@ -47,7 +48,10 @@ PART: Final = 5 * 1024**2
 ROOM: Final = 3 * 1024**3
 MEMORY: Final = Path("/dev/shm")
 
-PIPELINE: Final = "catch_errors gatekeeper listing_formats door bulk s3api tempauth slo dlo versioned_writes symlink proxy-server"
+PIPELINE: Final = (
+    "catch_errors gatekeeper listing_formats door bulk s3api tempauth slo dlo versioned_writes symlink "
+    "proxy-server"
+)
 SERVER: Final = """
 [DEFAULT]
 bind_ip = {address}
@@ -87,6 +91,7 @@ use = egg:swift#bulk
 [filter:door]
 paste.filter_factory = door:door
 folder = {folder}
+front = {front}
 clock = {clock}
 [filter:s3api]
 use = egg:swift#s3api
@@ -196,6 +201,7 @@ class Swift:
         *,
         method: str = "",
         times: int = 1,
+        front: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
         more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
@@ -207,6 +213,7 @@ class Swift:
                 "target": target,
                 "method": method,
                 "times": times,
+                "front": front,
                 "headers": list(headers.items()),
                 "more": dict(more),
             }
@@ -364,6 +371,7 @@ def _write_conf(
         text = SERVER.format(address=front.address, port=front.port, more=more, **whole) + PROXY.format(
             pipeline=PIPELINE,
             folder=folder,
+            front=front.name,
             region=front.region,
             domains=",".join(front.names),
             clock=front.clock,

@@ -6,6 +6,7 @@ derive twice, and what a lease derived goes with it.
 """
 
 from collections.abc import Callable
+from hashlib import sha256
 from hmac import digest
 from typing import Final
 from weakref import ref
@@ -62,14 +63,35 @@ class DerivedKeys[Key]:
 
 # --- SigV4 -------------------------------------------------------------------------------------------
 
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
+_BLOCK: Final = 64
 
-def derived_key(secret_access_key: bytes, scope: str) -> bytes:
+
+class HmacKey:
+    """HMAC-SHA256 (RFC 2104 §2) with the key's half of the work done: half of what a signature would cost."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        """For keys of at most a block; one that was derived has half of it."""
+        padded = key.ljust(_BLOCK, b"\0")
+        self._inner = sha256(padded.translate(_INNER))
+        self._outer = sha256(padded.translate(_OUTER))
+
+    def sign(self, text: bytes) -> str:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+def derived_key(secret_access_key: bytes, scope: str) -> HmacKey:
     """For what a scope names: `20260304/eu-central-1/s3/aws4_request`."""
     key = b"AWS4" + secret_access_key
     for part in scope.split("/"):
         key = digest(key, part.encode(), "sha256")
-    return key
+    return HmacKey(key)
 
 
-_KEPT: Final = DerivedKeys(derived_key)
-signing_key: Final = _KEPT.of
+signing_keys: Final = DerivedKeys(derived_key)

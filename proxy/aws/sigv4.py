@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
-from hmac import digest
 from operator import itemgetter
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
-from proxy.aws.signing_keys import signing_key
+from proxy.aws.signing_keys import signing_keys
 from proxy.core.secret import Secret
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -206,14 +205,7 @@ def string_to_sign(algorithm: str, moment: str, scope: str, canonical: bytes) ->
     return f"{algorithm}\n{moment}\n{scope}\n{sha256(canonical).hexdigest()}".encode()
 
 
-# --- 3: the key, and the signature -------------------------------------------------------------------
-
-
-def signature(key: bytes, text: bytes) -> str:
-    return digest(key, text, "sha256").hex()
-
-
-# --- 4: onto the request -----------------------------------------------------------------------------
+# --- 3: the signature, onto the request -----------------------------------------------------------------
 
 
 def sign(
@@ -234,9 +226,8 @@ def sign(
         added.append((token_header, token))
         headers.append((token_header, token.reveal().decode("latin-1")))
     canonical, signed = canonical_request(request, headers, style)
-    seed = signature(
-        signing_key(keys.secret_access_key, where), string_to_sign(ALGORITHM, at, where, canonical)
-    )
+    key = signing_keys.of(keys.secret_access_key, where)
+    seed = key.sign(string_to_sign(ALGORITHM, at, where, canonical))
     authorization = (
         f"{ALGORITHM} Credential={keys.access_key_id}/{where}, SignedHeaders={signed}, Signature={seed}"
     )

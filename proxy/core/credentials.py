@@ -131,6 +131,19 @@ class Derived:
                 assert_never(self.what)
 
 
+def derivation_name(kind: "SourceKind") -> str | None:
+    """What it is, for people; None for what a document says."""
+    if not isinstance(kind, Derived):
+        return None
+    match kind.what:
+        case ExpressSession(host=host, read_only=read_only):
+            return f"session of {host}{', to read' if read_only else ''}"
+        case RegistryToken(region=region):
+            return f"registry token for {region}"
+        case _:
+            assert_never(kind.what)
+
+
 SourceKind = (
     MountedSecret
     | Oauth2ClientCredentials

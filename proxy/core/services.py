@@ -32,6 +32,8 @@ class Dialect(Enum):
     OPENAI_JSON = "openai-json"
     ANTHROPIC_JSON = "anthropic-json"
     HUGGINGFACE_JSON = "huggingface-json"
+    AWS_JSON = "aws-json"
+    OCI_JSON = "oci-json"
     PLAIN_JSON = "plain-json"
 
 

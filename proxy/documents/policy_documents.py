@@ -5,29 +5,15 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from proxy.core.contract import ACCESS_POLICY
-from proxy.core.globs import Glob
-from proxy.core.hosts import HostPattern
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator, common_labels
 from proxy.core.paths import PathPattern
-from proxy.core.policy import (
-    DEFAULT_PORTS,
-    Access,
-    AccessPolicy,
-    Gpu,
-    Grant,
-    ImageRules,
-    Mode,
-    OnForeignCredential,
-    OnRevoke,
-    WorkloadSelector,
-)
+from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules, Mode, OnRevoke, WorkloadSelector
 from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.documents import values
+from proxy.documents.grant_documents import GRANT
 from proxy.documents.metadata import Metadata, document
 from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.shapes import Choice, Field, ListOf, MapOf, Record
-
-BUCKET_PIN = "bucket"
 
 _NOBODY = "it selects nobody (an empty selector never means everybody)"
 _SELECT_FIX = 'name service accounts or labels; `serviceAccounts: ["*"]` selects every pod of the namespace'
@@ -198,131 +184,6 @@ VALIDITY = Record(
         Field("windows", ListOf(WINDOW, most=MAX_WINDOWS), "Weekly windows; inside any of them is enough."),
     ),
     _validity,
-)
-
-
-def _query_entry() -> MapOf:
-    return MapOf(ListOf(values.QUERY_VALUE, may_be_empty=True), values.QUERY_NAME)
-
-
-def _grant(
-    *,
-    credential: str,
-    service: str | None = None,
-    hosts: tuple[HostPattern, ...] = (),
-    ports: tuple[int, ...] = DEFAULT_PORTS,
-    methods: tuple[str, ...] = (),
-    paths: tuple[PathPattern, ...] = (),
-    query: tuple[tuple[str, tuple[str, ...]], ...] = (),
-    buckets: tuple[Glob, ...] = (),
-    pins: tuple[tuple[str, tuple[Glob, ...]], ...] = (),
-    prefixes: tuple[str, ...] = (),
-    access: tuple[Access, ...] = (),
-    actions: tuple[str, ...] = (),
-    expected_bucket_owner: str | None = None,
-    allow_minting: tuple[str, ...] = (),
-    on_foreign_credential: OnForeignCredential = OnForeignCredential.REPLACE,
-) -> Grant:
-    if buckets:
-        if any(name == BUCKET_PIN for name, _ in pins):
-            fix = "keep `buckets`"
-            raise Fault("`pins.bucket` and `buckets` say the same", fix, at="pins")
-        pins = tuple(sorted((*pins, (BUCKET_PIN, buckets))))
-    if hosts:
-        narrowed = {
-            "pins": pins,
-            "prefixes": prefixes,
-            "access": access,
-            "actions": actions,
-            "expectedBucketOwner": expected_bucket_owner,
-            "allowMinting": allow_minting,
-        }
-        for key, value in narrowed.items():
-            if value:
-                shown = "buckets" if key == "pins" and buckets else key
-                fix = "name the `service` instead of `hosts`, or narrow with `paths`"
-                raise Fault(f"`{shown}` needs a service that can read it", fix, at=shown)
-    return Grant(
-        credential,
-        service,
-        hosts,
-        ports,
-        methods,
-        paths,
-        query,
-        pins,
-        prefixes,
-        access,
-        actions,
-        expected_bucket_owner,
-        allow_minting,
-        on_foreign_credential,
-    )
-
-
-GRANT = Record(
-    "a grant",
-    (
-        Field(
-            "service",
-            values.FIELD_NAME,
-            "A service of the catalogue (`podkey services` lists them); the alternative to `hosts`.",
-        ),
-        Field(
-            "hosts",
-            ListOf(values.HOST),
-            "Hosts by name: exact, or one leading `*.` for exactly one label.",
-        ),
-        Field("credential", values.NAME, "The CredentialSource that is attached.", required=True),
-        Field("ports", ListOf(values.PORT), "TCP ports; 443 where it is left out."),
-        Field("methods", ListOf(values.METHOD), "HTTP methods; all where it is left out."),
-        Field(
-            "paths",
-            ListOf(values.PATH),
-            "Patterns for the normalised path: `*` within one segment, `**` for any number of segments.",
-        ),
-        Field(
-            "query",
-            _query_entry(),
-            "Parameters that must be there, each with one of the listed values; an empty list takes any.",
-        ),
-        Field("buckets", ListOf(values.PIN), "S3: the buckets. Short for `pins: {bucket: …}`."),
-        Field(
-            "prefixes",
-            ListOf(values.PREFIX),
-            "S3: key prefixes. `train` covers the key `train` and all below `train/`; `train*` covers "
-            "every key that begins so.",
-        ),
-        Field("access", ListOf(Choice(Access)), "S3: classes of operations."),
-        Field(
-            "actions",
-            ListOf(values.FIELD_NAME),
-            "S3: single operations by name, for what no class of `access` covers.",
-        ),
-        Field(
-            "expectedBucketOwner",
-            values.BUCKET_OWNER,
-            "S3: the account that must own the bucket; S3 itself refuses when another one does.",
-        ),
-        Field(
-            "pins",
-            MapOf(ListOf(values.PIN), values.FIELD_NAME),
-            "Tenants within the service, by the names that `podkey services NAME` lists.",
-        ),
-        Field(
-            "allowMinting",
-            ListOf(values.FIELD_NAME),
-            "Credential-minting APIs, by name, whose answers the application may see after all.",
-        ),
-        Field(
-            "onForeignCredential",
-            Choice(OnForeignCredential),
-            "What becomes of a request that carries a credential of the application's own: `replace` "
-            "(default) puts ours in its place, `refuse` answers 403. It never passes.",
-        ),
-    ),
-    _grant,
-    exactly_one=(("service", "hosts"),),
 )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from proxy.core.contract import ACCESS_POLICY, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialRef
 from proxy.core.policy import AccessPolicy, Grant, WorkloadSelector
+from proxy.documents.grant_documents import GRANT
 from proxy.documents.metadata import METADATA, Metadata
 from proxy.documents.placed import Placed, child
-from proxy.documents.policy_documents import GRANT
 from proxy.documents.reading import Place, Reading
 from proxy.documents.yaml_nodes import Node, ScalarNode, SequenceNode, line_of
 

@@ -7,44 +7,30 @@ directory bucket, a registry's token) is kept with it, and forgotten with it.
 
 import asyncio
 import hmac
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from random import random
 from secrets import token_bytes, token_hex
-from typing import Any, Final
+from typing import Final
 
-from proxy.core.credentials import CredentialRef, Derived, what_for
+from proxy.core.credentials import CredentialRef, Derived, derivation_name
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.lease import Lease, LeaseEvent, LeaseKey, LeaseReply, NoLease, base_of
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.edge.lease_ends import FETCH_SECONDS, LeaseEnds, overwrite, said, secrets_of
 from proxy.edge.performing import Performer, Run
 from proxy.edge.recorder import Log
 from proxy.lanes.interface import Clock
 from proxy.leasing.book import BackingOff, Fetching, Have, Held, LeaseBook, MustFetch, RefreshSoon, Ticket
+from proxy.leasing.derivations import FULL, Derivations
 from proxy.leasing.lifetimes import Span
-from proxy.leasing.scrubbing import scrubbed
-from proxy.sources.steps import Acquired, Failed, Occasion, RevokeSteps, SourceOutcome
-from proxy.sources.table import is_local, renewal_of, revocation_of, steps_of
+from proxy.sources.steps import Acquired, Failed, Occasion, SourceOutcome
+from proxy.sources.table import is_local, renewal_of, steps_of
 
-# For all calls of one source together; one of them has ten seconds at most.
-FETCH_SECONDS: Final = 20.0
-# A lease that was refreshed may still be on its way with requests that began before.
-RETIRE_SECONDS: Final = 60.0
-# At the end, for everything that can be revoked: a pod's grace period is for its transfers.
-FAREWELL_SECONDS: Final = 3.0
 # As often is looked after leases that are to be refreshed or revoked.
 TICK_SECONDS: Final = 1.0
-# Directory buckets and registries at one time. A pod uses a handful; one that makes up names (a grant may name
-# buckets by a pattern) is not to make us ask, and remember, for each.
-MAX_DERIVED: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Retired:
-    held: Held
-    due: float
 
 
 class LeaseKeeper:
@@ -71,13 +57,11 @@ class LeaseKeeper:
         # Looked up once: a live lease is asked for with every request.
         self._look, self._monotonic, self._wall = self._book.look, clock.monotonic, clock.wall
         self._keys: frozenset[LeaseKey] = frozenset()
-        # Those that are derived from a lease, and the id of the lease that each was made of; empty: of none yet.
-        self._derived: dict[LeaseKey, str] = {}
+        self._derived = Derivations()
         self._flights: dict[LeaseKey, asyncio.Task[None]] = {}
         # Also those whose key was dropped meanwhile.
         self._flying: set[asyncio.Task[None]] = set()
-        self._retired: list[_Retired] = []
-        self._revoking: set[asyncio.Task[None]] = set()
+        self._ends = LeaseEnds(performer, self._occasion, log, counted)
         self._told: dict[LeaseKey, str] = {}
         # Lease ids tell values apart, and say nothing about them to who does not have this key.
         self._salt = token_bytes(32)
@@ -113,16 +97,11 @@ class LeaseKeeper:
         lease = await self.lease(base)
         if isinstance(lease, NoLease):
             return lease
-        made_of = self._derived.get(key)
-        if made_of is None and len(self._derived) >= MAX_DERIVED:
-            most = f"{MAX_DERIVED} directory buckets and registries are in use at once, which is the most"
-            return NoLease(key.ref, most)
-        if made_of and made_of != lease.id:
+        if not self._derived.admit(key):
+            return NoLease(key.ref, FULL)
+        if self._derived.is_outlived(key, lease.id):
             mono = self._monotonic()
-            self._retire(self._book.drop(key, mono), mono)
-            made_of = None
-        if made_of is None:
-            self._derived[key] = ""
+            self._ends.retire(self._book.drop(key, mono), mono)
         return None
 
     def spent(self, key: LeaseKey, lease_id: str) -> None:
@@ -131,7 +110,7 @@ class LeaseKeeper:
         if held is not None:
             # The source may know nothing of it; and what an upstream refuses for a reason of its own is not
             # left behind for its whole life.
-            self._retire([held], mono)
+            self._ends.retire([held], mono)
             self._log.warning(
                 "an upstream called a lease expired or revoked", credential=str(key.ref), lease=lease_id
             )
@@ -141,9 +120,9 @@ class LeaseKeeper:
     def use(self, keys: Iterable[LeaseKey]) -> None:
         """Forget, and revoke, what the policy in force does not name."""
         self._keys = frozenset(keys)
-        self._derived = {key: made for key, made in self._derived.items() if base_of(key) in self._keys}
-        known = self._keys | self._derived.keys()
-        self._end(self._book.retain(known, self._clock.monotonic()), "no policy names it any more")
+        self._derived.retain(self._keys)
+        known = {*self._keys, *self._derived}
+        self._ends.end(self._book.retain(known, self._clock.monotonic()), "no policy names it any more")
         for key in [key for key in self._told if key not in known]:
             del self._told[key]
 
@@ -153,7 +132,7 @@ class LeaseKeeper:
         """What is live, in a fixed order."""
         return sorted(
             self._book.all_held(self._clock.monotonic()),
-            key=lambda one: (one.key.ref, one.key.scope, what_for(one.key) or ""),
+            key=lambda one: (one.key.ref, one.key.scope, derivation_name(one.key.source.kind) or ""),
         )
 
     def complaints(self) -> list[tuple[CredentialRef, str]]:
@@ -174,7 +153,7 @@ class LeaseKeeper:
         dropped = [held for key in keys for held in self._book.drop(key, mono)]
         for key in keys:
             self._told.pop(key, None)
-        self._end(dropped, "it was dropped by hand")
+        self._ends.end(dropped, "it was dropped by hand")
         return len(dropped)
 
     @property
@@ -196,33 +175,22 @@ class LeaseKeeper:
     def tick(self) -> None:
         mono = self._clock.monotonic()
         for lapsed in self._book.sweep(mono, self._wall()):
-            _overwrite(lapsed.acquired)
+            overwrite(lapsed.acquired)
         # Nothing is asked for with the identity of a pod that nobody proves.
         for key in self._book.due(mono) if self._is_proved() else ():
             self._start(key)
         for key in [key for key in self._derived if self._book.is_idle(key, mono)]:
             self._book.drop(key, mono)
             self._told.pop(key, None)
-            del self._derived[key]
-        due = [retired for retired in self._retired if retired.due <= mono]
-        self._retired = [retired for retired in self._retired if retired.due > mono]
-        self._end([retired.held for retired in due], "a newer one has replaced it")
+            self._derived.forget(key)
+        self._ends.tick(mono)
 
     async def close(self) -> None:
         """Fetches end; what can be revoked is, as far as the time goes."""
         for flight in self._flying:
             flight.cancel()
         await asyncio.gather(*self._flying, return_exceptions=True)
-        retired = [retired.held for retired in self._retired]
-        self._retired.clear()
-        self._end([*self._book.retain((), self._clock.monotonic()), *retired], "the sidecar ends")
-        if self._revoking:
-            _, late = await asyncio.wait(self._revoking, timeout=FAREWELL_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-            if late:
-                self._log.warning("leases were not revoked in time", leases=len(late))
+        await self._ends.close(self._book.retain((), self._clock.monotonic()))
 
     # --- fetching ---
 
@@ -256,7 +224,7 @@ class LeaseKeeper:
         key, run = ticket.key, self._performer.run()
         # What is in use passes through a renewal, too.
         before = self._book.held(key, run.began)
-        kept = [] if before is None else [*_secrets(before.acquired)]
+        kept = [] if before is None else [*secrets_of(before.acquired)]
         event = LeaseEvent.ACQUIRED
         try:
             outcome: SourceOutcome = Failed(f"the source gave no answer within {FETCH_SECONDS:g} s")
@@ -270,10 +238,10 @@ class LeaseKeeper:
                 outcome = Failed("podkey failed on its answer")
             self._book.learn(ticket, run.skew)
             if isinstance(outcome, Acquired):
-                kept.extend(_secrets(outcome))
+                kept.extend(secrets_of(outcome))
                 self._take(ticket, outcome, run, event)
             else:
-                self._fail(ticket, Failed(_said(outcome, run), outcome.retry_after))
+                self._fail(ticket, Failed(said(outcome, run), outcome.retry_after))
         except asyncio.CancelledError:
             self._fail(ticket, Failed("podkey is ending"))
             raise
@@ -301,8 +269,7 @@ class LeaseKeeper:
             return Failed(lease.message)
         # It is signed with these, and they live on.
         kept.extend(lease.parts.values())
-        if key in self._derived:
-            self._derived[key] = lease.id
+        self._derived.made(key, lease.id)
         occasion = replace(self._occasion(key), base=lease.parts)
         outcome = await run.drive(steps_of(key.source.kind, occasion))
         if isinstance(outcome, Failed) and outcome.base_spent:
@@ -322,7 +289,7 @@ class LeaseKeeper:
             # that was dropped, and has been seen to.
             if event is LeaseEvent.ACQUIRED:
                 made = Lease("", key.ref, acquired.parts, self._clock.now())
-                self._end([Held(key, made, acquired, 0.0, None)], "no policy names it any more")
+                self._ends.end([Held(key, made, acquired, 0.0, None)], "no policy names it any more")
             return
         span = Span(run.began, mono, run.wall, run.skew)
         name = self._id(key.ref, acquired.parts)
@@ -333,13 +300,12 @@ class LeaseKeeper:
             return
         if taken is None:
             raise TypeError("the ticket was looked at")
-        # The same value again is no other lease, whatever an upstream called it.
-        self._retired = [one for one in self._retired if one.held.lease.id != taken.id]
+        self._ends.recall(taken.id)
         self._counted(event)
         if self._told.pop(key, None) is not None:
             self._log.info("a credential source gives credentials again", credential=str(key.ref))
         if before is not None and before.lease.id != taken.id:
-            self._retire([before], mono)
+            self._ends.retire([before], mono)
 
     def _fail(self, ticket: Ticket, failed: Failed) -> None:
         local = is_local(ticket.key.source.kind)
@@ -358,62 +324,3 @@ class LeaseKeeper:
         for part, value in sorted(parts.items(), key=lambda item: item[0].value):
             digest.update(b"\0" + part.value.encode() + b"\0" + value.reveal())
         return digest.hexdigest()[:12]
-
-    # --- ends ---
-
-    def _retire(self, all_held: Iterable[Held], mono: float) -> None:
-        """They may be on their way with requests that began before."""
-        self._retired.extend(_Retired(held, mono + RETIRE_SECONDS) for held in all_held)
-
-    def _end(self, all_held: Iterable[Held], why: str) -> None:
-        for held in all_held:
-            steps = revocation_of(held.key.source.kind, held.acquired, self._occasion(held.key))
-            if steps is None:
-                _overwrite(held.acquired)
-            else:
-                self._go(self._revoke(held, steps, why))
-
-    async def _revoke(self, held: Held, steps: RevokeSteps, why: str) -> None:
-        run = self._performer.run()
-        outcome: Failed | None = Failed(f"no answer within {FETCH_SECONDS:g} s")
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                outcome = await run.drive(steps)
-        except TimeoutError:
-            pass
-        except Exception as error:  # noqa: BLE001 - it ends by itself, later
-            self._log.error("unexpected error", where="revocation", error=error)
-        finally:
-            # First the words: what they are cleaned of is often the lease's own.
-            said = _said(outcome, run) if outcome is not None else ""
-            _overwrite(held.acquired)
-            run.overwrite(())
-        name, lease = str(held.key.ref), held.lease.id
-        if outcome is None:
-            self._counted(LeaseEvent.REVOKED)
-            self._log.info("a lease was revoked", credential=name, lease=lease, why=why)
-        else:
-            self._counted(LeaseEvent.REVOKE_FAILED)
-            self._log.warning("a lease could not be revoked", credential=name, lease=lease, why=said)
-
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._revoking.add(task)
-        task.add_done_callback(self._revoking.discard)
-
-
-def _secrets(acquired: Acquired) -> tuple[Secret, ...]:
-    return (*acquired.parts.values(), *acquired.handle.values())
-
-
-def _said(failed: Failed, run: Run) -> str:
-    try:
-        return scrubbed(failed.message, run.seen)
-    except ValueError:
-        # One of them was a lease's that was dropped meanwhile, so the words cannot be cleaned of it.
-        return "it failed after its lease was dropped"
-
-
-def _overwrite(acquired: Acquired) -> None:
-    for secret in _secrets(acquired):
-        secret.overwrite()

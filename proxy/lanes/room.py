@@ -23,3 +23,25 @@ class Room:
 
     def give(self, size: int) -> None:
         self.taken -= size
+
+
+class Share:
+    """What one request has of the room. It cannot be given back twice."""
+
+    __slots__ = ("_room", "size")
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.size = 0
+
+    def resize(self, size: int) -> bool:
+        """False: there is not that much; the share is what it was."""
+        if size > self.size and not self._room.take(size - self.size):
+            return False
+        if size < self.size:
+            self._room.give(self.size - size)
+        self.size = size
+        return True
+
+    def release(self) -> None:
+        self.resize(0)

@@ -303,8 +303,8 @@ class LeaseBook:
                 yield held
 
     def is_idle(self, key: LeaseKey, mono: float) -> bool:
-        """Whether it can be forgotten: nothing is held or being fetched, and a source that failed has been left
-        in peace for long enough that it need not be remembered."""
+        """Whether it can be forgotten: nothing is held or being fetched, and a source that failed has been
+        left in peace for so long that this need not be remembered."""
         entry = self._entries.get(key)
         return entry is None or (
             entry.have is None and entry.flight is None and entry.retry_dead + CEILING <= mono

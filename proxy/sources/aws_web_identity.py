@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from proxy.aws.answers import Session, read_error
 from proxy.aws.partitions import sts_endpoint
 from proxy.aws.session_policy import WAYS_OUT
-from proxy.aws.sigv4 import SigningScope, Unsigned, payload_hash, signed_headers
+from proxy.aws.sigv4 import SigningScope, Style, Unsigned, payload_hash, sign
 from proxy.aws.sts import (
     ASSUME_ROLE,
     FORM_TYPE,
@@ -138,8 +138,8 @@ class _Exchange:
         unsigned = Unsigned("POST", url.path, url.query, (host, *_HEADERS), payload_hash(form))
         scope = SigningScope(self.occasion.now, self.kind.region, "sts")
         # Whoever sends the request writes the host itself.
-        _, *headers = signed_headers(unsigned, first.keys, scope)
-        call = HttpCall("POST", self.endpoint, tuple(headers), Secret(form))
+        headers = (*_HEADERS, *sign(unsigned, first.keys, scope, Style.GENERAL).headers)
+        call = HttpCall("POST", self.endpoint, headers, Secret(form))
         return self.session(ASSUME_ROLE, role.role_arn, call, _SECOND)
 
     def session(self, action: str, role: str, call: HttpCall, hints: Mapping[str, str]) -> _Asking:

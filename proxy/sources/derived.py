@@ -1,7 +1,8 @@
 """What AWS gives for AWS credentials, where a request needs that in their place.
 
-One call, signed with the keys of another lease. Neither a session of a directory bucket nor a registry's token
-can be revoked, so each ends by itself; whoever keeps them forgets them with the lease that they were made of.
+One call, signed with the keys of another lease. Neither a session of a directory bucket nor a registry's
+token can be revoked, so each ends by itself; whoever keeps them forgets them with the lease that they were
+made of.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Final, assert_never
 
 from proxy.aws import ecr, express
 from proxy.aws.answers import AwsError, read_error
-from proxy.aws.sigv4 import SigningKeys, SigningScope, Unsigned, payload_hash, signed_headers
+from proxy.aws.sigv4 import SigningKeys, SigningScope, Style, Unsigned, payload_hash, sign
 from proxy.core.credentials import Derived, ExpressSession, RegistryToken
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
@@ -26,8 +27,8 @@ _UNKNOWN: Final = "AWS does not know the access key, or the account has not enab
 
 _EXPRESS_HINTS: Final = {
     "AccessDenied": (
-        "check that the role or user may s3express:CreateSession on the directory bucket, and that no condition "
-        "on s3express:SessionMode excludes {mode}"
+        "check that the role or user may s3express:CreateSession on the directory bucket, and that no "
+        "condition on s3express:SessionMode excludes {mode}"
     ),
     "NoSuchBucket": "check the bucket's name, with its zone, and that the host is in the zone's region",
     "InvalidAccessKeyId": _UNKNOWN,
@@ -83,9 +84,11 @@ def _express_session(what: ExpressSession, keys: SigningKeys, occasion: Occasion
     who = f"CreateSession at {what.host}"
     mode = express.READ_ONLY if what.read_only else express.READ_WRITE
     empty = payload_hash(b"")
-    headers = (("host", what.host), (express.MODE_HEADER, mode), ("x-amz-content-sha256", empty))
-    unsigned = Unsigned("GET", "/", express.QUERY, headers, empty)
-    reply = yield from asked(who, _signed(unsigned, keys, occasion, what.region, express.SERVICE))
+    headers = ((express.MODE_HEADER, mode), ("x-amz-content-sha256", empty))
+    unsigned = Unsigned("GET", "/", express.QUERY, (("host", what.host), *headers), empty)
+    scope = SigningScope(occasion.now, what.region, express.SERVICE)
+    signed = (*headers, *sign(unsigned, keys, scope, Style.S3).headers)
+    reply = yield from asked(who, HttpCall("GET", f"https://{what.host}/?{express.QUERY}", signed))
     if isinstance(reply, StepFailed):
         return Failed(reply.message)
     if reply.status != HTTPStatus.OK:
@@ -105,10 +108,11 @@ def _express_session(what: ExpressSession, keys: SigningKeys, occasion: Occasion
 def _registry_token(what: RegistryToken, keys: SigningKeys, occasion: Occasion) -> SourceSteps:
     host = ecr.endpoint_host(what.region)
     who = f"GetAuthorizationToken at {host}"
-    headers = (("host", host), ("content-type", ecr.CONTENT_TYPE), (ecr.TARGET_HEADER, ecr.TARGET))
-    unsigned = Unsigned("POST", "/", "", headers, payload_hash(ecr.BODY))
-    call = _signed(unsigned, keys, occasion, what.region, ecr.SERVICE, Secret(ecr.BODY))
-    reply = yield from asked(who, call)
+    headers = (("content-type", ecr.CONTENT_TYPE), (ecr.TARGET_HEADER, ecr.TARGET))
+    unsigned = Unsigned("POST", "/", "", (("host", host), *headers), payload_hash(ecr.BODY))
+    scope = SigningScope(occasion.now, what.region, ecr.SERVICE)
+    signed = (*headers, *sign(unsigned, keys, scope, Style.GENERAL).headers)
+    reply = yield from asked(who, HttpCall("POST", f"https://{host}/", signed, Secret(ecr.BODY)))
     if isinstance(reply, StepFailed):
         return Failed(reply.message)
     if reply.status != HTTPStatus.OK:
@@ -117,21 +121,6 @@ def _registry_token(what: RegistryToken, keys: SigningKeys, occasion: Occasion) 
     if login is None:
         return Failed(f"{who} answered 200 with no token that can be used")
     return Acquired({Part.USERNAME: login.username, Part.PASSWORD: login.password}, login.expires)
-
-
-def _signed(
-    unsigned: Unsigned,
-    keys: SigningKeys,
-    occasion: Occasion,
-    region: str,
-    service: str,
-    body: Secret | None = None,
-) -> HttpCall:
-    scope = SigningScope(occasion.now, region, service)
-    # Whoever sends the request writes the host itself.
-    (_, host), *headers = signed_headers(unsigned, keys, scope)
-    query = f"?{unsigned.query}" if unsigned.query else ""
-    return HttpCall(unsigned.method, f"https://{host}{unsigned.path}{query}", tuple(headers), body)
 
 
 def _refused(

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Final
 
-# As many hosts as have leaves at one time: see edge/leaves.
+# A pod signs for some dozens of hosts, a bucket's among them. Each costs some hundred bytes.
 MAX_HOSTS: Final = 256
 # A clock that runs in the wrong time zone is up to fourteen hours off. By more than a day nobody makes us sign
 # ahead: a signature counts around its time, and a grant could be gone by then.

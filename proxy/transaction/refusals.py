@@ -46,24 +46,46 @@ class _Words(NamedTuple):
     """What the services' own vocabularies have for a status."""
 
     s3: str
+    # AWS's JSON protocols ("Common errors", in the API reference of each service).
+    aws: str
+    # OCI Distribution Specification, "Error codes".
+    oci: str
     openai: str
     anthropic: str
     grpc: int  # https://grpc.io/docs/guides/status-codes/
 
 
-_FORBIDDEN: Final = _Words("AccessDenied", "request_forbidden", "permission_error", 7)
-_MALFORMED: Final = _Words("InvalidRequest", "invalid_request_error", "invalid_request_error", 3)
-_UNAVAILABLE: Final = _Words("ServiceUnavailable", "server_error", "api_error", 14)
+_FORBIDDEN: Final = _Words(
+    "AccessDenied", "AccessDeniedException", "DENIED", "request_forbidden", "permission_error", 7
+)
+_MALFORMED: Final = _Words(
+    "InvalidRequest",
+    "ValidationException",
+    "UNSUPPORTED",
+    "invalid_request_error",
+    "invalid_request_error",
+    3,
+)
+_UNAVAILABLE: Final = _Words(
+    "ServiceUnavailable", "ServiceUnavailableException", "UNAVAILABLE", "server_error", "api_error", 14
+)
 _WORDS: Final[Mapping[int, _Words]] = {
     400: _MALFORMED,
     403: _FORBIDDEN,
-    413: _Words("EntityTooLarge", "invalid_request_error", "request_too_large", 8),
+    413: _Words(
+        "EntityTooLarge",
+        "RequestEntityTooLargeException",
+        "SIZE_INVALID",
+        "invalid_request_error",
+        "request_too_large",
+        8,
+    ),
     421: _FORBIDDEN,
     431: _MALFORMED,
-    500: _Words("InternalError", "server_error", "api_error", 13),
+    500: _Words("InternalError", "InternalServerException", "UNKNOWN", "server_error", "api_error", 13),
     502: _UNAVAILABLE,
     # What S3 says when it is asked for too much at once; SDKs slow down and try again.
-    503: _Words("SlowDown", "server_error", "overloaded_error", 8),
+    503: _Words("SlowDown", "ThrottlingException", "TOOMANYREQUESTS", "server_error", "overloaded_error", 8),
     504: _UNAVAILABLE,
 }
 # After a 502 most SDKs send the request again (boto3 makes three attempts): right where the cause may pass.
@@ -138,6 +160,14 @@ def _in_dialect(refusal: Refusal, message: str, words: _Words) -> tuple[str, Hea
                 ("x-error-message", message.encode("ascii", "backslashreplace").decode()),
             )
             return "application/json", headers, _json({"error": message})
+        case Dialect.AWS_JSON:
+            headers = (("x-amzn-requestid", request_id), ("x-amzn-errortype", words.aws))
+            # Some of its services write the message with a capital.
+            return "application/json", headers, _json({"__type": words.aws, "message": message})
+        case Dialect.OCI_JSON:
+            detail = {"reason": code, "requestId": request_id}
+            refusals = [{"code": words.oci, "message": message, "detail": detail}]
+            return "application/json", (("x-request-id", request_id),), _json({"errors": refusals})
         case Dialect.PLAIN_JSON:
             plain = {"code": code, "message": message, "requestId": request_id}
             if refusal.rule is not None:

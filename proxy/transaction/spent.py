@@ -151,9 +151,9 @@ def _time(text: str) -> datetime | None:
     """A Date (RFC 9110 §5.6.7)."""
     try:
         time = parsedate_to_datetime(text)
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _challenge(values: Iterable[str]) -> bool | None:

@@ -5,20 +5,23 @@ trailers, region, date, sha256, checksums). What is ours, because Swift has no w
 
 - `keys`: TempAuth whose users come from a file that a test may replace while Swift runs. All of them own
   the one account, so that an object written with one key can be read with another.
-- `door`: stands before `s3api` and checks session tokens (Swift ignores them) and their signing, refuses keys
-  that have expired, keeps a record of each request, and answers what a test tells it to answer instead.
+- `door`: stands before `s3api` and checks session tokens (Swift ignores them) and that they are signed, refuses
+  keys that have expired, keeps a record of each request, and answers what a test tells it to answer instead.
   Where the test gives this server another clock, the check of x-amz-date against that clock is also ours.
 
 Files in `folder`: keys.json, faults.json (both from the test, replaced by rename), requests.jsonl (from here).
 """
 
+import calendar
 import json
-import os
 import re
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
@@ -39,164 +42,165 @@ STATUSES = {
     "SlowDown": "503 Slow Down",
     "TemporaryRedirect": "307 Temporary Redirect",
 }
+MESSAGES = {
+    "ExpiredToken": "The provided token has expired.",
+    "InvalidToken": "The provided token is malformed or otherwise invalid.",
+    "RequestTimeTooSkewed": "The difference between the request time and the current time is too large.",
+    "AccessDenied": "There were headers present in the request which were not signed",
+    "SlowDown": "Please reduce your request rate.",
+}
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Fault = dict[str, Any]
 
 
 class File:
     """JSON that is read again when it was replaced."""
 
-    def __init__(self, folder, name, empty):
-        self.path = os.path.join(folder, name)
-        self.version = None
-        self.content = empty
+    def __init__(self, path: Path, empty: Any) -> None:
+        self._path = path
+        self._version = (0, 0)
+        self._content = empty
 
-    def read(self):
-        try:
-            status = os.stat(self.path)
+    def read(self) -> Any:
+        if self._path.exists():
+            status = self._path.stat()
             version = (status.st_ino, status.st_mtime_ns)
-            if version != self.version:
-                with open(self.path) as file:
-                    self.content = json.load(file)
-                self.version = version
-        except FileNotFoundError:
-            pass
-        return self.content
+            if version != self._version:
+                self._content = json.loads(self._path.read_text())
+                self._version = version
+        return self._content
 
 
-class Keys(TempAuth):
-    def __init__(self, app, conf):
+class Keys(TempAuth):  # type: ignore[misc]
+    def __init__(self, app: Wsgi, conf: dict[str, str]) -> None:
         super().__init__(app, conf)
-        self.file = File(conf["folder"], "keys.json", {})
+        self._file = File(Path(conf["folder"], "keys.json"), {})
 
-    def __call__(self, env, start_response):
+    def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         self.users = {
             name: {"key": key["secret"], "url": f"$HOST/v1/{ACCOUNT}", "groups": [".admin"]}
-            for name, key in self.file.read().items()
+            for name, key in self._file.read().items()
         }
         return super().__call__(env, start_response)
 
 
-class Door:
-    def __init__(self, app, conf):
-        self.app = app
-        self.folder = conf["folder"]
-        self.clock = float(conf.get("clock", 0))
-        self.keys = File(conf["folder"], "keys.json", {})
-        self.faults = File(conf["folder"], "faults.json", [])
-        self.given = Counter()
-        self.log = open(os.path.join(conf["folder"], "requests.jsonl"), "a", buffering=1)
+class Asked:
+    """What a request says of itself; the proof stands in the header, else in the query."""
 
-    def __call__(self, env, start_response):
+    def __init__(self, env: dict[str, Any]) -> None:
+        self.method = env["REQUEST_METHOD"]
+        self.path = env.get("RAW_PATH_INFO", env["PATH_INFO"])
+        self.query = env.get("QUERY_STRING", "")
+        self.fields = [(name.lower(), value) for name, value in env["headers_raw"]]
+        headers = dict(self.fields)
+        query = {name: texts[0] for name, texts in parse_qs(self.query, keep_blank_values=True).items()}
+        found = re.search(r"Credential=([^,\s]+).*SignedHeaders=([^,\s]+)", headers.get("authorization", ""))
+        credential = found[1] if found else query.get("X-Amz-Credential", "")
+        self.key = credential.partition("/")[0]
+        self.token = headers.get("x-amz-security-token") if found else query.get("X-Amz-Security-Token")
+        self.date = headers.get("x-amz-date") if found else None
+        signed = found[2].split(";") if found else []
+        self.signs_token = not found or self.token is None or "x-amz-security-token" in signed
+
+    def record(self) -> dict[str, Any]:
+        names = ("method", "path", "query", "key")
+        return {"headers": self.fields, "begun": time.time(), **{name: getattr(self, name) for name in names}}
+
+
+class Door:
+    def __init__(self, app: Wsgi, conf: dict[str, str]) -> None:
+        self._app = app
+        self._folder = Path(conf["folder"])
+        self._front = conf["front"]
+        self._clock = float(conf["clock"])
+        self._keys = File(self._folder / "keys.json", {})
+        self._faults = File(self._folder / "faults.json", [])
+        self._given: Counter[int] = Counter()
+
+    def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
-            return self.open(env, start_response)
+            return self._answer(Asked(env), env, start_response)
         except Exception:
             # Swift's own log goes nowhere.
-            with open(os.path.join(self.folder, "log"), "a") as log:
+            with (self._folder / "log").open("a") as log:
                 traceback.print_exc(file=log)
             raise
 
-    def open(self, env, start_response):
-        headers = [(name.lower(), value) for name, value in env["headers_raw"]]
-        query = parse_qs(env.get("QUERY_STRING", ""), keep_blank_values=True)
-        credential, signed, token = proof(dict(headers), query)
-        record = {
-            "method": env["REQUEST_METHOD"],
-            "path": env.get("RAW_PATH_INFO", env["PATH_INFO"]),
-            "query": env.get("QUERY_STRING", ""),
-            "headers": headers,
-            "key": credential.partition("/")[0],
-            "begun": time.time(),
-        }
+    def _answer(
+        self, asked: Asked, env: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        record = asked.record()
 
-        def started(status, answered, exc_info=None):
-            if self.clock:
-                answered = [pair for pair in answered if pair[0].lower() != "date"]
-                answered.append(("Date", formatdate(self.now(), usegmt=True)))
-            self.write({**record, "status": int(status.split()[0]), "ended": time.time()})
-            return start_response(status, answered, exc_info)
+        def started(status: str, fields: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if self._clock:
+                fields = [pair for pair in fields if pair[0].lower() != "date"]
+                fields.append(("Date", formatdate(self._now(), usegmt=True)))
+            told = {**record, "front": self._front, "status": int(status.split()[0]), "ended": time.time()}
+            with (self._folder / "requests.jsonl").open("a") as log:
+                log.write(json.dumps(told) + "\n")
+            return start_response(status, fields, exc_info)
 
-        denied = self.told(record) or self.refused(record, dict(headers), query, signed, token)
-        if denied is not None:
-            return self.answer(denied, started)
-        return self.app(env, started)
+        fault = self._told(asked) or self._found(asked)
+        if fault is None:
+            return self._app(env, started)
+        body = _error(fault)
+        fields = [("content-type", "application/xml"), ("content-length", str(len(body)))]
+        started(STATUSES[fault["code"]], fields + [(name, text) for name, text in fault.get("headers", [])])
+        return [] if asked.method == "HEAD" else [body]
 
-    def now(self):
-        return time.time() + self.clock
+    def _now(self) -> float:
+        return time.time() + self._clock
 
-    def write(self, record):
-        self.log.write(json.dumps(record) + "\n")
-
-    def told(self, record):
+    def _told(self, asked: Asked) -> Fault | None:
         """A fault that the test ordered for a request like this, if there is one left."""
-        for fault in self.faults.read():
-            fits = fault["method"] in ("", record["method"]) and re.search(
-                fault["target"], record["path"] + "?" + record["query"]
-            )
-            if fits and self.given[fault["id"]] < fault["times"]:
-                self.given[fault["id"]] += 1
-                return fault
+        for fault in self._faults.read():
+            meant = fault["method"] in {"", asked.method} and fault["front"] in {"", self._front}
+            if meant and re.search(fault["target"], f"{asked.path}?{asked.query}"):
+                if self._given[fault["id"]] < fault["times"]:
+                    self._given[fault["id"]] += 1
+                    return dict(fault)
         return None
 
-    def refused(self, record, headers, query, signed, token):
-        date = headers.get("x-amz-date") or query.get("X-Amz-Date", [""])[0]
-        if self.clock and date and "X-Amz-Date" not in query:
-            if abs(seconds(date) - self.now()) > SKEW_SECONDS:
-                return {
-                    "code": "RequestTimeTooSkewed",
-                    "message": "The difference between the request time and the current time is too large.",
-                    "more": {"RequestTime": date, "ServerTime": iso(self.now())},
-                }
-        key = self.keys.read().get(record["key"])
+    def _found(self, asked: Asked) -> Fault | None:
+        now = self._now()
+        if self._clock and asked.date is not None and abs(_seconds(asked.date) - now) > SKEW_SECONDS:
+            more = {"RequestTime": asked.date, "ServerTime": _iso(now)}
+            return {"code": "RequestTimeTooSkewed", "more": more}
+        key = self._keys.read().get(asked.key)
         if key is None:
             return None  # Swift says what it thinks of it
-        if key.get("expires") is not None and self.now() > key["expires"]:
-            return {"code": "ExpiredToken", "message": "The provided token has expired."}
-        if key.get("token") != token:
-            return {
-                "code": "InvalidToken",
-                "message": "The provided token is malformed or otherwise invalid.",
-            }
-        if token and "x-amz-security-token" in headers and "x-amz-security-token" not in signed:
-            return {"code": "AccessDenied", "message": "There were headers present which were not signed"}
-        return None
-
-    @staticmethod
-    def answer(fault, start_response):
-        code = fault["code"]
-        more = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fault.get("more", {}).items())
-        body = (
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
-            f"<Message>{escape(fault.get('message', code))}</Message>{more}"
-            "<RequestId>4442587FB7D0A2F9</RequestId></Error>"
-        ).encode()
-        fields = [("content-type", "application/xml"), ("content-length", str(len(body)))]
-        start_response(STATUSES[code], fields + [tuple(pair) for pair in fault.get("headers", [])])
-        return [body]
+        if key["expires"] is not None and now > key["expires"]:
+            return {"code": "ExpiredToken"}
+        if key["token"] != asked.token:
+            return {"code": "InvalidToken"}
+        return None if asked.signs_token else {"code": "AccessDenied"}
 
 
-def proof(headers, query):
-    """Credential, names of signed headers, and session token: from the header, else from the query."""
-    found = re.search(r"Credential=([^,\s]+).*SignedHeaders=([^,\s]+)", headers.get("authorization", ""))
-    if found is not None:
-        return found[1], found[2].split(";"), headers.get("x-amz-security-token")
-    if "X-Amz-Credential" in query:
-        signed = query.get("X-Amz-SignedHeaders", [""])[0].split(";")
-        return query["X-Amz-Credential"][0], signed, query.get("X-Amz-Security-Token", [None])[0]
-    return "", [], None
+def _error(fault: Fault) -> bytes:
+    code = fault["code"]
+    more = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fault.get("more", {}).items())
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
+        f"<Message>{escape(MESSAGES.get(code, code))}</Message>{more}"
+        "<RequestId>4442587FB7D0A2F9</RequestId></Error>"
+    ).encode()
 
 
-def seconds(date):
-    import calendar
-
+def _seconds(date: str) -> int:
     return calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
 
 
-def iso(moment):
+def _iso(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
-def keys(_global_conf, **conf):
+# What `paste` looks up: a factory of filters.
+
+
+def keys(_global: dict[str, str], **conf: str) -> Callable[[Wsgi], Wsgi]:
     return lambda app: Keys(app, conf)
 
 
-def door(_global_conf, **conf):
+def door(_global: dict[str, str], **conf: str) -> Callable[[Wsgi], Wsgi]:
     return lambda app: Door(app, conf)

@@ -62,6 +62,15 @@ def body_of(answer: OwnAnswer) -> Any:
     return json.loads(answer.body)
 
 
+def message_of(answer: OwnAnswer) -> Any:
+    """Where the dialects of JSON have it."""
+    body = body_of(answer)
+    if "errors" in body:
+        return body["errors"][0]["message"]
+    error = body.get("error", body)
+    return error if isinstance(error, str) else error["message"]
+
+
 # --- in every dialect --------------------------------------------------------------------------------
 
 
@@ -103,8 +112,7 @@ def test_whatever_the_application_sent_is_harmless(*, dialect: Dialect, is_grpc:
         assert [child.tag for child in root] == ["Code", "Message", "RequestId"]
         assert (root.findtext("Message") or "") == presentable(message)
     else:
-        error = body_of(answer)["error"]
-        assert (error if isinstance(error, str) else error["message"]) == presentable(message)
+        assert message_of(answer) == presentable(message)
 
 
 def test_characters_that_do_not_print_are_written_as_numbers() -> None:
@@ -151,6 +159,41 @@ def test_anthropics_error_has_the_shape_that_its_documentation_gives(reason: Rea
     error = {"type": kind, "message": MESSAGE}
     assert body_of(answer) == {"type": "error", "error": error, "request_id": "req-0001"}
     assert headers_of(answer)["request-id"] == "req-0001"
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (Reason.ACTION_NOT_GRANTED, "AccessDeniedException"),
+        (Reason.UNSUPPORTED_PAYLOAD, "ValidationException"),
+        (Reason.BODY_TOO_LARGE, "RequestEntityTooLargeException"),
+        (Reason.OVERLOADED, "ThrottlingException"),
+        (Reason.CREDENTIAL_UNAVAILABLE, "ServiceUnavailableException"),
+        (Reason.INTERNAL_ERROR, "InternalServerException"),
+    ],
+)
+def test_aws_json_names_its_error_in_the_body_and_in_a_header(reason: Reason, code: str) -> None:
+    answer = render_refusal(refusal(reason, Dialect.AWS_JSON))
+    assert body_of(answer) == {"__type": code, "message": MESSAGE}
+    assert headers_of(answer)["x-amzn-errortype"] == code
+    assert headers_of(answer)["x-amzn-requestid"] == "req-0001"
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [(Reason.ACTION_NOT_GRANTED, "DENIED"), (Reason.OVERLOADED, "TOOMANYREQUESTS")],
+)
+def test_a_registrys_error_has_the_shape_of_its_specification(reason: Reason, code: str) -> None:
+    detail = {"reason": reason.value, "requestId": "req-0001"}
+    answer = render_refusal(refusal(reason, Dialect.OCI_JSON))
+    assert body_of(answer) == {"errors": [{"code": code, "message": MESSAGE, "detail": detail}]}
+
+
+def test_who_is_asked_for_too_much_says_when_to_try_again() -> None:
+    for dialect in Dialect:
+        headers = headers_of(render_refusal(refusal(Reason.OVERLOADED, dialect)))
+        assert headers["retry-after"] == "1"
+        assert "retry-after" not in headers_of(render_refusal(refusal(Reason.PATH_NOT_GRANTED, dialect)))
 
 
 # --- gRPC --------------------------------------------------------------------------------------------
@@ -232,6 +275,8 @@ def s3() -> Callable[[OwnAnswer], tuple[Any, list[object]]]:
         (Reason.INTERNAL_ERROR, "InternalError"),
         (Reason.CREDENTIAL_UNAVAILABLE, "ServiceUnavailable"),
         (Reason.UPSTREAM_STALLED, "ServiceUnavailable"),
+        (Reason.BODY_TOO_LARGE, "EntityTooLarge"),
+        (Reason.OVERLOADED, "SlowDown"),
     ],
 )
 def test_boto3_prints_our_code_and_message(s3: Any, reason: Reason, code: str) -> None:

@@ -1,0 +1,46 @@
+"""Which keys are derived from a lease, and which lease each was made of."""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from proxy.core.lease import LeaseKey, base_of
+
+# Directory buckets and registries at one time. A pod uses a handful; one that makes up names (a grant may
+# name buckets by a pattern) is not to make us ask, and remember, for each.
+MAX_DERIVED: Final = 64
+FULL: Final = f"{MAX_DERIVED} directory buckets and registries are in use at once, and podkey keeps no more"
+
+
+class Derivations:
+    def __init__(self) -> None:
+        # The id of the lease that it was made of; empty: it is yet to be made.
+        self._made_of: dict[LeaseKey, str] = {}
+
+    def __iter__(self) -> Iterator[LeaseKey]:
+        return iter(tuple(self._made_of))
+
+    def admit(self, key: LeaseKey) -> bool:
+        """Whether it is kept from now on."""
+        if key not in self._made_of:
+            if len(self._made_of) >= MAX_DERIVED:
+                return False
+            self._made_of[key] = ""
+        return True
+
+    def made(self, key: LeaseKey, lease_id: str) -> None:
+        if key in self._made_of:
+            self._made_of[key] = lease_id
+
+    def is_outlived(self, key: LeaseKey, lease_id: str) -> bool:
+        """Whether it was made of another lease than the live one. Said once: it is to be made anew."""
+        if self._made_of[key] in {"", lease_id}:
+            return False
+        self._made_of[key] = ""
+        return True
+
+    def retain(self, bases: Collection[LeaseKey]) -> None:
+        """Forget what is derived from anything else."""
+        self._made_of = {key: made for key, made in self._made_of.items() if base_of(key) in bases}
+
+    def forget(self, key: LeaseKey) -> None:
+        del self._made_of[key]
