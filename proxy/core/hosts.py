@@ -73,12 +73,20 @@ CAPTURE: Final = re.compile(r"\{([a-z_]+)(\+?)\}")
 
 # Captures whose name says what they look like, wherever they stand: an expression, and a sample. Without
 # it `s3-fips.{region}.amazonaws.com` would take the bucket host `s3-fips.s3.amazonaws.com` for a region's.
-SHAPED_CAPTURES: Final = {"aws_region": (r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}", "us-east-1")}
+SHAPED_CAPTURES: Final = {
+    "aws_region": (r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}", "us-east-1"),
+    "aws_account": (r"[0-9]{12}", "111122223333"),
+    # Of an availability zone, `usw2-az1`, or of a local one, `usw2-lax1-az1`.
+    "aws_zone": (r"[a-z]{2,8}[0-9]{1,2}(?:-[a-z]{2,8}[0-9]{1,2})?-az[0-9]{1,2}", "use1-az4"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class HostTemplate:
-    """A name with captures: `{bucket+}.s3.{region}.amazonaws.com`. `{x}` is one label, `{x+}` one or more."""
+    """A name with captures: `{bucket+}.s3.{region}.amazonaws.com`. `{x}` is one label, `{x+}` one or more.
+
+    A capture that stands twice is the same text both times.
+    """
 
     text: str
 
@@ -98,10 +106,13 @@ class HostTemplate:
     def compiled(self) -> re.Pattern[str]:
         literal, *rest = CAPTURE.split(self.text)
         expression = re.escape(literal)
+        seen: set[str] = set()
         for name, plus, text in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
             shape, _ = SHAPED_CAPTURES.get(name, (_LABEL, ""))
             labels = rf"{shape}(?:\.{shape})*" if plus else shape
-            expression += f"(?P<{name}>{labels})" + re.escape(text)
+            expression += f"(?P={name})" if name in seen else f"(?P<{name}>{labels})"
+            expression += re.escape(text)
+            seen.add(name)
         return re.compile(expression)
 
     def filled(self, values: dict[str, str]) -> Hostname:

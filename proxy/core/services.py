@@ -55,12 +55,23 @@ class PathTemplate:
         return re.compile(expression, re.DOTALL)
 
 
+# The region of AWS that a host shows, and the partition that it lies in: `arn:{aws_partition}:…`.
+AWS_REGION: Final = "aws_region"
+AWS_PARTITION: Final = "aws_partition"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Hosts that are spoken to alike, and how their paths are read. The first template that fits counts."""
+    """Hosts that are spoken to alike, and how their paths are read. The first template that fits counts.
+
+    `values` makes further captures of those of the host: what the host spells in parts, or abbreviates.
+    """
 
     hosts: tuple[HostTemplate, ...]
     paths: tuple[PathTemplate, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
+    # It is for those of its hosts that no other endpoint of the service is for.
+    otherwise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,13 @@ class Operation:
     keyless: bool = False
     # Its body names the keys: they are judged before anything is sent.
     body_keys: bool = False
+    # With a header of `Service.source_headers` it reads a second object; others are not known to.
+    copies: bool = False
+    # Captures that the host must give besides, and that do not tell operations apart.
+    requires: tuple[str, ...] = ()
+    # The answer would hold a credential: podkey gives one with placeholders. Whoever may do anything at all
+    # to the tenant may ask.
+    answered_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +305,8 @@ class Catalogue(Mapping[str, Service]):
                 for endpoint, matcher in service.host_matchers
                 if (match := matcher.fullmatch(host))
             ]
+            if len(ways) > 1:
+                ways = [way for way in ways if not way.endpoint.otherwise] or ways
             if len(ways) > 1 and any(way != ways[0] for way in ways):
                 # Two readings: the host stays governed, and shows nothing that a grant could name.
                 ways = [HostReading(service, UNREADABLE_ENDPOINT, {})]

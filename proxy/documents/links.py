@@ -12,6 +12,7 @@ from proxy.documents.placed import Placed
 from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
 from proxy.documents.reading import MAX_PROBLEMS
 from proxy.documents.salvage import Broken
+from proxy.documents.stores import store_findings, strangers_name_buckets
 
 KEY_CAPTURE = "key"
 BUCKET_CAPTURE = "bucket"
@@ -84,6 +85,8 @@ class _GrantCheck:
             yield from self._pins(service)
             yield from self._operations(service)
             yield from self._minting(service)
+            for code, message, fix, key in store_findings(self.grant, service, self.catalogue):
+                yield self._problem(code, message, fix, key)
         elif not self.broken.has_service(self.grant.service):
             message = f"there is no service `{self.grant.service}` in the catalogue"
             fix = did_you_mean(self.grant.service, self.catalogue)
@@ -121,7 +124,8 @@ class _GrantCheck:
                 fix = f"add `{key}: [...]`"
                 yield self._problem(ProblemCode.MISSING_KEY, message, fix)
         stars = [g.text for g in dict(self.grant.pins).get(BUCKET_CAPTURE, ()) if not g.is_literal]
-        if stars and BUCKET_CAPTURE in known and self.grant.expected_bucket_owner is None:
+        open_to_strangers = BUCKET_CAPTURE in known and strangers_name_buckets(self.grant.endpoint)
+        if stars and open_to_strangers and self.grant.expected_bucket_owner is None:
             message = f"`{stars[0]}` also covers buckets that strangers create under such a name"
             fix = 'add `expectedBucketOwner: "<account id>"`, or name the buckets'
             yield self._problem(ProblemCode.MISSING_KEY, message, fix, "buckets")

@@ -50,6 +50,7 @@ class ProblemCode(Enum):
     NEVER_MATCHES = "never_matches"
     SESSION_POLICY_UNDERIVABLE = "session_policy_underivable"
     SESSION_POLICY_TOO_LARGE = "session_policy_too_large"
+    CONTRADICTING_ENDPOINTS = "contradicting_endpoints"
     OVERLAPPING_GRANTS = "overlapping_grants"
     DUPLICATE_DOCUMENT = "duplicate_document"
     UNREADABLE_FILE = "unreadable_file"

@@ -19,6 +19,7 @@ from proxy.documents.reading import INVALID, Place, Reading
 from proxy.documents.salvage import Broken, salvaged_policy
 from proxy.documents.service_documents import SERVICE_DOCUMENT
 from proxy.documents.shapes import Record
+from proxy.documents.stores import check_stores
 from proxy.documents.territory import Territory
 from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, read_nodes
 
@@ -94,6 +95,7 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
     problems.extend(_check_names([*policies, *sources]))
     problems.extend(check_links([*policies, *salvaged], sources, whole, broken))
     problems.extend(check_narrowing(policies, sources, whole))
+    problems.extend(check_stores(policies))
     problems.extend(check_overlaps(policies, whole))
     documents = Documents(
         tuple(p.value for p in policies),

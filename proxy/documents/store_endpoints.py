@@ -40,14 +40,14 @@ def _location(text: str) -> Location:
         raise Fault(f"`{text}` is not an endpoint", _FIX, ProblemCode.HOST_IS_URL)
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     if authority != rest:
-        fix = f"write `{authority}`: the path of a request is the bucket's and the key's"
+        fix = f"write `{authority}`: a request's path holds its bucket and key" if authority else _FIX
         raise Fault(f"`{text}` holds a path", fix, ProblemCode.HOST_IS_URL)
     name, colon, port = authority.partition(":")
     if authority.startswith("[") or ":" in port:
         name, colon = authority, ""  # of IPv6: said as of any address
     number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
     if colon and not 0 < number <= MAX_PORT:
-        raise Fault(f"`{text}` has no port behind its colon", f"use a number from 1 to {MAX_PORT}")
+        raise Fault(f"`{text}`: behind the colon stands no port", f"use a number from 1 to {MAX_PORT}")
     return Location(parse_store_host(name), number if colon else DEFAULT_PORTS[0])
 
 

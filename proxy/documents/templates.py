@@ -1,9 +1,10 @@
 """Templates for hosts and paths in catalogue entries, and the small values beside them."""
 
 import re
+from collections.abc import Container
 
 from proxy.core.globs import MAX_STARS, Glob
-from proxy.core.hosts import CAPTURE, HostTemplate, parse_hostname
+from proxy.core.hosts import CAPTURE, SHAPED_CAPTURES, HostTemplate, parse_hostname
 from proxy.core.services import DRAWN, PathTemplate
 from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.shapes import Text
@@ -12,8 +13,8 @@ _HOST_FIX = "write a lower-case host in which `{name}` stands for a label and `{
 _PATH_FIX = "write a path with `{name}` for a segment, or part of one, and `{name+}` at the end for the rest"
 
 
-def _captures_once(text: str) -> None:
-    names = [capture[1] for capture in CAPTURE.finditer(text)]
+def _captures_once(text: str, *, but: Container[str] = ()) -> None:
+    names = [capture[1] for capture in CAPTURE.finditer(text) if capture[1] not in but]
     if len(set(names)) != len(names):
         raise Fault(f"`{text}` captures the same name twice", "give each capture its own name")
 
@@ -21,10 +22,11 @@ def _captures_once(text: str) -> None:
 def parse_host_template(text: str) -> HostTemplate:
     """Raises `Fault`. At most one capture takes several labels: two could divide a name in many ways."""
     template = HostTemplate(text)
-    _captures_once(text)
+    # What has a shape of its own can be found again, and beside something else in one label.
+    _captures_once(text, but=SHAPED_CAPTURES)
     if sum(bool(capture[2]) for capture in CAPTURE.finditer(text)) > 1:
         raise Fault(f"`{text}` has two captures of several labels", "use `+` once")
-    if any(len(CAPTURE.findall(label)) > 1 for label in text.split(".")):
+    if any(sum(c[1] not in SHAPED_CAPTURES for c in CAPTURE.finditer(la)) > 1 for la in text.split(".")):
         raise Fault(f"`{text}` captures twice in one label", "capture a label, or one part of it")
     if any("+}" in label and not CAPTURE.fullmatch(label) for label in text.split(".")):
         raise Fault(f"`{text}`: a capture of several labels must be whole labels", _HOST_FIX)

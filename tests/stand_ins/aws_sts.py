@@ -12,23 +12,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
-from unittest.mock import patch
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 import jwt
-from botocore import auth
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from proxy.sources.steps import HttpReply
 from tests.source_world import NOON, Request
+from tests.stand_ins.aws_signatures import Keys, NotSignedError, signer
 
 TAGS: Final = "https://aws.amazon.com/tags"
 _NAME: Final = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII).fullmatch
 _EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII).fullmatch
 _TAG: Final = re.compile(r"Tags\.member\.([0-9]+)\.(Key|Value)").fullmatch
+
+_CODES: Final = {
+    "missing": "MissingAuthenticationToken",
+    "unknown": "InvalidClientTokenId",
+    "token": "InvalidClientTokenId",
+    "moment": "SignatureDoesNotMatch",
+    "scope": "SignatureDoesNotMatch",
+    "headers": "SignatureDoesNotMatch",
+    "signature": "SignatureDoesNotMatch",
+}
 
 
 class DeniedError(Exception):
@@ -194,46 +200,20 @@ class Sts:
         return self._session(role, fields, most, {**inherited, **tags}, caller.transitive)
 
     def _caller(self, request: Request) -> Session:
-        header = request.headers.get("authorization", "")
-        found = re.fullmatch(
-            r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/sts/aws4_request, "
-            r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})",
-            header,
-        )
-        if found is None:
-            raise DeniedError(403, "MissingAuthenticationToken", "Request is missing Authentication Token")
-        session = next((s for s in self.sessions if s.access_key_id == found[1]), None)
-        if session is None or request.headers.get("x-amz-security-token") != session.session_token:
-            message = "The security token included in the request is invalid."
-            raise DeniedError(403, "InvalidClientTokenId", message)
+        found = re.search(r"Credential=([^/]+)/", request.headers.get("authorization", ""))
+        session = next((s for s in self.sessions if found and s.access_key_id == found[1]), None)
+        try:
+            signer(request, self._keys, "sts", self.region, self.now)
+        except NotSignedError as fault:
+            raise DeniedError(403, _CODES[fault.fault], fault.message) from None
+        assert session is not None
         if session.expires <= self.now:
             raise DeniedError(403, "ExpiredToken", "The security token included in the request is expired")
-        moment = datetime.strptime(request.headers["x-amz-date"] + "+0000", "%Y%m%dT%H%M%SZ%z")
-        if abs(moment - self.now) > timedelta(minutes=15):
-            raise DeniedError(403, "SignatureDoesNotMatch", f"Signature expired: {moment:%Y%m%dT%H%M%SZ}")
-        if found[3] != self.region:
-            message = f"Credential should be scoped to a valid region, not '{found[3]}'"
-            raise DeniedError(403, "SignatureDoesNotMatch", message)
-        if not {"host", "x-amz-date", "x-amz-security-token"} <= set(found[4].split(";")):
-            raise DeniedError(403, "SignatureDoesNotMatch", "a header that must be signed is not")
-        if self._signature(request, session, moment, found[4].split(";")) != found[5]:
-            message = (
-                "The request signature we calculated does not match the signature you provided. Check your "
-                "AWS Secret Access Key and signing method."
-            )
-            raise DeniedError(403, "SignatureDoesNotMatch", message)
         return session
 
-    def _signature(self, request: Request, session: Session, moment: datetime, signed: list[str]) -> str:
-        """By botocore, over the headers that the request says are signed."""
-        headers = {name: request.headers[name] for name in signed if name != "host"}
-        again = AWSRequest(
-            "POST", request.url, {**headers, "host": urlsplit(request.url).netloc}, request.body
-        )
-        keys = Credentials(session.access_key_id, session.secret_access_key, session.session_token)
-        with patch.object(auth, "get_current_datetime", lambda: moment):
-            SigV4Auth(keys, "sts", self.region).add_auth(again)
-        return str(again.headers["Authorization"]).rpartition("Signature=")[2]
+    def _keys(self, access_key_id: str) -> Keys | None:
+        found = (s for s in self.sessions if s.access_key_id == access_key_id)
+        return next((Keys(s.access_key_id, s.secret_access_key, s.session_token) for s in found), None)
 
     # --- both ---
 
