@@ -25,16 +25,18 @@ from proxy.core.paths import PathPattern
 from proxy.core.policy import (
     Access,
     AccessPolicy,
+    Addressing,
     Gpu,
     Grant,
     ImageRules,
     Mode,
     OnForeignCredential,
+    StoreEndpoint,
     WorkloadSelector,
 )
 from proxy.core.reasons import Reason
 from proxy.core.request import METHODS, NO_HEADERS, OVERRIDE_HEADERS, ClientCredential, RequestFacts
-from proxy.core.services import Catalogue, HostReading
+from proxy.core.services import Catalogue, HostReading, Service
 from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.core.verdict import PassThrough, Refuse, RuleRef, Verdict
 from proxy.documents.problems import ProblemCode
@@ -42,6 +44,7 @@ from proxy.documents.reader import read_documents
 from proxy.judge.grants import DISTANCE, BoundGrant, unfit
 from proxy.judge.index import BLOB, UNGOVERNED, PolicyIndex, selects
 from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceKnowledge, ServiceReader
+from proxy.judge.stores import store_reading
 from proxy.services.loader import built_in_catalogue
 
 # --- documents, pods and requests, as tests write them -----------------------------------------------
@@ -146,31 +149,61 @@ def ask_all(
     index: PolicyIndex, identity: WorkloadIdentity, request: RequestFacts, now: datetime
 ) -> list[Asked]:
     """Every grant that names the host, of every policy that selects the pod, asked one by one."""
-    readings = {reading.service.name: reading for reading in index.catalogue.readings(request.host)}
-    needs_pins = any(pin.required for reading in readings.values() for pin in reading.service.pins)
-    minting = MintingGuard(reading.service for reading in readings.values()).find(request)
+    named = _naming(index, identity, request.host)
+    by_catalogue = index.catalogue.readings(request.host)
+    at_stores = _at_stores(named)
+    torn = len(at_stores) > 1 or bool(at_stores and by_catalogue)
+    needs_pins = bool(at_stores) or any(pin.required for r in by_catalogue for pin in r.service.pins)
+    minting = MintingGuard(_services(index, identity, request.host)).find(request)
     found = []
-    for one in index.policies:
-        if not selects(one, identity):
-            continue
-        for number, grant in enumerate(one.grants):
-            reading: HostReading | None = None
-            if grant.service is not None:
-                reading = readings.get(grant.service)
-                if reading is None:
-                    continue
-            elif not any(host.matches(request.host) for host in grant.hosts):
-                continue
-            service = reading.service if reading else None
-            lack = unfit(one, identity)
-            if service is None and needs_pins:
-                lack = lack or Reason.PIN_UNREADABLE
-            bound = BoundGrant(one, number, index.scheme(one, number, service), service, lack)
-            read = read_all_pins(reading, request) if reading else NOTHING
-            found.append(
-                Asked(bound, read, bound.miss(request, read, minting, now), one.mode is Mode.OBSERVE)
-            )
+    for one, number, reading in named:
+        grant = one.grants[number]
+        lack = unfit(one, identity)
+        service = index.catalogue[grant.service] if grant.service is not None else None
+        blind = torn if grant.endpoint is not None else needs_pins and service is None
+        lack = lack or (Reason.PIN_UNREADABLE if blind else None)
+        bound = BoundGrant(one, number, index.scheme(one, number, service), service, lack)
+        read = read_all_pins(reading, request) if reading and not blind else NOTHING
+        found.append(Asked(bound, read, bound.miss(request, read, minting, now), one.mode is Mode.OBSERVE))
     return found
+
+
+# A grant by its policy and number, and how its service reads the host.
+Named = tuple[AccessPolicy, int, HostReading | None]
+
+
+def _naming(index: PolicyIndex, identity: WorkloadIdentity, host: Hostname) -> list[Named]:
+    """The grants of this pod that name the host."""
+    readings = {reading.service.name: reading for reading in index.catalogue.readings(host)}
+    named: list[Named] = []
+    for one in (one for one in index.policies if selects(one, identity)):
+        for number, grant in enumerate(one.grants):
+            if grant.service is None:
+                if any(pattern.matches(host) for pattern in grant.hosts):
+                    named.append((one, number, None))
+                continue
+            reading = readings.get(grant.service)
+            if grant.endpoint is not None:
+                reading = store_reading(index.catalogue[grant.service], grant.endpoint, host)
+            if reading is not None:
+                named.append((one, number, reading))
+    return named
+
+
+def _at_stores(named: list[Named]) -> list[HostReading]:
+    """The readings of the host as one of a store, by grants that count."""
+    enforced = any(one.mode is Mode.ENFORCE for one, _, _ in named)
+    stores = {
+        (one.grants[number].service, one.grants[number].endpoint): reading
+        for one, number, reading in named
+        if one.grants[number].endpoint is not None and (one.mode is Mode.ENFORCE) is enforced
+    }
+    return [reading for reading in stores.values() if reading is not None]
+
+
+def _services(index: PolicyIndex, identity: WorkloadIdentity, host: Hostname) -> list[Service]:
+    readings = (*index.catalogue.readings(host), *_at_stores(_naming(index, identity, host)))
+    return list({reading.service.name: reading.service for reading in readings}.values())
 
 
 def read_all_pins(host: HostReading, request: RequestFacts) -> Reading:
@@ -193,7 +226,7 @@ def naive_verdicts(
     def refusals(*refusals: Refuse) -> frozenset[Verdict]:
         return frozenset(PassThrough(Reason.WOULD_REFUSE, r) if observed else r for r in refusals)
 
-    opaque = any(r.service.opaque_paths for r in index.catalogue.readings(request.host))
+    opaque = any(service.opaque_paths for service in _services(index, identity, request.host))
     path, query = request.path, request.query
     faults = (
         None if request.method in METHODS else Reason.METHOD_FORBIDDEN,
@@ -236,10 +269,23 @@ S3_HOSTS: Final = (
     "data.s3.eu-central-1.amazonaws.com",
     "data.s3.amazonaws.com",
 )
+STORE_HOSTS: Final = (
+    "store.example.net",
+    "data.store.example.net",
+    "x.data.store.example.net",
+    "other.example.net",
+)
+STORES: Final = (
+    StoreEndpoint(Hostname("store.example.net")),
+    StoreEndpoint(Hostname("store.example.net"), addressing=Addressing.VIRTUAL),
+    StoreEndpoint(Hostname("store.example.net"), "eu-1"),
+    StoreEndpoint(Hostname("data.store.example.net"), addressing=Addressing.VIRTUAL),
+    StoreEndpoint(Hostname("s3.eu-central-1.amazonaws.com")),
+)
 PLAIN_HOSTS: Final = ("api.example.com", "data.example.com", "a.b.example.com", "example.net")
 SERVICE_HOSTS: Final = (*S3_HOSTS, "huggingface.co", "api.openai.com")
 BLOB_HOSTS: Final = ("cdn-lfs.hf.co",)
-HOSTS: Final = (*PLAIN_HOSTS, *SERVICE_HOSTS, *BLOB_HOSTS)
+HOSTS: Final = (*PLAIN_HOSTS, *SERVICE_HOSTS, *BLOB_HOSTS, *STORE_HOSTS)
 
 HOST_PATTERNS: Final = tuple(
     HostPattern(text)
@@ -252,6 +298,7 @@ HOST_PATTERNS: Final = tuple(
         "huggingface.co",
         "api.openai.com",
         "*.hf.co",
+        "*.store.example.net",
     )
 )
 WORLD_METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE")
@@ -417,6 +464,7 @@ def service_grants(draw: st.DrawFn) -> Grant:
         access=draw(some(*Access, most=4)) if s3 else (),
         actions=draw(some(*ACTIONS)) if s3 else (),
         expected_bucket_owner=draw(st.sampled_from((None, None, "111122223333"))) if s3 else None,
+        endpoint=draw(st.sampled_from((None, None, *STORES))) if s3 else None,
         allow_minting=draw(some(*MINTING[service])),
         on_foreign_credential=draw(st.sampled_from(OnForeignCredential)),
     )
@@ -516,6 +564,11 @@ LIKELY: Final = tuple(
         "POST https://api.openai.com/v1/realtime/sessions",
         "POST https://api.openai.com/V1//Realtime/sessions;x/",
         "GET https://cdn-lfs.hf.co/x",
+        "GET https://store.example.net/data/train/x",
+        "GET https://store.example.net/data?list-type=2&prefix=train/",
+        "GET https://store.example.net/",
+        "PUT https://data.store.example.net/train/x",
+        "GET https://x.data.store.example.net/train/x",
     )
 )
 

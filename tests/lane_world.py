@@ -38,8 +38,8 @@ from proxy.core.settings import Capture, Timeouts
 from proxy.lanes.interface import LaneWorld
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.engine_options import lane_options
+from proxy.lanes.mitm.events import JudgeRequestHook
 from proxy.lanes.mitm.servers import GuardedHttpLayer
-from proxy.lanes.mitm.streams import JudgeRequestHook
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.pod import PodState
 from proxy.transaction.slots import Placeholders
@@ -107,6 +107,7 @@ class Recorder:
         self.failures: list[tuple[Hostname, str]] = []
         self.passed: list[str] = []
         self.spent: list[tuple[str, bool]] = []
+        self.clocks: list[tuple[Hostname, float]] = []
         self.cuts: list[AuditRecord] = []
         self.crashes: list[tuple[str, BaseException]] = []
         self.rejected: list[str] = []
@@ -134,6 +135,9 @@ class Recorder:
 
     def lease_spent(self, service: str, *, retried: bool) -> None:
         self.spent.append((service, retried))
+
+    def clock_learnt(self, host: Hostname, seconds: float) -> None:
+        self.clocks.append((host, seconds))
 
     def cut_by_policy(self, record: AuditRecord) -> None:
         self.cuts.append(record)

@@ -150,7 +150,7 @@ def _encoded(text: str) -> str:
     return quote(text, safe="-_.~")
 
 
-def _sha256(data: bytes) -> str:
+def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
@@ -190,10 +190,10 @@ class Chain:
         self.previous = previous
 
     def payload_text(self, data: bytes) -> str:
-        return self._text("PAYLOAD", EMPTY, _sha256(data))
+        return self._text("PAYLOAD", EMPTY, sha256_hex(data))
 
     def trailer_text(self, trailers: bytes) -> str:
-        return self._text("TRAILER", _sha256(trailers))
+        return self._text("TRAILER", sha256_hex(trailers))
 
     def _text(self, kind: str, *digests: str) -> str:
         words = (f"{self._algorithm}-{kind}", self._moment, self._scope, self.previous, *digests)
@@ -268,7 +268,7 @@ class Signer:
         covered = {name: text for name, text in whole.items() if name not in unsigned}
         canonical = canonical_request(method, target, covered, payload, double=self.service != "s3")
         sign = self._ecdsa_sign() if asymmetric else self._hmac_sign(moment)
-        signature = sign("\n".join([algorithm, moment, scope, _sha256(canonical.encode())]))
+        signature = sign("\n".join([algorithm, moment, scope, sha256_hex(canonical.encode())]))
         whole["authorization"] = (
             f"{algorithm} Credential={self.keys.access_key_id}/{scope}, "
             f"SignedHeaders={';'.join(sorted(covered))}, Signature={signature}"
@@ -292,7 +292,7 @@ class Signer:
         query = "&".join(f"{name}={_encoded(text)}" for name, text in fields.items())
         whole = f"{target}{'&' if '?' in target else '?'}{query}"
         canonical = canonical_request(method, whole, headers, "UNSIGNED-PAYLOAD")
-        text = "\n".join([HMAC_ALGORITHM, moment, scope, _sha256(canonical.encode())])
+        text = "\n".join([HMAC_ALGORITHM, moment, scope, sha256_hex(canonical.encode())])
         return f"{whole}&X-Amz-Signature={self._hmac_sign(moment)(text)}"
 
     # --- bodies ---
@@ -311,7 +311,7 @@ class Signer:
     ) -> Upload:
         sent = _flipped(data) if harm is Harm.BODY else data
         if not mode.is_framed:
-            payload = _sha256(data) if mode is Mode.HASHED else str(mode)
+            payload = sha256_hex(data) if mode is Mode.HASHED else str(mode)
             length = {"content-length": str(len(sent))}
             whole = self.signed(method, host, target, {**headers, **length}, payload)
             cut = harm is Harm.CUT

@@ -49,8 +49,8 @@ ROOM: Final = 3 * 1024**3
 MEMORY: Final = Path("/dev/shm")
 
 PIPELINE: Final = (
-    "catch_errors gatekeeper listing_formats door bulk s3api tempauth slo dlo versioned_writes symlink "
-    "proxy-server"
+    "catch_errors gatekeeper listing_formats door bulk s3api tempauth copy slo dlo versioned_writes "
+    "symlink proxy-server"
 )
 SERVER: Final = """
 [DEFAULT]
@@ -102,6 +102,8 @@ allowable_clock_skew = {skew}
 [filter:tempauth]
 paste.filter_factory = door:keys
 folder = {folder}
+[filter:copy]
+use = egg:swift#copy
 [filter:slo]
 use = egg:swift#slo
 max_manifest_segments = 10000

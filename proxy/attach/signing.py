@@ -39,6 +39,9 @@ SIGNED_AWAY: Final = frozenset({
     "authorization", "x-amz-date", SESSION_TOKEN, EXPRESS_TOKEN, "x-amz-region-set",
 })  # fmt: skip
 _MULTI_REGION: Final = ".accesspoint.s3-global."
+# S3's first name is that of its first region ("Legacy global endpoint", S3 User Guide).
+_FIRST_HOST: Final = "s3.amazonaws.com"
+_FIRST_REGION: Final = "us-east-1"
 # A signature for all regions: whoever answers for such a name may be anywhere.
 EVERY_REGION: Final = "*"
 
@@ -52,6 +55,8 @@ class Target:
     style: Style
     # Nobody in particular answers for it, whatever region the application has in mind.
     is_global: bool = False
+    # What a host that names no region stands for, where nothing says better.
+    usual_region: str | None = None
 
     @property
     def is_s3(self) -> bool:
@@ -65,7 +70,8 @@ def target_of(host: Hostname, store: StoreEndpoint | None) -> Target | None:
     found = read_aws_host(host)
     if found is None:
         return None
-    return Target(found.service, found.region, found.style, is_global=_MULTI_REGION in host)
+    usual = _FIRST_REGION if host == _FIRST_HOST or host.endswith(f".{_FIRST_HOST}") else None
+    return Target(found.service, found.region, found.style, _MULTI_REGION in host, usual)
 
 
 def spelled_one_way(query: str) -> str:
@@ -161,7 +167,8 @@ class Signer:
         """The host's, or what the application has in mind; with neither, all regions."""
         if self.target.region is not None or self.target.is_global:
             return self.target.region
-        return self.region or (self.client.region if self.client is not None else None)
+        meant = self.region or (self.client.region if self.client is not None else None)
+        return meant or self.target.usual_region
 
     def _signed(
         self, call: Call, keys: SigningKeys, body_hash: str, added: Iterable[tuple[str, str]], *, ecdsa: bool

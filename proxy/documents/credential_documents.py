@@ -8,6 +8,7 @@ from proxy.core.credentials import (
     Basic,
     Bearer,
     CredentialSource,
+    EcrToken,
     Header,
     QueryParameter,
     SigV4,
@@ -76,6 +77,12 @@ ATTACH_SCHEMES = (
         "A query parameter.",
     ),
     Field("sigv4", Record("sigv4", (), SigV4), "AWS Signature Version 4. Write `sigv4: {}`."),
+    Field(
+        "ecrToken",
+        Record("ecrToken", (), EcrToken),
+        "`Authorization: Basic` with a token for Amazon's container registry, which podkey gets with AWS "
+        "credentials. Write `ecrToken: {}`.",
+    ),
 )
 
 

@@ -21,11 +21,13 @@ from proxy.core.policy import (
     Grant,
     ImageRules,
     Mode,
+    StoreEndpoint,
     WorkloadSelector,
 )
 from proxy.core.prefixes import KeyPrefixes
 from proxy.core.services import Catalogue, Pin, Service
 from proxy.core.validity import common_moment
+from proxy.documents.common_hosts import common_host, host_below
 from proxy.documents.host_names import display_name
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
@@ -139,12 +141,14 @@ def _neighbours(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[
     exact: dict[str, list[_Item]] = defaultdict(list)
     wild: dict[str, list[_Item]] = defaultdict(list)
     service: dict[str, list[_Item]] = defaultdict(list)
+    at_store: dict[tuple[str, StoreEndpoint], list[_Item]] = defaultdict(list)
     for item in items:
         if item.grant.service is not None:
-            service[item.grant.service].append(item)
+            store = item.grant.endpoint
+            (at_store[item.grant.service, store] if store else service[item.grant.service]).append(item)
         for host in item.grant.hosts:
             (wild if host.is_wildcard else exact)[host.suffix].append(item)
-    for group in (*exact.values(), *wild.values(), *service.values()):
+    for group in (*exact.values(), *wild.values(), *service.values(), *at_store.values()):
         if len({item.effect for item in group}) > 1:
             label = _telling_label(group)
             pin = _telling_pin(group)
@@ -155,7 +159,7 @@ def _neighbours(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[
             yield from product(group, service.get(reading.service.name, ()))
     for name, group in service.items():
         for suffix in wild if name in catalogue else ():
-            if _host_below(suffix, catalogue[name]) is not None:
+            if host_below(suffix, catalogue[name]) is not None:
                 yield from product(group, wild[suffix])
 
 
@@ -246,7 +250,7 @@ def _common_request(one: _Item, two: _Item, catalogue: Catalogue) -> str | None:
     ):
         return None
     a, b = one.grant, two.grant
-    host = _common_host(a, b, catalogue)
+    host = common_host(a, b, catalogue)
     methods = _both(a.methods, b.methods, "GET")
     ports = [port for port in a.ports if port in b.ports]
     path = _common_path(a.paths, b.paths)
@@ -366,28 +370,3 @@ def _common_prefix(a: Grant, b: Grant) -> bool:
     if not a.prefixes or not b.prefixes:
         return True
     return KeyPrefixes.of(a.prefixes).meet(KeyPrefixes.of(b.prefixes))
-
-
-def _common_host(a: Grant, b: Grant, catalogue: Catalogue) -> Hostname | None:
-    if a.service is not None and b.service is not None:
-        if a.service != b.service or a.service not in catalogue:
-            return None
-        return catalogue[a.service].endpoints[0].hosts[0].filled({})
-    if a.service is None and b.service is None:
-        common = (x.common(y) for x in a.hosts for y in b.hosts)
-        return next((host for host in common if host is not None), None)
-    patterns, name = (a.hosts, b.service) if a.service is None else (b.hosts, a.service)
-    service = catalogue[name or ""]
-    hosts = (_host_below(p.suffix, service) if p.is_wildcard else Hostname(p.text) for p in patterns)
-    return next((host for host in hosts if host is not None and _belongs(host, service)), None)
-
-
-def _host_below(suffix: str, service: Service) -> Hostname | None:
-    """A host of the service, one label below the suffix; None where it has none."""
-    labels = {template.filled({}).partition(".")[0]: None for e in service.endpoints for template in e.hosts}
-    hosts = (Hostname(f"{label}.{suffix}") for label in labels)
-    return next((host for host in hosts if _belongs(host, service)), None)
-
-
-def _belongs(host: Hostname, service: Service) -> bool:
-    return any(matcher.fullmatch(host) for _, matcher in service.host_matchers)

@@ -15,6 +15,8 @@ from proxy.core.credentials import (
     Basic,
     Bearer,
     CredentialSource,
+    Derived,
+    EcrToken,
     Header,
     QueryParameter,
     SigV4,
@@ -27,7 +29,19 @@ from proxy.core.labels import LabelSelector
 from proxy.core.llm_source import LlmWorkloadIdentity
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.oauth_sources import Oauth2ClientCredentials, TokenExchange
-from proxy.core.policy import DEFAULT_PORTS, AccessPolicy, Gpu, Grant, Mode, OnForeignCredential, OnRevoke
+from proxy.core.policy import (
+    DEFAULT_PORTS,
+    DEFAULT_STORE_REGION,
+    AccessPolicy,
+    Addressing,
+    ForeignPresigned,
+    Gpu,
+    Grant,
+    Mode,
+    OnForeignCredential,
+    OnRevoke,
+    StoreEndpoint,
+)
 from proxy.core.validity import Validity, WeeklyWindow
 from proxy.core.vault_source import VaultSecret
 from proxy.documents import (
@@ -40,6 +54,7 @@ from proxy.documents import (
     oauth_sources,
     vault_source,
 )
+from proxy.documents.store_endpoints import written_location
 from proxy.documents.yaml_nodes import write_documents
 
 JsonObject = dict[str, Any]
@@ -127,10 +142,13 @@ def _clock(minute: int) -> str:
 
 def _grant(grant: Grant) -> JsonObject:
     replaces = grant.on_foreign_credential is OnForeignCredential.REPLACE
+    passes = grant.foreign_presigned is ForeignPresigned.PASS
+    says_ports = grant.endpoint is None and grant.ports != DEFAULT_PORTS
     return _kept(
         service=grant.service,
+        **(_store(grant.endpoint, grant.ports) if grant.endpoint else {}),
         hosts=[host.text for host in grant.hosts],
-        ports=None if grant.ports == DEFAULT_PORTS else list(grant.ports),
+        ports=list(grant.ports) if says_ports else None,
         methods=list(grant.methods),
         paths=[path.text for path in grant.paths],
         query={key: list(values) for key, values in grant.query},
@@ -142,7 +160,16 @@ def _grant(grant: Grant) -> JsonObject:
         credential=grant.credential,
         allowMinting=list(grant.allow_minting),
         onForeignCredential=None if replaces else grant.on_foreign_credential.value,
+        foreignPresigned=grant.foreign_presigned.value if passes else None,
     )
+
+
+def _store(store: StoreEndpoint, ports: tuple[int, ...]) -> JsonObject:
+    return {
+        "endpoint": written_location(store, ports),
+        "region": None if store.region == DEFAULT_STORE_REGION else store.region,
+        "addressing": None if store.addressing is Addressing.PATH else store.addressing.value,
+    }
 
 
 def _source(source: CredentialSource) -> JsonObject:
@@ -173,13 +200,15 @@ def _kind(kind: SourceKind) -> JsonObject:
             return github_source.rendered(kind)
         case AwsWebIdentity() | AwsStatic():
             return aws_sources.rendered(kind)
+        case Derived():
+            raise TypeError("a derived credential stands in no document; its base does")
         case _:
             assert_never(kind)
 
 
 def _attach(scheme: AttachScheme) -> JsonObject:
     match scheme:
-        case Bearer() | SigV4():
+        case Bearer() | SigV4() | EcrToken():
             return {scheme_name(scheme): {}}
         case Basic(username):
             return {"basic": {} if username is None else {"username": username}}

@@ -7,6 +7,8 @@ from proxy.core.hosts import CAPTURE, HostTemplate, parse_hostname
 from proxy.core.paths import PathPattern
 from proxy.core.policy import Access
 from proxy.core.services import (
+    AWS_PARTITION,
+    AWS_REGION,
     BaseUrl,
     CredentialSlots,
     Dialect,
@@ -24,7 +26,7 @@ from proxy.documents import values
 from proxy.documents.credential_documents import ATTACH
 from proxy.documents.metadata import ENTRY_METADATA, EntryMetadata, document
 from proxy.documents.problems import Fault, did_you_mean
-from proxy.documents.shapes import Choice, Field, Flag, ListOf, Number, Record, Text
+from proxy.documents.shapes import Choice, Field, Flag, ListOf, MapOf, Number, Record, Text
 from proxy.documents.templates import (
     BASE_PATH,
     BLOB_HOST,
@@ -42,6 +44,9 @@ def _endpoint(
     hosts: tuple[HostTemplate, ...],
     domains: tuple[str, ...] = (),
     paths: tuple[PathTemplate, ...] = (),
+    values: tuple[tuple[str, str], ...] = (),
+    *,
+    otherwise: bool = False,
 ) -> Endpoint:
     if len(hosts) * max(1, len(domains)) > MAX_HOSTS:
         raise Fault(f"the endpoint has more than {MAX_HOSTS} hosts", "use captures", at="hosts")
@@ -56,7 +61,22 @@ def _endpoint(
             if twice:
                 message = f"`{min(twice)}` is captured from the host and from `{path.text}`"
                 raise Fault(message, "give them different names", at="paths")
-    return Endpoint(hosts, paths)
+        _values_fit(values, host, paths)
+    return Endpoint(hosts, paths, values, otherwise)
+
+
+def _values_fit(
+    values: tuple[tuple[str, str], ...], host: HostTemplate, paths: tuple[PathTemplate, ...]
+) -> None:
+    shown = host.captures | ({AWS_PARTITION} if AWS_REGION in host.captures else set())
+    for name, template in values:
+        if name in shown.union(*(path.captures for path in paths)):
+            message = f"`{name}` is captured already"
+            raise Fault(message, "give the value a name of its own", at=f"values.{name}")
+        for capture in CAPTURE.finditer(template):
+            if capture[1] not in shown:
+                message = f"the host `{host.text}` does not capture `{capture[1]}`"
+                raise Fault(message, did_you_mean(capture[1], shown), at=f"values.{name}")
 
 
 ENDPOINT = Record(
@@ -69,8 +89,16 @@ ENDPOINT = Record(
             ListOf(PATH_TEMPLATE),
             "How paths are read into captures; the first that fits counts.",
         ),
+        Field(
+            "values",
+            MapOf(Text("a template"), values.FIELD_NAME),
+            "Further captures, made of those of the host; `{aws_partition}` is the one of `{aws_region}`.",
+        ),
+        Field("otherwise", Flag(), "Whether it is for those of its hosts that no other endpoint is for."),
     ),
-    lambda hosts, domains=(), paths=(): _endpoint(hosts, tuple(d.text for d in domains), paths),
+    lambda hosts, domains=(), paths=(), values=(), otherwise=False: _endpoint(
+        hosts, tuple(d.text for d in domains), paths, values, otherwise=otherwise
+    ),
 )
 
 
@@ -168,11 +196,9 @@ def _operation(
     captures: tuple[str, ...] = (),
     subresources: tuple[str, ...] = (),
     access: Access | None = None,
-    prefix_from: str | None = None,
-    keyless: bool = False,
+    **rest: Any,  # noqa: ANN401 - handed on to Operation
 ) -> Operation:
-    parts = (tuple(sorted(captures)), tuple(sorted(subresources)))
-    return Operation(name, methods, *parts, access, prefix_from, keyless)
+    return Operation(name, methods, tuple(sorted(captures)), tuple(sorted(subresources)), access, **rest)
 
 
 OPERATION = Record(
@@ -185,6 +211,15 @@ OPERATION = Record(
         Field("access", Choice(Access), "Its class; without one it is granted by name only."),
         Field("prefixFrom", values.QUERY_NAME, "The parameter that bounds which keys a listing shows."),
         Field("keyless", Flag(), "Whether it neither shows nor touches keys."),
+        Field("bodyKeys", Flag(), "Whether its body names the keys; it is read before anything is sent."),
+        Field("copies", Flag(), "Whether it reads a second object where one of `sourceHeaders` names it."),
+        Field("requires", ListOf(values.FIELD_NAME), "Captures that the host must give besides."),
+        Field(
+            "answeredHere",
+            Flag(),
+            "Whether its answer would hold a credential, and podkey gives one with placeholders; then "
+            "whoever may do anything at all to the tenant may ask.",
+        ),
     ),
     _operation,
 )
@@ -224,8 +259,10 @@ class Entry:
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401 - handed on to Service
         self.fields = fields
+        fields["source_headers"] = tuple(name.lower() for name in fields.get("source_headers", ()))
         endpoints: tuple[Endpoint, ...] = fields["endpoints"]
         in_hosts = {name for e in endpoints for host in e.hosts for name in host.captures}
+        in_hosts.update(name for e in endpoints for name, _ in e.values)
         captured = frozenset(in_hosts | {name for e in endpoints for p in e.paths for name in p.captures})
         pins: tuple[Pin, ...] = fields.get("pins", ())
         for index, pin in enumerate(pins):
@@ -233,7 +270,7 @@ class Entry:
         operations: tuple[Operation, ...] = fields.get("operations", ())
         rows: dict[tuple[object, ...], str] = {}
         for index, row in enumerate(operations):
-            self._known(row.captures, captured, f"operations[{index}]")
+            self._known(row.captures + row.requires, captured, f"operations[{index}]")
             for method in row.methods:
                 key = (method, row.captures, row.subresources)
                 if rows.setdefault(key, row.name) != row.name:
@@ -277,6 +314,11 @@ ENTRY_SPEC = Record(
         Field("pins", ListOf(PIN), "Tenants that a grant can name."),
         Field("operations", ListOf(OPERATION), "All its operations; any other request is refused."),
         Field("headerActions", ListOf(HEADER_ACTION), "Headers that do more than the operation says."),
+        Field(
+            "sourceHeaders",
+            ListOf(values.HEADER_NAME),
+            "Headers that name a second object, as S3's copies do: some grant must let it be read, too.",
+        ),
         Field(
             "parameters",
             ListOf(values.QUERY_NAME),

@@ -54,8 +54,9 @@ def store_findings(grant: Grant, service: Service, catalogue: Catalogue) -> Iter
     regions = (pin.name for pin in service.pins if pin.template == REGION_TEMPLATE)
     for name in regions:
         if name in dict(grant.pins):
-            message = f"`pins.{name}` narrows by the host's name, and a store of your own shows no region there"
-            yield ProblemCode.UNKNOWN_PIN, message, "remove it; `region` says what is signed for", f"pins.{name}"
+            message = f"`pins.{name}` is read from Amazon's host names; this store has one region"
+            fix = "remove it, or write it as `region`"
+            yield ProblemCode.UNKNOWN_PIN, message, fix, f"pins.{name}"
 
 
 def _of_others(store: StoreEndpoint, service: Service, catalogue: Catalogue) -> Iterator[Finding]:
@@ -79,15 +80,15 @@ def _of_others(store: StoreEndpoint, service: Service, catalogue: Catalogue) -> 
 
 class _Place(NamedTuple):
     policy: Placed[AccessPolicy]
-    index: int
+    number: int
 
     def problem(self, code: ProblemCode, message: str, fix: str, key: str) -> Problem:
-        return self.policy.grant_problem(self.index, code, message, fix, key)
+        return self.policy.grant_problem(self.number, code, message, fix, key)
 
     @property
     def name(self) -> str:
-        line = self.policy.grants[self.index][1]
-        return f"{self.policy.value.name} grants[{self.index}] ({self.policy.file}:{line})"
+        line = self.policy.grants[self.number][1]
+        return f"{self.policy.value.name} grants[{self.number}] ({self.policy.file}:{line})"
 
 
 # How a host is read: as which service's, and as a host of which store.
@@ -139,7 +140,7 @@ class _Stores:
         for (_, other), where in others:
             shared = f"`{store.host}`" if other.host == store.host else f"`{store.host}` below `{other.host}`"
             message = f"{shared} is read in another way by {where.name}: requests there would be refused"
-            fix = "write the same `service`, `region` and `addressing` in both, or name the one store that it is"
+            fix = "write `service`, `endpoint`, `region` and `addressing` of this store alike in both"
             yield place.problem(ProblemCode.CONTRADICTING_ENDPOINTS, message, fix, "endpoint")
 
     def _covering(self, name: str) -> Iterator[tuple[_Meaning, _Place]]:

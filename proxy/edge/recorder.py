@@ -100,6 +100,14 @@ class EdgeRecorder:
                 "an upstream called a lease spent, and the request was not sent again", service=service
             )
 
+    def clock_learnt(self, host: Hostname, seconds: float) -> None:
+        self._warn(
+            "an upstream's clock is not this node's: requests to it are signed with its own",
+            host=host,
+            minutes=f"{seconds / 60:+.0f}",
+            fix="have the node's clock set by NTP",
+        )
+
     def cut_by_policy(self, record: AuditRecord) -> None:
         self._metrics.cut_by_policy()
         self._warn(

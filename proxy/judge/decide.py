@@ -1,19 +1,24 @@
 """The decision about one request. Pure and total: it raises for no request, and denies the unknown."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.policy import OnForeignCredential
+from proxy.core.paths import RequestPath
+from proxy.core.policy import ForeignPresigned, OnForeignCredential
+from proxy.core.queries import EMPTY_QUERY
 from proxy.core.reasons import Reason
 from proxy.core.request import METHODS, OVERRIDE_HEADERS, ClientCredential, RequestFacts
-from proxy.core.verdict import PassThrough, Refuse, RuleRef, Verdict
+from proxy.core.verdict import PassThrough, ReadBody, Refuse, RuleRef, Verdict
 from proxy.judge.grants import DISTANCE, BoundGrant
-from proxy.judge.index import HostRules, PolicyIndex
+from proxy.judge.index import GrantGroup, HostRules, PolicyIndex
+from proxy.judge.reading import Reading
 
 # A refusal names the grant that came nearest; an application that provokes refusals must not make us ask
 # thousands of grants each time. `podkey explain` asks them all.
 MAX_ASKED_FOR_NEAREST: Final = 8
+NO_PATH: Final = RequestPath("")
 
 
 class Nearest(NamedTuple):
@@ -46,9 +51,12 @@ def decide(
     #     are asked: a policy on trial must neither widen nor disturb what is in force.
     minting = rules.minting.find(request)
     covering: list[BoundGrant] = []
+    copies: list[tuple[GrantGroup, Reading]] = []
+    unread = answered = False
     nearest = FAR
     for group in rules.groups:
         reading = group.read(request)
+        others = len(covering)
         # Where no grant is worth asking, the first few are, to name one that came near.
         for grant in group.candidates(request, reading) or group.grants[:MAX_ASKED_FOR_NEAREST]:
             reason = grant.miss(request, reading, minting, now)
@@ -56,24 +64,76 @@ def decide(
                 covering.append(grant)
             elif DISTANCE[reason] > nearest.distance:
                 nearest = Nearest(DISTANCE[reason], reason, grant.rule)
+        if len(covering) > others and (operation := reading.operation) is not None:
+            unread |= operation.body_keys and request.removals is None
+            answered |= operation.answered_here
+            if reading.sources:
+                copies.append((group, reading))
     if not covering:
         return _refused(rules, nearest.reason, nearest.rule)
-
-    # (4) Several are fine as long as they mean the same.
     if len(covering) > 1:
         covering.sort(key=lambda grant: grant.rule)
-        if any(grant.effect != covering[0].effect for grant in covering):
-            return _refused(rules, Reason.AMBIGUOUS_GRANT, covering[0].rule)
-
-    # (5) What the application sent in the credential's place.
     first = covering[0]
+
+    # (4) The keys stand in the body: which of these grants cover them is told when it was read.
+    if unread:
+        return ReadBody(first.attach)
+
+    # (5) Somebody else has signed it: it gets no credential on top.
+    if request.signed_elsewhere and any(
+        grant.grant.foreign_presigned is not ForeignPresigned.PASS for grant in covering
+    ):
+        return _refused(rules, Reason.FOREIGN_PRESIGNED, first.rule)
+
+    # (6) Several are fine as long as they mean the same. What podkey answers itself means nothing else.
+    attaches = not (answered or request.signed_elsewhere)
+    if attaches and len(covering) > 1 and any(grant.effect != first.effect for grant in covering):
+        return _refused(rules, Reason.AMBIGUOUS_GRANT, first.rule)
+
+    # (7) What it copies must be readable with the same credential.
+    attach = first.attach
+    for group, reading in copies:
+        owners = _source_owners(group, reading, request, first, now)
+        if not owners:
+            return _refused(rules, Reason.SOURCE_NOT_GRANTED, first.rule)
+        if len(owners) > 1:
+            return _refused(rules, Reason.AMBIGUOUS_GRANT, first.rule)
+        attach = replace(attach, source_owner=next(iter(owners)))
+    if request.signed_elsewhere:
+        return PassThrough(Reason.PRESIGNED_ELSEWHERE)
+
+    # (8) What the application sent in the credential's place.
     if request.client_credential is ClientCredential.FOREIGN:
         refuses = OnForeignCredential.REFUSE
         if any(grant.grant.on_foreign_credential is refuses for grant in covering):
             return _refused(rules, Reason.FOREIGN_CREDENTIAL, first.rule)
         if rules.observed:
-            return PassThrough(Reason.WOULD_ATTACH, first.attach)
-    return first.attach
+            return PassThrough(Reason.WOULD_ATTACH, attach)
+    return attach
+
+
+def _source_owners(
+    group: GrantGroup, reading: Reading, request: RequestFacts, first: BoundGrant, now: datetime
+) -> frozenset[str | None]:
+    """Who must own what is copied, by each grant that lets it be read; empty where one thing is not readable.
+
+    What is copied is asked for with no path and no query of its own: a grant that is narrowed by them does
+    not cover it.
+    """
+    asked = replace(request, method="GET", path=NO_PATH, query=EMPTY_QUERY)
+    found: set[str | None] = set()
+    for source in reading.sources:
+        if isinstance(source, str):
+            return frozenset()
+        owners = {
+            grant.grant.expected_bucket_owner
+            for grant in group.candidates(asked, source)
+            if grant.signs_like(first.attach) and grant.miss(asked, source, (), now) is None
+        }
+        if not owners:
+            return frozenset()
+        found |= owners
+    return frozenset(found)
 
 
 def unreadable(request: RequestFacts, rules: HostRules) -> Reason | None:

@@ -1,7 +1,7 @@
 """One grant, made ready to be asked: does it cover this request, and if not, what does it lack first?"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import takewhile
 from typing import Final
@@ -13,10 +13,13 @@ from proxy.core.paths import PathPattern
 from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules
 from proxy.core.prefixes import KeyPrefixes
 from proxy.core.reasons import Reason
-from proxy.core.request import RequestFacts
+from proxy.core.request import Removal, RequestFacts
 from proxy.core.services import Service
 from proxy.core.verdict import Attach, RuleRef
 from proxy.judge.reading import MintingName, Reading
+
+# What a body that deletes keys does where it names a version: it is what is left of a deleted object.
+DELETE_VERSION: Final = "s3:DeleteObjectVersion"
 
 # How far a request came before a grant turned it away: the farther, the nearer the grant was.
 DISTANCE: Final[dict[Reason, int]] = {
@@ -127,7 +130,10 @@ class BoundGrant:
                 return Reason.UNKNOWN_ACTION
             if operation.name not in self._actions or not self._actions.issuperset(reading.also):
                 return Reason.ACTION_NOT_GRANTED
-            if self._prefixes is not None and not operation.keyless:
+            if operation.body_keys:
+                if request.removals and (lack := self._removals_lack(request.removals)):
+                    return lack
+            elif self._prefixes is not None and not operation.keyless:
                 if reading.key is not None:
                     if not self._prefixes.cover_key(reading.key):
                         return Reason.PIN_NOT_GRANTED
@@ -142,6 +148,26 @@ class BoundGrant:
         if self._unfit is not None:
             return self._unfit
         return self.validity.fault(now) if self.validity.is_bounded else None
+
+    def _removals_lack(self, removals: tuple[Removal, ...]) -> Reason | None:
+        if self.foreign_removal(removals) is not None:
+            return Reason.PIN_NOT_GRANTED
+        versions = any(removal.version is not None for removal in removals)
+        return Reason.ACTION_NOT_GRANTED if versions and not self.covers_action(DELETE_VERSION) else None
+
+    def foreign_removal(self, removals: Iterable[Removal]) -> Removal | None:
+        """The first that names a key which the grant's prefixes do not cover."""
+        covers = self._prefixes.cover_key if self._prefixes is not None else None
+        return next((one for one in removals if covers is not None and not covers(one.key)), None)
+
+    def covers_action(self, name: str) -> bool:
+        return self._actions is None or name in self._actions
+
+    def signs_like(self, attach: Attach) -> bool:
+        """Whether it attaches the same credential in the same way. Who must own the bucket is said of each
+        bucket by itself."""
+        mine = self.attach
+        return (mine.credential, mine.scheme, mine.store) == (attach.credential, attach.scheme, attach.store)
 
     def _ready_paths(self) -> Callable[[str], object]:
         # Compiling an expression costs as much as fifty decisions: it is done for grants that are asked.
@@ -201,7 +227,10 @@ def _actions(grant: Grant, service: Service | None) -> frozenset[str] | None:
     """The names of the operations that the grant covers; None where the service has no operations."""
     if service is None or not service.operations:
         return None
-    return frozenset((*grant.actions, *(operation.name for operation in service.operations_of(grant))))
+    # Some SDKs open a session before they do anything; podkey answers, with nothing that is worth having.
+    opening = (operation for operation in service.operations if operation.answered_here)
+    covered = (*service.operations_of(grant), *opening)
+    return frozenset((*grant.actions, *(operation.name for operation in covered)))
 
 
 def unfit(policy: AccessPolicy, identity: WorkloadIdentity) -> Reason | None:

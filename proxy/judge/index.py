@@ -5,7 +5,7 @@ bounded and change no answer, so the index behaves as a value.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from proxy.core.credentials import AttachScheme, CredentialRef, CredentialSource
 from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant, Mode
+from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant, Mode, StoreEndpoint
 from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
 from proxy.core.services import Catalogue, CredentialSlots, HostReading, Service, attach_scheme, slots_of
@@ -21,10 +21,9 @@ from proxy.core.verdict import PassThrough
 from proxy.judge.choice import Choose, choice
 from proxy.judge.grants import BoundGrant, unfit
 from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceKnowledge, ServiceReader
+from proxy.judge.stores import store_reading
 
 Read = Callable[[RequestFacts], Reading]
-# Which grants belong together: those of a service, or those that name a host exactly and by wildcard.
-GrantSet = tuple[str, str, str]
 
 # A sidecar has one identity at a time; a new one comes with new labels. The injector asks for many.
 MAX_REMEMBERED_IDENTITIES: Final = 64
@@ -42,6 +41,18 @@ COMMON_SLOTS: Final = CredentialSlots(headers=("authorization",))
 Use = tuple[Grant, Service | None]
 # A grant by its policy and its number there.
 Place = tuple[AccessPolicy, int]
+
+
+class GrantSet(NamedTuple):
+    """Which grants belong together: those of a service, at its own hosts or at one store, or those that name
+    a host exactly and by wildcard."""
+
+    service: str | None = None
+    store: StoreEndpoint | None = None
+    exact: str = ""
+    below: str = ""
+    # What the host shows does not tell whose data it is: these grants cover nothing there.
+    blind: bool = False
 
 
 class GrantGroup:
@@ -120,14 +131,19 @@ class PodPolicies:
         self._policies = tuple(policies)
         self._exact: dict[str, list[Place]] = defaultdict(list)
         self._below: dict[str, list[Place]] = defaultdict(list)
-        self._service: dict[str, list[Place]] = defaultdict(list)
+        self._service: dict[tuple[str, StoreEndpoint | None], list[Place]] = defaultdict(list)
+        # By the host of the store: a request comes there, or to a name below it.
+        self._stores: dict[str, list[tuple[str, StoreEndpoint]]] = defaultdict(list)
         for policy in self._policies:
             for number, grant in enumerate(policy.grants):
                 place = (policy, number)
                 if grant.service is not None:
-                    self._service[grant.service].append(place)
+                    self._service[grant.service, grant.endpoint].append(place)
                 for host in grant.hosts:
                     (self._below if host.is_wildcard else self._exact)[host.suffix].append(place)
+        for name, store in self._service:
+            if store is not None and name in index.catalogue:
+                self._stores[store.host].append((name, store))
         self._hosts: dict[Hostname, HostRules] = {}
         self._shared = cache(self._share)
         self._knowledge = cache(self._know)
@@ -166,79 +182,91 @@ class PodPolicies:
     def _rules(self, host: Hostname) -> HostRules:
         catalogue = self._index.catalogue
         readings = catalogue.readings(host)
-        parent = host.partition(".")[2]
-        sets: list[tuple[HostReading | None, GrantSet]] = [
-            (reading, ("service", reading.service.name, ""))
+        sets: list[tuple[GrantSet, HostReading | None]] = [
+            (GrantSet(reading.service.name), reading)
             for reading in readings
-            if reading.service.name in self._service
+            if (reading.service.name, None) in self._service
         ]
-        names = (host if host in self._exact else "", parent if parent in self._below else "")
-        # Tenants of a service that tells them apart are not granted by the name of a host.
-        needs_pins = any(pin.required for reading in readings for pin in reading.service.pins)
-        if any(names):
-            sets.append((None, ("pinned hosts" if needs_pins else "hosts", *names)))
+        sets += self._at_stores(host)
+        parent = host.partition(".")[2]
+        exact, below = host if host in self._exact else "", parent if parent in self._below else ""
+        if exact or below:
+            sets.append((GrantSet(exact=exact, below=below), None))
         if not sets:
             return _UNGOVERNED_RULES
         if catalogue.blob_owner(host) is not None:
             return _BLOB_RULES
-        observed = all(self._shared(grant_set, enforcing=True) is None for _, grant_set in sets)
-        found = [
-            (reading, shared)
-            for reading, grant_set in sets
-            if (shared := self._shared(grant_set, enforcing=not observed)) is not None
-        ]
-        groups = tuple(
-            GrantGroup(shared.grants, shared.candidates, self._reader(reading)) for reading, shared in found
+        enforcing = any(self._shared(one, enforcing=True).grants for one, _ in sets)
+        counting = [(one, read) for one, read in sets if self._shared(one, enforcing=enforcing).grants]
+
+        # A store is known by its grants alone: one that is on trial changes nothing for what is in force.
+        stores = [reading for one, reading in counting if reading is not None and one.store is not None]
+        # With two of them, or one and the catalogue, the host has two readings, and neither is relied on.
+        torn = len(stores) > 1 or bool(stores and readings)
+        # Tenants of a service that tells them apart are not granted by the name of a host.
+        needs_pins = bool(stores) or any(pin.required for r in readings for pin in r.service.pins)
+        groups, slots = [], [COMMON_SLOTS]
+        for one, reading in counting:
+            blind = torn if one.store is not None else needs_pins and one.service is None
+            shared = self._shared(one._replace(blind=blind), enforcing=enforcing)
+            groups.append(GrantGroup(shared.grants, shared.candidates, self._reader(reading, blind=blind)))
+            slots.append(shared.slots)
+        services = {reading.service.name: reading.service for reading in (*readings, *stores)}
+        slots[1:1] = (service.slots for service in services.values())
+        guard = self._guard(tuple(services))
+        return HostRules(
+            tuple(groups),
+            tuple(services.values()),
+            guard,
+            CredentialSlots.union(slots),
+            observed=not enforcing,
         )
-        services = tuple(reading.service for reading in readings)
-        guard = self._guard(tuple(service.name for service in services))
-        slots = CredentialSlots.union(
-            (COMMON_SLOTS, *(service.slots for service in services), *(shared.slots for _, shared in found))
-        )
-        return HostRules(groups, services, guard, slots, observed=observed)
+
+    def _at_stores(self, host: Hostname) -> Iterator[tuple[GrantSet, HostReading]]:
+        """The stores that the host belongs to, by its own name or by one above it."""
+        name: str = host
+        while name:
+            for service, store in self._stores.get(name, ()):
+                reading = store_reading(self._index.catalogue[service], store, host)
+                if reading is not None:
+                    yield GrantSet(service, store), reading
+            name = name.partition(".")[2]
 
     def _places(self, grant_set: GrantSet) -> Iterable[Place]:
-        kind, first, second = grant_set
-        if kind == "service":
-            return self._service[first]
-        exact = self._exact[first] if first else ()
-        return dict.fromkeys((*exact, *(self._below[second] if second else ())))
+        if grant_set.service is not None:
+            return self._service[grant_set.service, grant_set.store]
+        exact = self._exact[grant_set.exact] if grant_set.exact else ()
+        below = self._below[grant_set.below] if grant_set.below else ()
+        return dict.fromkeys((*exact, *below))
 
-    def _share(self, grant_set: GrantSet, *, enforcing: bool) -> SharedGrants | None:
+    def _share(self, grant_set: GrantSet, *, enforcing: bool) -> SharedGrants:
         """The grants of a set whose policies enforce, or only observe, and how to choose among them."""
-        kind, name, _ = grant_set
-        service = self._index.catalogue[name] if kind == "service" else None
-        places = [
-            (policy, number)
-            for policy, number in self._places(grant_set)
-            if (policy.mode is Mode.ENFORCE) is enforcing
-        ]
-        if not places:
-            return None
-        unpinned = Reason.PIN_UNREADABLE if kind == "pinned hosts" else None
+        service = self._index.catalogue[grant_set.service] if grant_set.service is not None else None
+        blind = Reason.PIN_UNREADABLE if grant_set.blind else None
         grants = [
             BoundGrant(
                 policy,
                 number,
                 self._index.scheme(policy, number, service),
                 service,
-                unfit(policy, self._identity) or unpinned,
+                unfit(policy, self._identity) or blind,
             )
-            for policy, number in places
+            for policy, number in self._places(grant_set)
+            if (policy.mode is Mode.ENFORCE) is enforcing
         ]
         grants.sort(key=lambda grant: grant.rule)
         schemes = dict.fromkeys(grant.attach.scheme for grant in grants)
         slots = CredentialSlots.union(slots_of(scheme) for scheme in schemes)
         return SharedGrants(tuple(grants), choice(grants), slots)
 
-    def _reader(self, reading: HostReading | None) -> Read:
-        if reading is None:
+    def _reader(self, reading: HostReading | None, *, blind: bool) -> Read:
+        if reading is None or blind:
             return _read_nothing
         return ServiceReader(self._knowledge(reading.service.name), reading).read
 
     def _know(self, service: str) -> ServiceKnowledge:
-        grants = (policy.grants[number] for policy, number in self._service[service])
-        used = {name for grant in grants for name, _ in grant.pins}
+        places = (place for (name, _), found in self._service.items() if name == service for place in found)
+        used = {name for policy, number in places for name, _ in policy.grants[number].pins}
         return ServiceKnowledge(self._index.catalogue[service], used)
 
     def _guards(self, services: tuple[str, ...]) -> MintingGuard:

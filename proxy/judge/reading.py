@@ -1,18 +1,32 @@
 """A request as one service reads it: its pins, its operation, the keys it touches, what it would mint."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
+from proxy.aws.copy_source import read_copy_source
+from proxy.aws.partitions import partition_of
 from proxy.core.hosts import CAPTURE
 from proxy.core.paths import PathPattern, folded
 from proxy.core.request import RequestFacts
-from proxy.core.services import Endpoint, HostReading, MintingApi, Operation, Pin, Service
+from proxy.core.services import (
+    AWS_PARTITION,
+    AWS_REGION,
+    Endpoint,
+    HostReading,
+    MintingApi,
+    Operation,
+    Pin,
+    Service,
+)
 
-# The capture that prefixes are about.
+# The capture that prefixes are about, and the one that says whose keys they are.
 KEY: Final = "key"
+BUCKET: Final = "bucket"
+# What reads a version of an object, and not the newest one.
+VERSION: Final = "versionId"
 
 # A minting API by service and name: two services may use the same name for different things.
 MintingName = tuple[str, str]
@@ -33,6 +47,8 @@ class Reading(NamedTuple):
     listed: str | None = None
     # What its headers do besides: the grant must cover these, too.
     also: tuple[str, ...] = ()
+    # The requests that would read what it copies; where a header names nothing readable, why.
+    sources: "tuple[Reading | str, ...]" = ()
 
 
 NOTHING = Reading({})
@@ -44,7 +60,7 @@ class ServiceReader:
     def __init__(self, knowledge: "ServiceKnowledge", host: HostReading) -> None:
         self._table = knowledge.table
         self._pins = knowledge.pins
-        self._fixed = dict(host.captures)
+        self._fixed = {**host.captures, **_made_values(host)}
         self._templates = knowledge.templates(host.endpoint, frozenset(self._fixed))
         # A path that no template fits (`//bucket/key`) is of no operation, not of one without captures.
         self._fixed_shown = None if self._templates else self._table.telling(self._fixed)
@@ -68,16 +84,40 @@ class ServiceReader:
         if not self._table.rows:
             return Reading(pins)
         operation = self._table.find(request, shown)
-        if operation is None:
-            return Reading(pins, None, captures.get(KEY))
-        also = self._table.also(request) if request.headers else ()
-        if also is None:
+        if operation is None or (operation.requires and not self._fixed.keys() >= set(operation.requires)):
             return Reading(pins, None, captures.get(KEY))
         listed = None
         if operation.prefix_from is not None:
             values = request.query.values.get(operation.prefix_from, [""])
             listed = values[0] if len(values) == 1 else None
-        return Reading(pins, operation, captures.get(KEY), listed, also)
+        if not request.headers:
+            return Reading(pins, operation, captures.get(KEY), listed)
+        also = self._table.also(request)
+        named = self._table.source_headers & request.headers.keys()
+        if also is None or (named and not operation.copies):
+            return Reading(pins, None, captures.get(KEY))
+        sources = tuple(self._source(request.headers[name], request, captures) for name in sorted(named))
+        return Reading(pins, operation, captures.get(KEY), listed, also, sources)
+
+    def _source(self, value: str, request: RequestFacts, captures: Mapping[str, str]) -> Reading | str:
+        """What the same host would be asked for, to read what the header names."""
+        source = read_copy_source(value)
+        if isinstance(source, str):
+            return source
+        shown = {**captures, BUCKET: source.bucket, KEY: source.key}
+        pins = {name: found for name, read in self._pins if (found := read(shown, request))}
+        return Reading(pins, self._table.reading(versioned=source.version is not None), source.key)
+
+
+def _made_values(host: HostReading) -> dict[str, str]:
+    """The captures that the endpoint makes of those of the host."""
+    captures = dict(host.captures)
+    if AWS_REGION in captures:
+        captures[AWS_PARTITION] = partition_of(captures[AWS_REGION]).id
+    return {
+        name: CAPTURE.sub(lambda capture: captures[capture[1]], template)
+        for name, template in host.endpoint.values
+    }
 
 
 class ServiceKnowledge:
@@ -132,6 +172,7 @@ class OperationTable:
         self._header_actions = {
             header: row.action for row in service.header_actions for header in row.headers
         }
+        self.source_headers = frozenset(service.source_headers)
 
     def telling(self, captures: Collection[str]) -> tuple[str, ...]:
         """Those captures that tell operations apart."""
@@ -149,6 +190,10 @@ class OperationTable:
             if not self._subresources.isdisjoint(query):
                 subresources = tuple(sorted(query.keys() & self._subresources))
         return self.rows.get((request.method, captures, subresources))
+
+    def reading(self, *, versioned: bool) -> Operation | None:
+        """The operation that reads an object, or a version of one."""
+        return self.rows.get(("GET", self.telling((BUCKET, KEY)), (VERSION,) if versioned else ()))
 
     def also(self, request: RequestFacts) -> tuple[str, ...] | None:
         """The actions that headers add; None where a header does what no grant can cover."""

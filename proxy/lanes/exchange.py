@@ -1,21 +1,22 @@
 """One request as a lane holds it: drives the transaction, counts bytes, and is recorded exactly once."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Final
 
+from proxy.attach.bodies import BodyFault
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
-from proxy.core.credentials import CredentialRef
-from proxy.core.lease import Lease, LeaseKey, LeaseReply, NoLease
+from proxy.core.lease import Lease, LeaseReply, NoLease, base_of, derived_key
 from proxy.core.paths import RequestPath
 from proxy.core.policy import OnRevoke
 from proxy.core.reasons import Reason
+from proxy.lanes.complaints import Attached, Complaints
 from proxy.lanes.interface import LaneWorld
+from proxy.lanes.request_body import RequestBody
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head, HeadProblem
-from proxy.transaction.opening import Forward, Opening, Refused
+from proxy.transaction.opening import Answered, Forward, Opening, Refused
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began
 from proxy.transaction.redaction import Redactor, redact_bytes
@@ -24,7 +25,7 @@ from proxy.transaction.refusing import Asked, refuse
 from proxy.transaction.rejudging import Rejudge
 from proxy.transaction.response import ResponseEdits, edit_response, edit_trailers
 from proxy.transaction.spent import Suspicion
-from proxy.transaction.steps import Steps, Want, WantLease
+from proxy.transaction.steps import Steps, Want, WantBody, WantLease
 
 # A policy, a label or a token may change while a lease is fetched, which takes 20 s at most. Three times in a
 # row is no change any more.
@@ -33,23 +34,17 @@ MOST_JUDGEMENTS: Final = 3
 # 101 Switching Protocols (RFC 9110 §15.2.2).
 SWITCHED: Final = 101
 
+_BROKE_OFF: Final = BodyFault(Reason.MALFORMED_BODY, "the body broke off before its end")
+
 # Ends a request at once: for whoever moves its bytes.
 CutOff = Callable[["Exchange"], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """What travels with a request. Not the lease itself: its secrets are overwritten when it ends."""
-
-    key: LeaseKey
-    lease_id: str
-    decided: datetime
 
 
 class Exchange:
     """Opened, answered at most once, finished exactly once. It raises for no request.
 
-    It is opened once, and once more when the upstream called the lease spent that travelled with it.
+    It is opened once; once more when its body was wanted for that, and again when the upstream complained of
+    the credential that travelled with it.
     """
 
     def __init__(
@@ -74,12 +69,12 @@ class Exchange:
         self.received = 0
         self.redactions = 0
         self._opening: Opening | None = None
-        self._leased: tuple[LeaseKey, str] | None = None
-        self._lease_ends: datetime | None = None
+        self._leased: Attached | None = None
         self._attached: Attached | None = None
-        # The opening whose lease was called spent, once the request may be sent again.
-        self._first: Forward | None = None
-        self._spent = 0
+        self._complaints = Complaints(world, arrival.name)
+        self.body = RequestBody(world.room, self._readable)
+        # The last `open` came no further than this: the body is to be collected, and then it is opened again.
+        self.wants_body = False
         self.is_cut = False
 
     @property
@@ -89,9 +84,9 @@ class Exchange:
             self._opening = self._failure("the request was not judged")
         return self._opening
 
-    async def open(self) -> Opening:
+    async def open(self) -> None:
         """Run the transaction; whatever breaks in it is a refusal."""
-        first, began = self._first, 0.0
+        first, began = self._complaints.first, 0.0
         if first is not None:
             self._now, began = self._world.clock.now(), self._elapsed()
         opening = await self._judged()
@@ -103,67 +98,83 @@ class Exchange:
             judged += 1
             self._now = self._world.clock.now()
             opening = await self._judged()
+        self.wants_body = isinstance(opening, WantBody) and first is None
+        if isinstance(opening, WantBody):
+            return  # for a second try it comes too late, and the first answer stands
         if first is not None:
-            opening = self._second(first, opening)
+            opening = self._complaints.second(first, opening)
             if opening is first:
-                return first
+                return
         self._world.recorder.decided(opening.record, self._elapsed() - began)
         # Last: what could not be recorded does not travel.
         self._open_with(opening)
-        return opening
 
-    def _is_stale(self, opening: Opening) -> bool:
+    def _is_stale(self, opening: Opening | WantBody) -> bool:
         """Whether the policy was replaced, or the proof ended, while the lease was fetched."""
         if not isinstance(opening, Forward) or not opening.attached:
             return False
         return self._world.pod() is not self._pod or self._pod.unproven(self._world.clock.now()) is not None
 
-    async def _judged(self) -> Opening:
+    async def _judged(self) -> Opening | WantBody:
         # As of now: a policy may have been replaced since the head was read.
         self._pod = self._world.pod()
         self._leased = None
         try:
             steps = self._steps()
             step = self._next(steps, None)
-            while isinstance(step, WantLease):
-                step = self._next(steps, await self._lease(step.credential))
+            while isinstance(step, WantLease | WantBody):
+                if isinstance(step, WantLease):
+                    step = self._next(steps, await self._lease(step))
+                    continue
+                body = self.body.wanted(step.limit)
+                if body is None:
+                    steps.close()
+                    return step
+                step = self._next(steps, body)
         except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
             self._world.recorder.crashed("transaction", error)
             return self._failure("podkey failed on it")
+        if isinstance(step, Forward) and self.body.fault is not None:
+            return self._failure("a part of its body is gone")
         return step
 
-    async def _lease(self, credential: CredentialRef) -> LeaseReply:
+    async def _lease(self, want: WantLease) -> LeaseReply:
         """From the source that the verdict's own policies mean by that name, whatever is in force by now."""
+        credential = want.credential
         key = self._pod.leases.get(credential)
         if key is None:
             return NoLease(credential, f"there is no CredentialSource {credential}")
         if isinstance(key, NoLease):
             return key
+        if want.derivation is not None:
+            key = derived_key(key, want.derivation)
         reply = await self._world.leases.lease(key)
         if isinstance(reply, Lease):
-            self._leased = (key, reply.id)
-            self._lease_ends = reply.expires
+            self._leased = Attached(key, reply.id, reply.expires, self._now)
         return reply
 
     def _open_with(self, opening: Opening) -> None:
         self._opening = opening
         self._attached = None
         self._world.in_flight.discard(self)
-        if isinstance(opening, Forward) and opening.attached and self._leased is not None:
-            self._attached = Attached(*self._leased, self._now)
-            if opening.on_revoke is OnRevoke.CUT:
-                self._world.in_flight.add(self)
+        if isinstance(opening, Forward) and not self._finished:
+            self.body.begin(opening.rewrite)
+            if opening.attached:
+                self._attached = self._leased
+                if opening.on_revoke is OnRevoke.CUT:
+                    self._world.in_flight.add(self)
 
     @property
     def may_travel(self) -> bool:
         """Whether what was opened is still good, for a request that had to wait after that."""
         if not isinstance(self._opening, Forward) or self._finished or self.is_cut:
             return False
-        ends = self._lease_ends if self._opening.attached else None
+        ends = self._attached.ends if self._attached is not None else None
         return ends is None or self._world.clock.now() < ends
 
     def revoke(self) -> None:
         """Whatever was decided does not count."""
+        self.wants_body = False
         self._open_with(self._failure("podkey failed on it"))
 
     def open_unreadable(self) -> Refused:
@@ -187,53 +198,48 @@ class Exchange:
         self._world.recorder.decided(refused.record, self._elapsed())
         return refused
 
+    def _break_off(self) -> None:
+        """The body was waited for, and does not come: for the record, what the request is without it."""
+        try:
+            steps = self._steps()
+            step = self._next(steps, None)
+            while isinstance(step, WantBody):
+                step = self._next(steps, _BROKE_OFF)
+        except Exception as error:  # noqa: BLE001 - the record is written all the same
+            self._world.recorder.crashed("transaction", error)
+            return
+        if isinstance(step, Refused):
+            self._opening = step
+
     def _steps(self) -> Steps:
-        return open_request(self._pod, self._arrival, self._head, self._now, self._id)
+        signed_at = self._complaints.time(self._now)
+        return open_request(self._pod, self._arrival, self._head, self._now, self._id, signed_at=signed_at)
 
     @staticmethod
-    def _next(steps: Steps, reply: LeaseReply | None) -> Want | Opening:
-        """The credential that is wanted next, or how it ended."""
+    def _next(steps: Steps, reply: LeaseReply | bytes | BodyFault | None) -> Want | Opening:
+        """What is wanted next, or how it ended."""
         try:
             return next(steps) if reply is None else steps.send(reply)
         except StopIteration as end:
             opening: Opening = end.value
             return opening
 
-    # --- a lease that the upstream calls expired or revoked ---
+    # --- an upstream that complains of the credential ---
 
     def suspicion(self, status: int, fields: Iterable[tuple[str, str]]) -> Suspicion:
-        """Whether this answer says so; most answers say at once that it does not."""
-        signs = self.opening.spent if isinstance(self.opening, Forward) else ()
-        return Suspicion(signs, status, fields)
+        return self._complaints.suspicion(self.opening, status, fields)
 
-    def lease_spent(self) -> None:
-        """The answer said so: nobody gets this lease any more."""
-        if self._attached is not None:
-            self._spent += 1
-            self._world.leases.spent(self._attached.key, self._attached.lease_id)
+    def heard(self, suspicion: Suspicion) -> None:
+        """It is certain what the answer says."""
+        self._complaints.heard(suspicion, self._attached)
 
-    def judge_again(self) -> None:
-        """The next `open` asks whether the request may be sent once more, with another lease."""
-        if isinstance(self.opening, Forward):
-            self._first = self.opening
+    def judge_again(self) -> bool:
+        """Whether the next `open` asks if the request may be sent once more, with another lease or time."""
+        return self._complaints.again(self.opening)
 
     @property
     def retried(self) -> bool:
         return self.record.retried
-
-    @staticmethod
-    def _second(first: Forward, opening: Opening) -> Opening:
-        """What the second judgement comes to. `first`: the answer stands as it came."""
-        was = first.record
-        if isinstance(opening, Refused):
-            # It did travel, with the first lease.
-            record = replace(opening.record, time=was.time, lease_id=was.lease_id, upstream=was.upstream)
-            return replace(opening, record=record)
-        if not opening.attached or opening.record.lease_id == was.lease_id:
-            return first
-        record = replace(opening.record, time=was.time, retried=True)
-        # An echo, or a log of the failed attempt, may show either.
-        return replace(opening, record=record, forms=opening.forms | first.forms)
 
     # --- a grant that is taken away ---
 
@@ -242,7 +248,8 @@ class Exchange:
         try:
             if head is None or attached is None:
                 return False
-            return rejudge.source(self._arrival, head, attached.decided) == attached.key.source
+            source = rejudge.source(self._arrival, head, attached.decided, self.body.whole)
+            return source == base_of(attached.key).source
         except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003
             self._world.recorder.crashed("recheck", error)
             return False
@@ -275,8 +282,19 @@ class Exchange:
         self._opening = refused
         return refused
 
-    def answer(self, refused: Refused) -> OwnAnswer:
-        answer = render_refusal(refused.refusal)
+    def spoil(self, fault: BodyFault) -> Refused:
+        """The body cannot go on. Whatever was sent of the request is not to count."""
+        refused = refuse(self._asked(), self._readable, self.opening.record, fault.reason, fault.message)
+        self._opening = refused
+        return refused
+
+    def answer(self, opening: Refused | Answered) -> OwnAnswer:
+        if isinstance(opening, Refused):
+            answer = render_refusal(opening.refusal)
+        else:
+            head = self._readable
+            is_head = head is not None and head.method == "HEAD"
+            answer = replace(opening.answer, body=b"") if is_head else opening.answer
         self.status = answer.status
         return answer
 
@@ -285,6 +303,8 @@ class Exchange:
         if not isinstance(self.opening, Forward):
             raise TypeError("a refused request has no response")
         self.status = status
+        if self.opening.on_revoke is not OnRevoke.CUT:
+            self.body.forget()  # it is neither judged nor sent again
         edits = edit_response(self.opening, status, fields)
         self._redactor = edits.redactor
         self.redactions += edits.redacted
@@ -317,8 +337,10 @@ class Exchange:
             return
         self._finished = True
         self._world.in_flight.discard(self)
-        for number in range(self._spent):
-            self._world.recorder.lease_spent(self.record.service, retried=self.retried and number == 0)
+        if self.wants_body:
+            self._break_off()
+        self.body.release()
+        self._complaints.record(self.record)
         found = self._redactor.hits if self._redactor is not None else 0
         # What came to its end before the cut took hold did end; a switched protocol has no end of its own.
         if self.is_cut and (ending is not Ending.COMPLETED or self.status == SWITCHED):

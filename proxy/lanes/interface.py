@@ -13,6 +13,7 @@ from proxy.core.lease import LeaseKey, LeaseReply
 from proxy.core.settings import Timeouts
 from proxy.lanes.in_flight import InFlight
 from proxy.lanes.room import Room
+from proxy.transaction.clocks import HostClocks
 from proxy.transaction.pod import PodState
 
 # An address to connect to, as sockets take it.
@@ -78,6 +79,7 @@ class Recorder(Protocol):
     def upstream_failed(self, name: Hostname, reason: str) -> None: ...
     def failed_open(self, where: str) -> None: ...
     def lease_spent(self, service: str, *, retried: bool) -> None: ...
+    def clock_learnt(self, host: Hostname, seconds: float) -> None: ...
     def cut_by_policy(self, record: AuditRecord) -> None: ...
     def crashed(self, where: str, error: BaseException) -> None: ...
 
@@ -96,3 +98,4 @@ class LaneWorld:
     in_flight: InFlight = field(default_factory=InFlight)
     # Shared by all connections.
     room: Room = field(default_factory=Room)
+    clocks: HostClocks = field(default_factory=HostClocks)

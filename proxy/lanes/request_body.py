@@ -12,7 +12,8 @@ from proxy.transaction.head import Head
 
 OVERLOADED: Final = BodyFault(Reason.OVERLOADED, "podkey holds as much of requests' bodies as it may")
 _CALL: Final = BodyFault(
-    Reason.UNSUPPORTED_PAYLOAD, "a gRPC call or an upgrade goes on for as long as it likes, and has no whole body"
+    Reason.UNSUPPORTED_PAYLOAD,
+    "a gRPC call or an upgrade goes on for as long as it likes, and has no whole body",
 )
 _GONE: Final = BodyFault(Reason.INTERNAL_ERROR, "the body is gone")
 # Its length went upstream before it: one byte more would be the beginning of another request.
@@ -89,6 +90,7 @@ class RequestBody:
     def collected(self) -> None:
         """Its end came."""
         self._whole, self._data = bytes(self._data), bytearray()
+        self._kept.resize(len(self._whole))
 
     def forget(self) -> None:
         """Nobody asks for what was collected any more."""
@@ -118,6 +120,13 @@ class RequestBody:
         self._changing.release()
         return _UNEQUAL if self._inside and not isinstance(out, BodyFault) else out
 
+    def feed_whole(self, data: bytes) -> bytes | BodyFault:
+        out = self.feed(data)
+        if isinstance(out, BodyFault):
+            return out
+        last = self.finish()
+        return last if isinstance(last, BodyFault) else out + last
+
     def _out(self, fed: int, out: bytes | BodyFault) -> bytes | BodyFault:
         if isinstance(out, BodyFault):
             return out
@@ -129,9 +138,9 @@ class RequestBody:
         return out
 
     def release(self) -> None:
-        """Its request is over."""
+        """Its request is over: nothing is held from here on."""
         self.forget()
-        self._transform = None
+        self._fault, self._transform = _GONE, None
         self._changing.release()
 
 

@@ -6,8 +6,8 @@ from typing import Final
 
 # A pod signs for some dozens of hosts, a bucket's among them. Each costs some hundred bytes.
 MAX_HOSTS: Final = 256
-# A clock that runs in the wrong time zone is up to fourteen hours off. By more than a day nobody makes us sign
-# ahead: a signature counts around its time, and a grant could be gone by then.
+# A clock that runs in the wrong time zone is up to fourteen hours off. By more than a day nobody makes us
+# sign ahead: a signature counts around its time, and a grant could be gone by then.
 MAX_OFFSET: Final = timedelta(days=1)
 
 

@@ -11,7 +11,7 @@ from proxy.core.lease import LeaseKey
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head
 from proxy.transaction.pod import PodState
-from proxy.transaction.steps import WantBody, WantLease
+from proxy.transaction.steps import WantBody
 
 # Who asked was proved when the request was granted. It leads to no lease: the question is put to the policy,
 # and stops where a lease would be asked for.
@@ -31,8 +31,8 @@ class Rejudge:
     ) -> CredentialSource | None:
         """Whose credential the request would get; None: none at all.
 
-        `decided` is when it was judged: a time window that closed meanwhile takes nothing away. `body` is what
-        was read of it then; a policy that asks for a body that nobody read grants nothing.
+        `decided` is when it was judged: a time window that closed meanwhile takes nothing away. `body` is
+        what was read of it then; a policy that asks for a body that nobody read grants nothing.
         """
         steps = open_request(self._pod, arrival, head, decided, "")
         try:
@@ -45,7 +45,7 @@ class Rejudge:
             return None
         finally:
             steps.close()
-        return self._source_of(wanted.credential) if isinstance(wanted, WantLease) else None
+        return self._source_of(wanted.credential)
 
     def _source_of(self, credential: CredentialRef) -> CredentialSource | None:
         key = self._pod.leases.get(credential)

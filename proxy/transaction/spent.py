@@ -23,8 +23,8 @@ LOOKED_AT: Final = 4096
 BEARABLE: Final = timedelta(minutes=4)
 # Where the answer has no body, to a HEAD, it names no code: then the clocks alone say it.
 BEYOND_DOUBT: Final = timedelta(minutes=15)
-# The first four are those of AWS's SDKs; the others are what some services say in the same place. Each may mean
-# something else as well.
+# The first four are those of AWS's SDKs; the others are what some services say in the same place. Each may
+# mean something else as well.
 SKEW_CODES: Final = frozenset({
     b"RequestTimeTooSkewed", b"InvalidSignatureException", b"SignatureDoesNotMatch", b"AuthFailure",
     b"RequestExpired", b"RequestInTheFuture",

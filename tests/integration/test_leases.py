@@ -17,7 +17,7 @@ import pytest
 
 from proxy.core.contract import CONTROL_SOCKET, PROXY_UID
 from proxy.edge.control import ask
-from proxy.edge.lease_keeper import FAREWELL_SECONDS
+from proxy.edge.lease_ends import FAREWELL_SECONDS
 from proxy.leasing.pace import BASE
 from proxy.sources.steps import HttpReply
 from tests.canary import Canary, shared_canary

@@ -71,7 +71,9 @@ def signer(
         raise NotSignedError("headers", "There were headers present which were not signed")
     if s3 and request.headers["x-amz-content-sha256"] != sha256(request.body).hexdigest():
         raise NotSignedError("signature", "The provided 'x-amz-content-sha256' header does not match")
-    if _signature(request, keys, moment, names, service, region, s3=s3) != found[6]:
+    kind = S3SigV4Auth if s3 else SigV4Auth
+    credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
+    if _signature(request, kind(credentials, service, region), moment, names) != found[6]:
         message = (
             "The request signature we calculated does not match the signature you provided. Check your "
             "AWS Secret Access Key and signing method."
@@ -80,27 +82,12 @@ def signer(
     return keys
 
 
-def _signature(
-    request: Request,
-    keys: Keys,
-    moment: datetime,
-    names: list[str],
-    service: str,
-    region: str,
-    *,
-    s3: bool,
-) -> str:
+def _signature(request: Request, again: SigV4Auth, moment: datetime, names: list[str]) -> str:
     """Over the headers that the request says are signed."""
     added = {"host", "x-amz-date", "x-amz-security-token"}
     headers = {name: request.headers[name] for name in names if name not in added}
-    again = AWSRequest(
-        request.method,
-        request.url,
-        {**headers, "host": urlsplit(request.url).netloc},
-        request.body,
-    )
-    credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
+    host = {"host": urlsplit(request.url).netloc}
+    copy = AWSRequest(request.method, request.url, {**headers, **host}, request.body)
     with patch.object(auth, "get_current_datetime", lambda: moment):
-        (S3SigV4Auth if s3 else SigV4Auth)(credentials, service, region).add_auth(again)
-    signed = str(again.headers["Authorization"])
-    return signed.rpartition("Signature=")[2]
+        again.add_auth(copy)
+    return str(copy.headers["Authorization"]).rpartition("Signature=")[2]

@@ -5,11 +5,11 @@ trailers, region, date, sha256, checksums). What is ours, because Swift has no w
 
 - `keys`: TempAuth whose users come from a file that a test may replace while Swift runs. All of them own
   the one account, so that an object written with one key can be read with another.
-- `door`: stands before `s3api` and checks session tokens (Swift ignores them) and that they are signed, refuses
-  keys that have expired, keeps a record of each request, and answers what a test tells it to answer instead.
-  Where the test gives this server another clock, the check of x-amz-date against that clock is also ours.
+- `door`: stands before `s3api` and checks session tokens (Swift ignores them) and that they are signed,
+  refuses keys that have expired, keeps a record of each request, and answers what a test tells it to answer
+  instead. Where the test gives this server another clock, the check of x-amz-date against it is also ours.
 
-Files in `folder`: keys.json, faults.json (both from the test, replaced by rename), requests.jsonl (from here).
+Files in `folder`: keys.json and faults.json, which the test replaces by renaming, and our requests.jsonl.
 """
 
 import calendar
@@ -136,7 +136,7 @@ class Door:
             if self._clock:
                 fields = [pair for pair in fields if pair[0].lower() != "date"]
                 fields.append(("Date", formatdate(self._now(), usegmt=True)))
-            told = {**record, "front": self._front, "status": int(status.split()[0]), "ended": time.time()}
+            told = {**record, "front": self._front, "status": int(status[:3]), "ended": time.time()}
             with (self._folder / "requests.jsonl").open("a") as log:
                 log.write(json.dumps(told) + "\n")
             return start_response(status, fields, exc_info)
@@ -156,10 +156,10 @@ class Door:
         """A fault that the test ordered for a request like this, if there is one left."""
         for fault in self._faults.read():
             meant = fault["method"] in {"", asked.method} and fault["front"] in {"", self._front}
-            if meant and re.search(fault["target"], f"{asked.path}?{asked.query}"):
-                if self._given[fault["id"]] < fault["times"]:
-                    self._given[fault["id"]] += 1
-                    return dict(fault)
+            left = self._given[fault["id"]] < fault["times"]
+            if meant and left and re.search(fault["target"], f"{asked.path}?{asked.query}"):
+                self._given[fault["id"]] += 1
+                return dict(fault)
         return None
 
     def _found(self, asked: Asked) -> Fault | None:

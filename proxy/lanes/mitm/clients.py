@@ -1,8 +1,8 @@
-"""The upstream's side: mitmproxy's clients, with limits, without interim responses and trailers."""
+"""The upstream's side: mitmproxy's clients, with limits, and without trailers. Of interim responses only 100
+passes, to who waits for it."""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import h2.config
@@ -28,6 +28,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
 from proxy.lanes.mitm.client_tls import HTTP2
+from proxy.lanes.mitm.events import Forget, GoOn
 from proxy.lanes.mitm.pacing import UPSTREAM_WINDOW, PacedConnection
 
 Commands = layer.CommandGenerator[None]
@@ -38,7 +39,8 @@ MayTravel = Callable[[int], bool]
 MAX_UNREAD: Final = 262_144
 
 # An interim response (RFC 9110 §15.2) but 101, which is final. Its end is the empty line.
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9][ \r\n]").match
+_INTERIM = re.compile(rb"HTTP/1\.[01] (1(?!01)[0-9][0-9])[ \r\n]").match
+_CONTINUE: Final = b"100"
 
 
 class WithoutTrailers:
@@ -61,12 +63,6 @@ class WithoutTrailers:
         return EndOfMessage() if isinstance(event, EndOfMessage) else event
 
 
-@dataclass
-class Forget(HttpEvent):
-    """A stream's answer was the first of two: what still comes of it is nobody's, and what is sent next is a
-    request of its own."""
-
-
 class LimitedHttp1Client(Http1Client):
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, Forget):
@@ -79,11 +75,13 @@ class LimitedHttp1Client(Http1Client):
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         # mitmproxy takes an interim response for the final one; the next answer would then be another
         # request's, and would be searched for another request's credential.
-        while self.request is not None and _INTERIM(bytes(self.buf)):
+        while self.request is not None and (interim := _INTERIM(bytes(self.buf))):
             if self.buf.maybe_extract_lines() is None:
                 if isinstance(event, events.DataReceived):
                     return
                 break
+            if interim[1] == _CONTINUE and self.stream_id is not None:
+                yield ReceiveHttp(GoOn(self.stream_id))
         yield from super().read_headers(event)
 
     def read_body(self, event: events.Event) -> Commands:
@@ -112,6 +110,15 @@ class PacedHttp2Client(PacedConnection, Http2Client):
             yield from self._unsent(event)
         else:
             yield from super()._handle_event(event)
+
+    def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
+        if isinstance(event, h2.events.InformationalResponseReceived):
+            if (b":status", _CONTINUE) in [
+                (bytes(name), bytes(value)) for name, value in event.headers or ()
+            ]:
+                yield ReceiveHttp(GoOn(event.stream_id or 0))
+            return False
+        return (yield from super().handle_h2_event(event))
 
     def _unsent(self, event: HttpEvent) -> Commands:
         """While the upstream takes no more streams, mitmproxy queues them, and would still send one that was

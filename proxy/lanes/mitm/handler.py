@@ -26,8 +26,8 @@ from proxy.lanes.exchange import Exchange
 from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
 from proxy.lanes.mitm.conversation import UNVERIFIED, Conversation
+from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook, JudgeRequestHook
 from proxy.lanes.mitm.servers import GuardedHttpLayer
-from proxy.lanes.mitm.streams import CutStream, JudgeRequestHook
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
 
 # What is read of a request whose stream waits for its verdict or its upstream: more than any small body. Then
@@ -145,6 +145,8 @@ class ConnectionInLane(LiveConnectionHandler):
         match hook:
             case JudgeRequestHook(exchange=exchange):
                 await exchange.open()
+            case DrainUpstreamHook():
+                await self._drain(hook)
             case layer.NextLayerHook(data=asked):
                 asked.layer = GuardedHttpLayer(asked.context, self._conversation)
             case TlsStartClientHook(data):
@@ -163,6 +165,19 @@ class ConnectionInLane(LiveConnectionHandler):
                 self._watch_connect(data.server)
             case _:
                 pass  # of mitmproxy's many hooks, these are the ones that concern us
+
+    async def _drain(self, hook: DrainUpstreamHook) -> None:
+        transport = self.transports.get(hook.connection)
+        if transport is None or transport.writer is None:
+            return
+        drained = asyncio.ensure_future(transport.writer.drain())
+        hook.stop = drained.cancel
+        try:
+            await asyncio.wait({drained})
+        finally:
+            drained.cancel()
+        if not drained.cancelled():
+            drained.exception()  # whose reader tells of it
 
     def _note_tls_failure(self, data: tls.TlsData) -> None:
         error = data.conn.error or ""

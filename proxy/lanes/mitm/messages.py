@@ -1,6 +1,7 @@
 """What the transaction says, written into mitmproxy's messages."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from hpack import NeverIndexedHeaderTuple
 from mitmproxy import http
@@ -12,9 +13,13 @@ from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward
 from proxy.transaction.refusals import OwnAnswer
 
+CONTINUE: Final = "100-continue"
 
-def write_request(request: http.Request, opening: Forward, head: Head, address: tuple[str, int]) -> str:
-    """All that the upstream gets. Returns what the client expects: that is between it and us."""
+
+def write_request(
+    request: http.Request, opening: Forward, head: Head, address: tuple[str, int], *, waits: bool = False
+) -> None:
+    """All that the upstream gets. `waits`: the client sends its body when the upstream says that it may."""
     request.data.host, request.data.port = address[:2]
     request.data.scheme = b"https"
     request.data.path = _bytes(opening.target)
@@ -27,16 +32,23 @@ def write_request(request: http.Request, opening: Forward, head: Head, address: 
         fields.insert(0, (b"Host", authority))
     request.headers = http.Headers()
     request.headers.fields = tuple(fields)  # its constructor would make plain tuples of them
-    return str(request.headers.pop("expect", ""))
+    request.headers.pop("expect", "")
+    if waits:
+        request.headers["Expect"] = CONTINUE
+
+
+def expects_continue(request: http.Request, head: Head) -> bool:
+    """Whether the client waits to be told that its body is welcome (RFC 9110 §10.1.1): one of HTTP/1.0 does
+    not, whatever it says, and who sends no body need not."""
+    is_old = request.data.http_version == b"HTTP/1.0"
+    return head.has_body and not is_old and ",".join(head.values("expect")).strip().lower() == CONTINUE
 
 
 def answer_message(answer: OwnAnswer, head: Head, *, closes: bool) -> http.Response:
     """The head of an answer of our own."""
     fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-    waits = any(value.lower() == "100-continue" for value in head.values("expect"))
     http1 = head.version is HttpVersion.HTTP1
-    if http1 and (closes or waits):
-        # Whoever was not told to go on may send the body all the same, or the next request.
+    if http1 and closes:
         fields.append((b"Connection", b"close"))
     phrase = RESPONSES.get(answer.status, "").encode()
     version = b"HTTP/1.1" if http1 else b"HTTP/2.0"

@@ -33,10 +33,11 @@ class HeldBody:
         self._data = bytearray()
         self._is_whole = False
 
-    def allow(self, opening: Opening, request: http.Request) -> None:
-        """Begin, where the request could be sent again."""
+    def allow(self, opening: Opening, request: http.Request, *, elsewhere: bool = False) -> None:
+        """Begin, where the request could be sent again. `elsewhere`: its body is kept by somebody else."""
         attached = isinstance(opening, Forward) and opening.attached and not opening.is_websocket
-        self._is_whole = attached and request.data.method in IDEMPOTENT and _declared(request) <= HELD_BYTES
+        small = elsewhere or _declared(request) <= HELD_BYTES
+        self._is_whole = attached and request.data.method in IDEMPOTENT and small
 
     @property
     def is_whole(self) -> bool:

@@ -17,7 +17,7 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
 )
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import RequestHeaders
+from mitmproxy.proxy.layers.http._events import HttpEvent, RequestHeaders
 from mitmproxy.proxy.layers.http._http1 import Http1Server, make_body_reader
 from mitmproxy.proxy.layers.http._http2 import Http2Connection, Http2Server, StreamState
 
@@ -26,8 +26,9 @@ from proxy.lanes.exchange import Exchange
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.clients import PacedHttp2Client, UpstreamHttp, WithoutTrailers, upstream_stack
 from proxy.lanes.mitm.conversation import Conversation
+from proxy.lanes.mitm.events import CutStream, GoOn
 from proxy.lanes.mitm.pacing import CLIENT_WINDOW, PacedConnection, Settle
-from proxy.lanes.mitm.streams import CutStream, GuardedStream
+from proxy.lanes.mitm.streams import GuardedStream
 from proxy.transaction.head import Head, HeadProblem, head_of_http1, head_of_http2, options_of, problem_of
 from proxy.wire.fields import MAX_HEAD_BYTES
 from proxy.wire.framing import Chunked, Framing, Length, NoBody
@@ -64,6 +65,12 @@ class GuardedHttp1Server(Http1Server):
         if len(self.buf) > MAX_UNREAD:
             self.buf.maybe_extract_at_most(len(self.buf))
             yield commands.CloseConnection(self.conn)
+
+    def send(self, event: HttpEvent) -> Commands:
+        if isinstance(event, GoOn):
+            yield commands.SendData(self.conn, b"HTTP/1.1 100 Continue\r\n\r\n")
+        else:
+            yield from super().send(event)
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         if not isinstance(event, events.DataReceived):
@@ -156,6 +163,13 @@ class GuardedHttp2Server(PacedConnection, Http2Server):
 
     def head(self, stream_id: int) -> Head:
         return self._heads.pop(stream_id)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if not isinstance(event, GoOn):
+            yield from super()._handle_event(event)
+        elif self.is_open_for_us(event.stream_id):
+            self.h2_conn.send_headers(event.stream_id, [(b":status", b"100")])
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
 
     def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
         if isinstance(event, h2.events.RequestReceived):

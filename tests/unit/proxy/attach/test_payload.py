@@ -87,7 +87,9 @@ def test_a_decoded_length_is_digits(values: list[str], length: int | None) -> No
     assert decoded_length(values) == length
 
 
-@pytest.mark.parametrize("value", ["", "-1", "+1", "0x10", "1_0", "1.0", "01", "1,1", "٣", str(2**63), "9" * 5000])
+@pytest.mark.parametrize(
+    "value", ["", "-1", "+1", "0x10", "1_0", "1.0", "01", "1,1", "٣", str(2**63), "9" * 5000]
+)
 def test_a_decoded_length_is_nothing_else(value: str) -> None:
     assert malformed(decoded_length([value])) == (
         "x-amz-decoded-content-length is not a number of bytes in decimal digits"

@@ -5,17 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.aws.answers import MAX_REPLY_BYTES, Session
 from proxy.aws.sts import (
     ASSUME_ROLE,
-    MAX_REPLY_BYTES,
     MAX_SESSION_NAME,
     NO_BOUNDS,
     WEB_IDENTITY,
-    Session,
     SessionBounds,
-    StsError,
     assume_role_form,
-    read_error,
     read_session,
     session_name,
     web_identity_form,
@@ -127,93 +124,27 @@ def test_the_form_for_a_second_role() -> None:
 @pytest.mark.parametrize("action", [WEB_IDENTITY, ASSUME_ROLE])
 @pytest.mark.parametrize("namespace", [NAMESPACE, ""])
 def test_the_credentials_of_a_reply_are_read(action: str, namespace: str) -> None:
-    session = read_session(action, reply(action, namespace))
-    assert session == Session(
+    assert read_session(action, reply(action, namespace)) == Session(
         "example-id", Secret(b"s/e+c="), Secret(b"t/o+k="), datetime(2026, 3, 4, 13, tzinfo=UTC)
     )
-    assert session is not None
-    assert session.keys.access_key_id == "example-id"
-    assert session.keys.session_token == Secret(b"t/o+k=")
-
-
-def test_a_fraction_of_a_second_is_read_as_ceph_writes_it() -> None:
-    session = read_session(WEB_IDENTITY, reply(Expiration="2026-03-04T13:00:00.123456789Z"))
-    assert session is not None
-    assert session.expires == datetime(2026, 3, 4, 13, 0, 0, 123456, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", KEYS)
-@pytest.mark.parametrize("value", ["", "  ", "a b", "<x>1</x>", "\x7f", "ü", "a\nb"])
-def test_a_member_that_is_not_what_it_should_be_is_no_session(name: str, value: str) -> None:
-    assert read_session(WEB_IDENTITY, reply(**{name: value})) is None
-
-
-@pytest.mark.parametrize("time", ["2026-03-04T13:00:00", "0001-01-01T00:00:00+14:00", "1772629200"])
-def test_a_time_that_could_be_any_or_is_none_is_refused(time: str) -> None:
-    assert read_session(WEB_IDENTITY, reply(Expiration=time)) is None
-
-
-def test_a_member_that_is_there_twice_is_refused() -> None:
-    twice = reply().replace(b"<SessionToken>", b"<SessionToken>a</SessionToken><SessionToken>")
-    assert read_session(WEB_IDENTITY, twice) is None
+def test_a_reply_that_lacks_a_member_is_no_session(name: str) -> None:
+    assert read_session(WEB_IDENTITY, reply(**{name: ""})) is None
 
 
 def test_a_reply_to_another_action_is_no_session() -> None:
     assert read_session(ASSUME_ROLE, reply(WEB_IDENTITY)) is None
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>",
-        b"{}",
-        b"\xff\xfe<\x00a\x00>\x00",
-        b"<a/>",
-        b"<AssumeRoleWithWebIdentityResponse/>",
-        b"\x00",
-        # Entities: one that grows, one that reads a file, one behind another encoding.
-        b'<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]>' + reply(AccessKeyId="&c;"),
-        b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>' + reply(AccessKeyId="&b;"),
-        ('<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a>' + reply().decode()).encode("utf-16"),
-        reply(SessionToken="t" * MAX_REPLY_BYTES),
-    ],
-)
-def test_what_is_no_reply_of_sts_is_no_session_and_no_error(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"", b"<html>", b"<AssumeRoleWithWebIdentityResponse/>"])
+def test_what_is_no_reply_of_sts_is_no_session(body: bytes) -> None:
     assert read_session(WEB_IDENTITY, body) is None
-    assert read_error(body) is None
 
 
 def test_a_declaration_of_another_encoding_changes_nothing() -> None:
     assert read_session(WEB_IDENTITY, b'<?xml version="1.0" encoding="utf-16"?>' + reply()) is not None
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        (
-            f"<ErrorResponse {NAMESPACE}><Error><Type>Sender</Type><Code>AccessDenied</Code>"
-            "<Message>Not authorized</Message></Error><RequestId>1</RequestId></ErrorResponse>"
-        ),
-        "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Not authorized</Message></Error>",
-    ],
-)
-def test_errors_of_aws_and_of_ceph_are_read(body: str) -> None:
-    assert read_error(body.encode()) == StsError("AccessDenied", "Not authorized")
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ("<Error><Code>AccessDenied</Code></Error>", StsError("AccessDenied", "")),
-        ("<Error><Code></Code></Error>", None),
-        ("<Error><Code>a</Code><Code>b</Code></Error>", None),
-        ("<ErrorResponse><Code>a</Code></ErrorResponse>", None),
-        ("<Other><Code>a</Code></Other>", None),
-    ],
-)
-def test_an_error_without_a_code_is_none(body: str, error: StsError | None) -> None:
-    assert read_error(body.encode()) == error
 
 
 def test_nesting_without_an_end_ends() -> None:

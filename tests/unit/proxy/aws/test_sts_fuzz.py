@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.aws.sts import WEB_IDENTITY, read_error, read_session
+from proxy.aws.answers import read_error
+from proxy.aws.sts import WEB_IDENTITY, read_session
 
 _REPLY = (
     b"<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>i</AccessKeyId>"

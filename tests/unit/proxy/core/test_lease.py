@@ -3,8 +3,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from proxy.core.credentials import Bearer, CredentialRef, CredentialSource
-from proxy.core.lease import Lease, LeaseKey, NoLease
+from proxy.core.credentials import (
+    Bearer,
+    CredentialRef,
+    CredentialSource,
+    Derived,
+    ExpressSession,
+    RegistryToken,
+)
+from proxy.core.lease import Lease, LeaseKey, NoLease, base_of, derived_key
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
@@ -76,3 +83,26 @@ def test_a_key_cannot_be_changed_after_its_hash_was_computed() -> None:
     with pytest.raises(FrozenInstanceError):
         KEY.scope = "other"  # type: ignore[misc]
     assert "_hash" not in repr(KEY)
+
+
+# --- derived keys ------------------------------------------------------------------------------------
+
+TOKEN = RegistryToken("eu-central-1")
+
+
+def test_a_derived_key_is_the_source_with_what_is_made_of_it() -> None:
+    derived = derived_key(KEY, TOKEN)
+    assert derived == LeaseKey(replace(SOURCE, kind=Derived(SOURCE.kind, TOKEN)), "bucket-1")
+    assert (derived.ref, derived.scope) == (KEY.ref, KEY.scope)
+    assert base_of(derived) == KEY
+
+
+def test_a_key_of_a_document_is_its_own_base() -> None:
+    assert base_of(KEY) is KEY
+
+
+def test_what_is_made_of_a_lease_for_different_things_has_different_keys() -> None:
+    session = ExpressSession("b.example.com", "eu-central-1", read_only=True)
+    whats = (TOKEN, RegistryToken("us-east-1"), session, replace(session, read_only=False))
+    keys = {derived_key(key, what) for key in (KEY, LeaseKey(SOURCE)) for what in whats}
+    assert len(keys) == 8

@@ -2,22 +2,39 @@ import asyncio
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import quote_plus
 
 import pytest
 
-from proxy.core.credentials import CredentialRef
-from proxy.core.lease import LeaseEvent, NoLease
+from proxy.core.aws_sources import AwsStatic
+from proxy.core.credentials import CredentialRef, Derived, ExpressSession, RegistryToken, SourceKind
+from proxy.core.lease import Lease, LeaseEvent, NoLease, derived_key
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.edge import lease_ends
 from proxy.edge import lease_keeper as module
-from proxy.edge.lease_keeper import FAREWELL_SECONDS, RETIRE_SECONDS
+from proxy.edge.lease_ends import FAREWELL_SECONDS, RETIRE_SECONDS
+from proxy.leasing.derivations import FULL, MAX_DERIVED
 from proxy.leasing.pace import FIRST_GRACE, MARGIN
-from proxy.sources.steps import Acquired, Failed, HttpCall, HttpReply, SourceSteps, StepFailed
+from proxy.sources.steps import (
+    Acquired,
+    Failed,
+    HttpCall,
+    HttpReply,
+    Occasion,
+    RevokeSteps,
+    SourceSteps,
+    StepFailed,
+)
+from proxy.sources.table import steps_of
 from tests.canary import Canary
 from tests.lease_world import MOUNTED, OAUTH, REF, LeaseWorld, key_of, token_reply, until, value
 from tests.source_world import Request, json_reply
+from tests.stand_ins.aws_ecr import Ecr
+from tests.stand_ins.aws_express import Express
+from tests.stand_ins.aws_signatures import Keys
 
 OWN = key_of(OAUTH)
 FILE = key_of(MOUNTED)
@@ -519,7 +536,7 @@ def test_the_end_does_not_wait_for_a_source_that_hangs(
     world: LeaseWorld, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FAREWELL_SECONDS == 3.0
-    monkeypatch.setattr(module, "FAREWELL_SECONDS", 0.01)
+    monkeypatch.setattr(lease_ends, "FAREWELL_SECONDS", 0.01)
 
     async def life() -> None:
         world.use(REVOCABLE)
@@ -734,3 +751,347 @@ def test_a_lease_that_is_dropped_while_it_is_renewed_breaks_nothing(
 
     world.run(life())
     assert world.events == [LeaseEvent.ACQUIRED]
+
+
+# --- derived from a lease ----------------------------------------------------------------------------
+
+PAIR = key_of(AwsStatic("store"))
+REGISTRY = derived_key(PAIR, RegistryToken("eu-central-1"))
+BUCKET = "data--euc1-az1--x-s3"
+SESSION = derived_key(
+    PAIR,
+    ExpressSession(
+        f"{BUCKET}.s3express-euc1-az1.eu-central-1.amazonaws.com", "eu-central-1", read_only=False
+    ),
+)
+
+
+class Aws:
+    """S3 Express and ECR, whose clock is the world's. `rotate` puts another key pair where it is mounted."""
+
+    def __init__(self, world: LeaseWorld, canary: Canary) -> None:
+        self.world, self.canary = world, canary
+        self.pairs: dict[str, Keys] = {}
+        self.express = Express(self.pairs, {})
+        self.ecr = Ecr(self.pairs, frozenset())
+        world.door.answer = self.answer
+        self.rotate()
+
+    def rotate(self) -> None:
+        pair = Keys(f"example{token_hex(6)}", self.canary.secret("secret-key"))
+        self.pairs[pair.access_key_id] = pair
+        self.express.may = dict.fromkeys(self.pairs, ("ReadOnly", "ReadWrite"))
+        self.ecr.may = frozenset(self.pairs)
+        self.world.write_secret(
+            "store", accessKeyId=pair.access_key_id, secretAccessKey=pair.secret_access_key
+        )
+
+    def answer(self, request: Request) -> HttpReply:
+        self.express.now = self.ecr.now = self.world.clock.now()
+        return (self.ecr if request.host.startswith("api.ecr.") else self.express).answer(request)
+
+
+@pytest.fixture
+def aws(world: LeaseWorld, canary: Canary) -> Aws:
+    return Aws(world, canary)
+
+
+def password(lease: Lease) -> str:
+    return value(lease, Part.PASSWORD)
+
+
+def test_what_is_derived_is_made_once_and_kept(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        first = await world.lease(SESSION)
+        assert await world.lease(SESSION) is first
+        token = await world.lease(REGISTRY)
+        assert password(token) == aws.ecr.passwords[0]
+        assert (first.credential, token.credential) == (REF, REF)
+        assert [held.key for held in world.keeper.held()] == [PAIR, REGISTRY, SESSION]
+        assert len(world.door.calls) == 2
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_session_that_is_used_is_refreshed_and_one_that_nobody_uses_ends(
+    world: LeaseWorld, aws: Aws
+) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        await world.lease(SESSION)
+        for _ in range(200):
+            world.later(1)
+            world.keeper.tick()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        # It was asked for before the first came, and so renewed once; nobody asked for the second.
+        await until(lambda: len(aws.express.sessions) == 2)
+        for _ in range(600):
+            world.later(1)
+            world.keeper.tick()
+            await asyncio.sleep(0)
+        assert len(aws.express.sessions) == 2
+        assert [held.key for held in world.keeper.held()] == [PAIR]
+        assert list(world.keeper._derived) == []
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_it_goes_with_the_policy_that_names_its_source(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        session = await world.lease(SESSION)
+        world.use(OWN)
+        assert world.keeper.held() == []
+        with pytest.raises(ValueError, match="overwritten"):
+            value(session, Part.SECRET_ACCESS_KEY)
+        assert await world.refused(SESSION) == "no policy names the CredentialSource ml/a any more"
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_it_stays_when_another_policy_names_the_same_source(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        session = await world.lease(SESSION)
+        world.use(PAIR, OWN)
+        assert await world.lease(SESSION) is session
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_it_is_made_anew_when_the_key_pair_was_replaced(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        first = await world.lease(REGISTRY)
+        aws.rotate()
+        world.later(1)
+        second = await world.lease(REGISTRY)
+        assert password(second) == aws.ecr.passwords[1]
+        # The first may be on its way.
+        assert password(first) == aws.ecr.passwords[0]
+        world.later(RETIRE_SECONDS)
+        world.keeper.tick()
+        with pytest.raises(ValueError, match="overwritten"):
+            password(first)
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_it_is_worth_no_more_than_the_lease_that_it_is_made_of(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        await world.lease(REGISTRY)
+        (world.secrets / "store" / "accessKeyId").unlink()
+        world.later(1)
+        assert "is not mounted, or lacks `accessKeyId`" in await world.refused(REGISTRY)
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_storms_of_first_requests_make_one_of_each(world: LeaseWorld, aws: Aws) -> None:
+    async def storm() -> None:
+        world.use(PAIR)
+        world.door.gate = asyncio.Event()
+        waiting = [asyncio.create_task(world.lease(key)) for _ in range(50) for key in (SESSION, REGISTRY)]
+        await until(lambda: len(world.door.calls) == 2)
+        world.door.gate.set()
+        assert len({id(lease) for lease in await asyncio.gather(*waiting)}) == 2
+        await world.keeper.close()
+
+    world.run(storm())
+    assert len(world.door.calls) == 2
+
+
+def test_the_keys_that_it_is_made_with_live_on(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        pair = await world.lease(PAIR)
+        await world.lease(SESSION)
+        assert value(pair, Part.SECRET_ACCESS_KEY) in {keys.secret_access_key for keys in aws.pairs.values()}
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_what_aws_refuses_is_said_and_asked_again_later(world: LeaseWorld, aws: Aws) -> None:
+    aws.ecr.may = frozenset()
+
+    async def life() -> None:
+        world.use(PAIR)
+        for _ in range(20):
+            assert "may ecr:GetAuthorizationToken" in await world.refused(REGISTRY)
+        assert len(world.door.calls) == 1
+        [(ref, why)] = world.keeper.complaints()
+        assert (ref, "AccessDeniedException" in why) == (REF, True)
+        assert await world.lease(SESSION)
+        world.later(120)
+        world.keeper.tick()
+        assert world.keeper.complaints() == []
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_names_that_an_application_makes_up_find_an_end(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        tokens = [derived_key(PAIR, RegistryToken(f"eu-central-{n}")) for n in range(MAX_DERIVED + 1)]
+        aws.ecr.fails = (400, "AccessDeniedException", "")
+        world.door.answer = lambda _request: HttpReply(400, {}, b"{}")
+        for key in tokens[:-1]:
+            assert "without an error" in await world.refused(key)
+        assert await world.refused(tokens[-1]) == FULL
+        assert len(world.door.calls) == MAX_DERIVED
+        world.later(120)
+        world.keeper.tick()
+        assert "without an error" in await world.refused(tokens[-1])
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_drop_by_hand_drops_what_was_derived(world: LeaseWorld, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(PAIR)
+        first = await world.lease(SESSION)
+        assert world.keeper.drop(REF) == 2
+        assert (await world.lease(SESSION)).id != first.id
+        await world.keeper.close()
+
+    world.run(life())
+
+
+class Issuing:
+    """Stands in for a remote kind whose keys can be revoked."""
+
+    def __init__(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.aws = aws
+        self.issued: list[Keys] = []
+        self.revoked: list[str] = []
+        self.down = False
+        monkeypatch.setattr(module, "steps_of", self.steps)
+        monkeypatch.setattr(lease_ends, "revocation_of", self.revocation)
+
+    def steps(self, kind: SourceKind, occasion: Occasion) -> SourceSteps:
+        return steps_of(kind, occasion) if isinstance(kind, Derived) else self.issue()
+
+    def issue(self) -> SourceSteps:
+        if self.down:
+            return Failed("the issuer is down")
+        self.aws.rotate()
+        self.issued.append(list(self.aws.pairs.values())[-1])
+        parts = {
+            Part.ACCESS_KEY_ID: Secret(self.issued[-1].access_key_id.encode()),
+            Part.SECRET_ACCESS_KEY: Secret(self.issued[-1].secret_access_key.encode()),
+        }
+        return Acquired(parts, timedelta(hours=1))
+        yield
+
+    def revocation(self, kind: SourceKind, acquired: Acquired, _occasion: Occasion) -> RevokeSteps | None:
+        return None if isinstance(kind, Derived) else self.revoke(acquired)
+
+    def revoke(self, acquired: Acquired) -> RevokeSteps:
+        self.revoked.append(acquired.parts[Part.ACCESS_KEY_ID].reveal().decode())
+        return None
+        yield
+
+
+ISSUED = key_of(OAUTH)
+ISSUED_REGISTRY = derived_key(ISSUED, RegistryToken("eu-central-1"))
+
+
+@pytest.fixture
+def issuing(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Issuing:
+    return Issuing(aws, monkeypatch)
+
+
+def test_the_lease_that_it_is_made_of_is_revoked_once_and_with_it_all_that_was_made_of_it(
+    world: LeaseWorld, issuing: Issuing
+) -> None:
+    async def life() -> None:
+        world.use(ISSUED)
+        await world.lease(ISSUED_REGISTRY)
+        world.use()
+        await until(lambda: issuing.revoked)
+        assert issuing.revoked == [issuing.issued[0].access_key_id]
+        assert world.keeper.held() == []
+        await world.keeper.close()
+
+    world.run(life())
+    assert len(issuing.issued) == len(issuing.revoked) == 1
+
+
+def test_a_lease_is_refreshed_for_what_is_made_of_it(world: LeaseWorld, issuing: Issuing, aws: Aws) -> None:
+    """A token lives for twelve hours, and its keys for one."""
+
+    async def life() -> None:
+        world.use(ISSUED)
+        for _ in range(3 * 60):
+            await world.lease(ISSUED_REGISTRY)
+            world.later(60)
+            world.keeper.tick()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert len(issuing.issued) == len(aws.ecr.passwords) == 5
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_keys_that_aws_calls_worthless_are_replaced(world: LeaseWorld, issuing: Issuing, aws: Aws) -> None:
+    async def life() -> None:
+        world.use(ISSUED)
+        await world.lease(ISSUED)
+        aws.pairs.clear()  # somebody has revoked them
+        world.later(FIRST_GRACE)
+        assert "UnrecognizedClientException" in await world.refused(ISSUED_REGISTRY)
+        world.later(2)
+        assert await world.lease(ISSUED_REGISTRY)
+        assert len(issuing.issued) == 2
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_source_that_gives_none_is_what_is_missing(world: LeaseWorld, issuing: Issuing) -> None:
+    issuing.down = True
+    assert world.run(world.refused(ISSUED_REGISTRY)).startswith("the issuer is down")
+    assert world.door.calls == []
+
+
+def test_a_refresh_without_its_lease_is_a_failure_and_no_end(world: LeaseWorld, issuing: Issuing) -> None:
+    async def life() -> None:
+        world.use(ISSUED)
+        session = derived_key(ISSUED, SESSION.source.kind.what)  # type: ignore[union-attr]
+        await world.lease(session)
+        # The lease that it was made of was dropped meanwhile, and its source is down.
+        world.later(250)
+        issuing.down = True
+        world.keeper._book.drop(ISSUED, world.clock.monotonic())
+        world.keeper.tick()
+        await until(lambda: "a credential source gives none" in world.log.events)
+        await world.keeper.close()
+
+    world.run(life())
+
+
+def test_a_clock_that_is_known_to_be_wrong_is_known_for_what_is_derived(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    world.door.skew = timedelta(hours=2)
+
+    async def life() -> None:
+        await world.lease(OWN)
+        now = world.keeper._occasion(derived_key(OWN, RegistryToken("eu-central-1"))).now
+        assert 7198 <= now.timestamp() - world.clock.wall() <= 7202
+        await world.keeper.close()
+
+    world.run(life())

@@ -627,3 +627,24 @@ def test_no_rhythm_of_refusals_wears_a_source_out(desk: Desk) -> None:
                     taken += 1
                     desk.give(mono, None, name=f"l-{mono}")
         assert taken <= 86_400 / 240, pauses
+
+
+# --- idle --------------------------------------------------------------------------------------------
+
+
+def test_what_holds_nothing_is_idle_and_what_was_never_asked_for_is() -> None:
+    desk = Desk()
+    assert desk.book.is_idle(KEY, 0)
+    ticket = desk.begin()
+    assert not desk.book.is_idle(KEY, 0)
+    desk.succeed(ticket, 0, 300)
+    assert not desk.book.is_idle(KEY, 299)
+    desk.book.sweep(299, EPOCH + 299)
+    assert desk.book.is_idle(KEY, 299)
+
+
+def test_a_source_that_failed_is_remembered_until_it_was_left_in_peace_for_long() -> None:
+    desk = Desk()
+    desk.book.fail(desk.begin(), NO, 0, 0.0)
+    assert not desk.book.is_idle(KEY, CEILING)
+    assert desk.book.is_idle(KEY, CEILING + LEAST_GAP)

@@ -9,8 +9,8 @@ from mitmproxy.connection import ConnectionState
 
 from proxy.core.audit import Ending
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.clients import MAX_UNREAD, Forget, LimitedHttp1Client, PacedHttp2Client, WithoutTrailers
-from proxy.lanes.mitm.streams import CutStream
+from proxy.lanes.mitm.clients import MAX_UNREAD, LimitedHttp1Client, PacedHttp2Client, WithoutTrailers
+from proxy.lanes.mitm.events import CutStream, Forget
 from tests.lane_world import NOON, POLICY, H2Client, H2Upstream, Talk, Upstream, World, live_lease, pod_of
 
 HOST = b"Host: api.example.com\r\n"

@@ -14,7 +14,8 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.streams import CutStream, GuardedStream
+from proxy.lanes.mitm.events import CutStream
+from proxy.lanes.mitm.streams import GuardedStream
 from tests.judge_world import policy
 from tests.lane_world import (
     HOST,
