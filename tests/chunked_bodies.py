@@ -6,7 +6,7 @@ transferring payload in multiple chunks" and "... for trailing headers" of the A
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Buffer, Sequence
 from dataclasses import dataclass
 
 EMPTY_HASH = hashlib.sha256(b"").hexdigest()
@@ -22,16 +22,16 @@ class Chain:
         self._key = key
         self._previous = seed
 
-    def chunk(self, data: bytes) -> bytes:
+    def chunk(self, data: Buffer) -> bytes:
         return self._next("PAYLOAD", f"{EMPTY_HASH}\n{hashlib.sha256(data).hexdigest()}")
 
-    def trailer(self, canonical: bytes) -> bytes:
+    def trailer(self, canonical: Buffer) -> bytes:
         return self._next("TRAILER", hashlib.sha256(canonical).hexdigest())
 
-    def matches(self, data: bytes, claimed: bytes) -> bool:
+    def matches(self, data: Buffer, claimed: bytes) -> bool:
         return self.chunk(data) == claimed
 
-    def matches_trailer(self, canonical: bytes, claimed: bytes) -> bool:
+    def matches_trailer(self, canonical: Buffer, claimed: bytes) -> bool:
         return self.trailer(canonical) == claimed
 
     def _next(self, what: str, hashes: str) -> bytes:

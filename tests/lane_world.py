@@ -40,6 +40,7 @@ from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.engine_options import lane_options
 from proxy.lanes.mitm.events import JudgeRequestHook
 from proxy.lanes.mitm.servers import GuardedHttpLayer
+from proxy.lanes.room import Room
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.pod import PodState
 from proxy.transaction.slots import Placeholders
@@ -164,11 +165,13 @@ class Leases:
 
     def __init__(self) -> None:
         self.asked: list[CredentialRef] = []
+        self.keys: list[LeaseKey] = []
         self.given_back: list[tuple[CredentialRef, str]] = []
         self.reply: Callable[[CredentialRef], LeaseReply] = live_lease
 
     async def lease(self, key: LeaseKey) -> LeaseReply:
         self.asked.append(key.ref)
+        self.keys.append(key)
         return self.reply(key.ref)
 
     def spent(self, key: LeaseKey, lease_id: str) -> None:
@@ -192,6 +195,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
     leases: Leases = field(default_factory=Leases)
+    room: Room = field(default_factory=Room)
 
     def __post_init__(self) -> None:
         numbers = count(1)
@@ -202,6 +206,7 @@ class World:
             self.clock,
             lambda: f"request-{next(numbers)}",
             self.timeouts,
+            room=self.room,
         )
 
 

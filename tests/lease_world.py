@@ -74,10 +74,11 @@ class TestDoor:
         self.skew: timedelta | None = timedelta()
 
     async def call(self, call: HttpCall) -> Answer:
-        self.calls.append(Request.of(call))
+        request = Request.of(call)
+        self.calls.append(request)
         if self.gate is not None:
             await self.gate.wait()
-        reply = self.answer(self.calls[-1])
+        reply = self.answer(request)
         if isinstance(reply, StepFailed) or self.skew is None:
             return reply
         date = format_datetime((self.clock.now() + self.skew).replace(microsecond=0), usegmt=True)

@@ -135,6 +135,7 @@ def s3_world(
     *,
     fronts: Sequence[Front] = (Front(EU, region=REGION),),
     buckets: Sequence[str] = (),
+    internet: Sequence[str] = (),
     session: bool = False,
     canary: Canary | None = None,
     capture: str = CAPTURED,
@@ -144,8 +145,8 @@ def s3_world(
     with ExitStack() as stack:
         if canary is None:
             canary = stack.enter_context(shared_canary())
-        internet = {front.address for front in fronts} - {INTERNET_V4, INTERNET_V6}
-        pod = stack.enter_context(sidecar_pod(canary, internet=sorted(internet)))
+        more = {*internet, *(front.address for front in fronts)} - {INTERNET_V4, INTERNET_V6}
+        pod = stack.enter_context(sidecar_pod(canary, internet=sorted(more)))
         store = stack.enter_context(swift(pod.authority, fronts, ns=pod.network.net))
         for front in fronts:
             hosts = [f"{bucket}.{name}" for bucket in buckets for name in front.names]

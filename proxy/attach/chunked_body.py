@@ -5,6 +5,7 @@ A store commits what it got when the last chunk's signature fits. So that last p
 alone, when it is certain that all of the object came and that nothing follows.
 """
 
+from collections.abc import Buffer
 from typing import Final, Protocol
 
 from proxy.attach.bodies import BodyFault
@@ -31,17 +32,17 @@ class ChunkChain(Protocol):
     @property
     def signature_length(self) -> int: ...
 
-    def chunk(self, data: bytes) -> bytes: ...
+    def chunk(self, data: Buffer) -> bytes: ...
 
-    def trailer(self, canonical: bytes) -> bytes: ...
+    def trailer(self, canonical: Buffer) -> bytes: ...
 
 
 class ChunkCheck(Protocol):
     """Says in turn whether the application's own signatures fit."""
 
-    def matches(self, data: bytes, claimed: bytes) -> bool: ...
+    def matches(self, data: Buffer, claimed: bytes) -> bool: ...
 
-    def matches_trailer(self, canonical: bytes, claimed: bytes) -> bool: ...
+    def matches_trailer(self, canonical: Buffer, claimed: bytes) -> bool: ...
 
 
 class ChunkedBody:
@@ -73,7 +74,7 @@ class ChunkedBody:
         return len(header.opening) + len(header.signature) + max(header.size, len(self._part))
 
     def feed(self, data: bytes) -> bytes | BodyFault:
-        out: list[bytes] = []
+        out: list[Buffer] = []
         at = 0
         while at < len(data) and self._fault is None:
             header = self._header
@@ -129,7 +130,7 @@ class ChunkedBody:
             self._header = header
         return stop
 
-    def _read_chunk(self, header: ChunkHeader, data: bytes, at: int, out: list[bytes]) -> int:
+    def _read_chunk(self, header: ChunkHeader, data: bytes, at: int, out: list[Buffer]) -> int:
         whole = header.size + len(CRLF)
         stop = at + whole - len(self._part)
         self._part += memoryview(data)[at:stop]
@@ -138,8 +139,8 @@ class ChunkedBody:
         if not self._part.endswith(CRLF):
             self._fail("a chunk's data is not followed by CRLF")
             return stop
-        del self._part[header.size :]
-        chunk = bytes(self._part)
+        chunk = self._part
+        del chunk[header.size :]
         if self._check is not None and not self._check.matches(chunk, header.signature):
             self._fail("a chunk's signature is not the one that its data gives")
             return stop

@@ -163,6 +163,11 @@ class Signer:
         return rewrite if isinstance(rewrite, BodyFault) else SignedCall(signed.headers, rewrite)
 
     @property
+    def guesses(self) -> bool:
+        """Whether the region is not the host's own word."""
+        return self.target.region is None and self._region is not None
+
+    @property
     def _region(self) -> str | None:
         """The host's, or what the application has in mind; with neither, all regions."""
         if self.target.region is not None or self.target.is_global:

@@ -109,7 +109,7 @@ class ChunkCheck:
         self.signature_length = signature_length
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0917 - an Authorization header, taken apart
         cls, algorithm: str, access_key_id: str, secrets: Iterable[str], timestamp: str, scope: str, seed: str
     ) -> Self | None:
         """`secrets` are placeholders, any of which the client may have signed with; the rest is what it says

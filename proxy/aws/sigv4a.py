@@ -1,8 +1,8 @@
-"""SigV4a: the asymmetric form of SigV4, for hosts that name no region. This room's one door to `cryptography`.
+"""SigV4a: SigV4 with asymmetric keys, for hosts that name no region. This room's one door to `cryptography`.
 
-The canonical request is SigV4's with `x-amz-region-set` in it, the scope is SigV4's without the region, and the
-key is an ECDSA key of P-256 that both sides derive from the secret ("Create a signed AWS API request", IAM User
-Guide; AWS's open implementation is aws-c-auth). Nonces are RFC 6979's, so that a signature is a function.
+The canonical request is SigV4's with `x-amz-region-set` in it, the scope is SigV4's without the region, and
+the key is one of ECDSA on P-256 that both sides derive from the secret ("Create a signed AWS API request",
+IAM User Guide; AWS's open implementation is aws-c-auth). Nonces are RFC 6979's: a signature is a function.
 """
 
 import re
@@ -92,7 +92,7 @@ def scope_text(moment: datetime, service: str) -> str:
     return f"{timestamp(moment)[:8]}/{service}/{TERMINATION}"
 
 
-def sign_v4a(
+def sign_v4a(  # noqa: PLR0917 - what is signed, with what, and for when and where
     request: Unsigned,
     keys: SigningKeys,
     moment: datetime,

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from proxy.core.credentials import CredentialRef, CredentialSource, scheme_name
+from proxy.aws import ecr
+from proxy.aws.hosts import read_aws_host
+from proxy.core.credentials import CredentialRef, CredentialSource, EcrToken, SigV4, scheme_name
 from proxy.core.hosts import Hostname, HostPattern, hosts_meet
 from proxy.core.policy import AccessPolicy, Grant
 from proxy.core.services import Catalogue, Operation, Service, attach_scheme
@@ -192,8 +194,26 @@ class _GrantCheck:
             fix = f"remove `attach` from `{source.name}`; the catalogue knows how"
             yield self._problem(ProblemCode.ATTACH_MISMATCH, message, fix, "credential")
             return
+        if isinstance(scheme, SigV4 | EcrToken):
+            yield from self._strange_hosts(source.name, scheme)
         try:
             require_parts(source.kind, scheme)
         except Fault as fault:
             message = f"the CredentialSource `{source.name}`: {fault.message}"
             yield self._problem(fault.code, message, fault.fix, "credential")
+
+    def _strange_hosts(self, name: str, scheme: SigV4 | EcrToken) -> Iterator[Problem]:
+        """Hosts that are not Amazon's: their names do not tell what a signature or a token is for."""
+        for index, host in enumerate(self.grant.hosts):
+            found = read_aws_host(Hostname(f"any.{host.suffix}" if host.is_wildcard else host.text))
+            if isinstance(scheme, EcrToken) and (found is None or found.service != ecr.SERVICE):
+                message = f"`{host.text}` is no registry of Amazon's, for which `{name}` gets a token"
+                fix = "name hosts such as `111122223333.dkr.ecr.eu-central-1.amazonaws.com`"
+            elif found is None:
+                message = f"`{host.text}` does not say for which AWS service and region `{name}` signs"
+                fix = (
+                    "name Amazon's own hosts; for a store that speaks S3, write `service: s3` with `endpoint`"
+                )
+            else:
+                continue
+            yield self._problem(ProblemCode.ATTACH_MISMATCH, message, fix, f"hosts[{index}]")

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.core.credentials import CredentialRef
+from proxy.core.credentials import CredentialRef, derivation_name
+from proxy.core.lease import base_of
 from proxy.documents.problems import did_you_mean
 from proxy.documents.render import kind_name
 from proxy.edge.lease_keeper import LeaseKeeper
@@ -103,7 +104,8 @@ def listed(held: Held) -> Json:
     lease = held.lease
     return {
         "credential": str(held.key.ref),
-        "kind": kind_name(held.key.source.kind),
+        "kind": kind_name(base_of(held.key).source.kind),
+        "derived": derivation_name(held.key.source.kind),
         "scope": held.key.scope,
         "lease": lease.id,
         "issued": lease.issued.isoformat(timespec="seconds"),

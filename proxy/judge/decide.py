@@ -51,12 +51,12 @@ def decide(
     #     are asked: a policy on trial must neither widen nor disturb what is in force.
     minting = rules.minting.find(request)
     covering: list[BoundGrant] = []
-    copies: list[tuple[GrantGroup, Reading]] = []
-    unread = answered = False
+    more: list[tuple[GrantGroup, Reading]] | None = None
     nearest = FAR
     for group in rules.groups:
         reading = group.read(request)
-        others = len(covering)
+        if reading.needs_more:
+            more = [*(more or ()), (group, reading)]
         # Where no grant is worth asking, the first few are, to name one that came near.
         for grant in group.candidates(request, reading) or group.grants[:MAX_ASKED_FOR_NEAREST]:
             reason = grant.miss(request, reading, minting, now)
@@ -64,45 +64,26 @@ def decide(
                 covering.append(grant)
             elif DISTANCE[reason] > nearest.distance:
                 nearest = Nearest(DISTANCE[reason], reason, grant.rule)
-        if len(covering) > others and (operation := reading.operation) is not None:
-            unread |= operation.body_keys and request.removals is None
-            answered |= operation.answered_here
-            if reading.sources:
-                copies.append((group, reading))
     if not covering:
         return _refused(rules, nearest.reason, nearest.rule)
     if len(covering) > 1:
         covering.sort(key=lambda grant: grant.rule)
+
+    # (4) Some requests are granted by more than their heads, and some get no credential.
+    source_owner = None
+    if more is not None or request.signed_elsewhere:
+        further = _further(rules, covering, more or [], request, now)
+        if not isinstance(further, Copied):
+            return further
+        source_owner = further.source_owner
+
+    # (5) Several are fine as long as they mean the same.
     first = covering[0]
-
-    # (4) The keys stand in the body: which of these grants cover them is told when it was read.
-    if unread:
-        return ReadBody(first.attach)
-
-    # (5) Somebody else has signed it: it gets no credential on top.
-    if request.signed_elsewhere and any(
-        grant.grant.foreign_presigned is not ForeignPresigned.PASS for grant in covering
-    ):
-        return _refused(rules, Reason.FOREIGN_PRESIGNED, first.rule)
-
-    # (6) Several are fine as long as they mean the same. What podkey answers itself means nothing else.
-    attaches = not (answered or request.signed_elsewhere)
-    if attaches and len(covering) > 1 and any(grant.effect != first.effect for grant in covering):
+    if len(covering) > 1 and any(grant.effect != first.effect for grant in covering):
         return _refused(rules, Reason.AMBIGUOUS_GRANT, first.rule)
 
-    # (7) What it copies must be readable with the same credential.
-    attach = first.attach
-    for group, reading in copies:
-        owners = _source_owners(group, reading, request, first, now)
-        if not owners:
-            return _refused(rules, Reason.SOURCE_NOT_GRANTED, first.rule)
-        if len(owners) > 1:
-            return _refused(rules, Reason.AMBIGUOUS_GRANT, first.rule)
-        attach = replace(attach, source_owner=next(iter(owners)))
-    if request.signed_elsewhere:
-        return PassThrough(Reason.PRESIGNED_ELSEWHERE)
-
-    # (8) What the application sent in the credential's place.
+    # (6) What the application sent in the credential's place.
+    attach = first.attach if source_owner is None else replace(first.attach, source_owner=source_owner)
     if request.client_credential is ClientCredential.FOREIGN:
         refuses = OnForeignCredential.REFUSE
         if any(grant.grant.on_foreign_credential is refuses for grant in covering):

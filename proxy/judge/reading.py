@@ -32,6 +32,7 @@ VERSION: Final = "versionId"
 MintingName = tuple[str, str]
 # A path template made ready, and the captures that tell operations apart where it fits.
 Template = tuple[Callable[[str], re.Match[str] | None], tuple[str, ...]]
+PinReader = Callable[[Mapping[str, str], RequestFacts], str | None]
 
 
 class Reading(NamedTuple):
@@ -47,6 +48,8 @@ class Reading(NamedTuple):
     listed: str | None = None
     # What its headers do besides: the grant must cover these, too.
     also: tuple[str, ...] = ()
+    # Whether more than its head has to be looked at: its body, what it copies, or our own answer.
+    needs_more: bool = False
     # The requests that would read what it copies; where a header names nothing readable, why.
     sources: "tuple[Reading | str, ...]" = ()
 
@@ -77,8 +80,8 @@ class ServiceReader:
                 captures.update(self._fixed)
                 break
         pins: dict[str, str] = {}
-        for name, read in self._pins:
-            value = read(captures, request)
+        for name, only, read in self._pins:
+            value = captures.get(only) if read is None else read(captures, request)
             if value:
                 pins[name] = value
         if not self._table.rows:
@@ -90,14 +93,15 @@ class ServiceReader:
         if operation.prefix_from is not None:
             values = request.query.values.get(operation.prefix_from, [""])
             listed = values[0] if len(values) == 1 else None
+        more = operation.body_keys or operation.answered_here
         if not request.headers:
-            return Reading(pins, operation, captures.get(KEY), listed)
+            return Reading(pins, operation, captures.get(KEY), listed, (), more)
         also = self._table.also(request)
         named = self._table.source_headers & request.headers.keys()
         if also is None or (named and not operation.copies):
             return Reading(pins, None, captures.get(KEY))
         sources = tuple(self._source(request.headers[name], request, captures) for name in sorted(named))
-        return Reading(pins, operation, captures.get(KEY), listed, also, sources)
+        return Reading(pins, operation, captures.get(KEY), listed, also, more or bool(sources), sources)
 
     def _source(self, value: str, request: RequestFacts, captures: Mapping[str, str]) -> Reading | str:
         """What the same host would be asked for, to read what the header names."""
@@ -105,7 +109,8 @@ class ServiceReader:
         if isinstance(source, str):
             return source
         shown = {**captures, BUCKET: source.bucket, KEY: source.key}
-        pins = {name: found for name, read in self._pins if (found := read(shown, request))}
+        read_pins = ((name, read(shown, request) if read else shown.get(only)) for name, only, read in self._pins)
+        pins = {name: found for name, found in read_pins if found}
         return Reading(pins, self._table.reading(versioned=source.version is not None), source.key)
 
 
@@ -125,7 +130,7 @@ class ServiceKnowledge:
 
     def __init__(self, service: Service, used_pins: Collection[str]) -> None:
         self.table = OperationTable(service)
-        self.pins = tuple((pin.name, _pin_reader(pin)) for pin in service.pins if pin.name in used_pins)
+        self.pins = tuple((pin.name, *_pin_reader(pin)) for pin in service.pins if pin.name in used_pins)
         self._templates: dict[tuple[Endpoint, frozenset[str]], tuple[Template, ...]] = {}
 
     def templates(self, endpoint: Endpoint, fixed: frozenset[str]) -> tuple[Template, ...]:
@@ -139,20 +144,20 @@ class ServiceKnowledge:
         return known
 
 
-def _pin_reader(pin: Pin) -> Callable[[dict[str, str], RequestFacts], str | None]:
+def _pin_reader(pin: Pin) -> tuple[str, PinReader | None]:
+    """The one capture that shows the pin, as it nearly always is; else what reads it."""
     header, template, names = pin.header, pin.template or "", pin.captures
     if header is not None:
-        return lambda _captures, request: _single(request.headers.get(header))
+        return "", lambda _captures, request: _single(request.headers.get(header))
     if template == "{" + names[0] + "}":
-        only = names[0]
-        return lambda captures, _request: captures.get(only)
+        return names[0], None
 
-    def joined(captures: dict[str, str], _request: RequestFacts) -> str | None:
+    def joined(captures: Mapping[str, str], _request: RequestFacts) -> str | None:
         if any(name not in captures for name in names):
             return None
         return CAPTURE.sub(lambda capture: captures[capture[1]], template)
 
-    return joined
+    return "", joined
 
 
 def _single(value: str | None) -> str | None:

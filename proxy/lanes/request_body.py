@@ -12,8 +12,7 @@ from proxy.transaction.head import Head
 
 OVERLOADED: Final = BodyFault(Reason.OVERLOADED, "podkey holds as much of requests' bodies as it may")
 _CALL: Final = BodyFault(
-    Reason.UNSUPPORTED_PAYLOAD,
-    "a gRPC call or an upgrade goes on for as long as it likes, and has no whole body",
+    Reason.UNSUPPORTED_PAYLOAD, "a gRPC call goes on as it likes, and cannot be read whole"
 )
 _GONE: Final = BodyFault(Reason.INTERNAL_ERROR, "the body is gone")
 # Its length went upstream before it: one byte more would be the beginning of another request.
@@ -63,7 +62,7 @@ class RequestBody:
         head = self._head
         if head is None or not head.has_body:
             return b""
-        if head.is_grpc or head.wants_websocket:
+        if head.is_grpc:
             return _CALL
         declared = _declared(head)
         if declared > limit:

@@ -44,10 +44,12 @@ def open_request(
     request_id: str,
     *,
     signed_at: datetime | None = None,
+    region: str | None = None,
 ) -> Steps:
     """Yields what it waits for, and returns how the request opens.
 
-    `signed_at` is the time by the upstream's own clock, where it has told us: signatures are made for it.
+    `signed_at` is the time by the upstream's own clock, and `region` where its bucket is, as far as it has
+    told us: signatures are made for them.
     """
     asked = Asked(pod, arrival, request_id, now)
 
@@ -133,7 +135,16 @@ def open_request(
         closes = problem.reason is Reason.MALFORMED_REQUEST
         return refuse(asked, head, record, problem.reason, problem.message, verdict.rule, closes=closes)
     granted = Granted(
-        asked, head, record, rules, verdict, facts, url.fields, url.query, body=body, region=url.region
+        asked,
+        head,
+        record,
+        rules,
+        verdict,
+        facts,
+        url.fields,
+        url.query,
+        body=body,
+        region=region or url.region,
     )
     if isinstance(verdict.scheme, SigV4):
         return (yield from sign_request(granted, signed_at or now))

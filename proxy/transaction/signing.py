@@ -28,7 +28,7 @@ from proxy.core.secret import Secret
 from proxy.transaction.attaching import live_lease
 from proxy.transaction.express import answer_session
 from proxy.transaction.granted import Granted
-from proxy.transaction.opening import Opening, Refused
+from proxy.transaction.opening import Forward, Refused
 from proxy.transaction.recording import leased
 from proxy.transaction.redaction import forms_of
 from proxy.transaction.steps import Steps, WantBody, WantLease
@@ -87,7 +87,8 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
         signed = signer.sign_whole(call, keys, sha256(body or b"").hexdigest())
     if isinstance(signed, BodyFault):
         return granted.refused(signed.reason, signed.message)
-    return _forward(granted, call, fields, signed, keys)
+    forward = _forward(granted, call, fields, signed, keys)
+    return replace(forward, is_region_guessed=signer.guesses)
 
 
 def _signer(granted: Granted, target: Target, signed_at: datetime) -> Signer:
@@ -110,7 +111,7 @@ def _forward(
     fields: list[tuple[str, str | Secret]],
     signed: SignedCall,
     keys: SigningKeys,
-) -> Opening:
+) -> Forward:
     fields.extend(signed.headers)
     target = f"{call.path}?{call.query}" if call.query else call.path
     # A static key never travels, and a signature counts for this one request.

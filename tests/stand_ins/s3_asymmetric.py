@@ -1,8 +1,8 @@
-"""S3 as far as SigV4a: it keeps objects whose request, chunks and trailers have the signatures they must have.
+"""S3 as far as SigV4a: it keeps objects whose request, chunks and trailers are signed as they must be.
 
-Swift knows AWS4-ECDSA-P256-SHA256 not at all. Written from AWS's "Signature Version 4 signing" (the asymmetric
-variant), "Signature calculations … chunked upload" and its chapter on trailers; that a chunk's predecessor stands
-in what is signed without its padding is what the AWS CRT's public tests show. It checks with the public key alone.
+Swift knows AWS4-ECDSA-P256-SHA256 not at all. Written from AWS's "Signature Version 4 signing" (asymmetric
+variant), "Signature calculations … chunked upload" and its chapter on trailers; that a chunk's predecessor
+stands in what is signed without its padding is what the AWS CRT's public tests show.
 """
 
 import base64
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.s3_signer import ECDSA_SIZE, Chain, Keys, Mode, canonical_request, ecdsa_key, sha256_hex
-from tests.upstream_requests import Request
+from tests.upstream_requests import Gone, Request
 
 ALGORITHM: Final = "AWS4-ECDSA-P256-SHA256"
 _AUTHORIZATION: Final = re.compile(
@@ -51,9 +51,10 @@ class AsymmetricS3:
                 request.start(100)
             body = b"".join(self._body(request, chain, mode))
         except DeniedError as denied:
-            request.answer(
-                denied.status, f"<Error><Code>{denied.code}</Code></Error>".encode(), "application/xml"
-            )
+            error = f"<Error><Code>{denied.code}</Code></Error>".encode()
+            request.answer(denied.status, error, "application/xml")
+            if not request.complete:
+                raise Gone from None
             return
         if request.method == "PUT":
             self.objects[request.path] = body

@@ -145,7 +145,7 @@ class Door:
         if fault is None:
             return self._app(env, started)
         body = _error(fault)
-        fields = [("content-type", "application/xml"), ("content-length", str(len(body)))]
+        fields = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
         started(STATUSES[fault["code"]], fields + [(name, text) for name, text in fault.get("headers", [])])
         return [] if asked.method == "HEAD" else [body]
 

@@ -1,11 +1,16 @@
-from collections.abc import Iterable
+from collections.abc import Buffer, Iterable
+from datetime import UTC, datetime
 
 import pytest
 
 from proxy.attach.bodies import BodyFault, BodyTransform
 from proxy.attach.chunk_framing import MAX_CHUNK_LINE, MAX_TRAILER_BYTES
 from proxy.attach.chunked_body import MAX_CHUNK, ChunkedBody
+from proxy.aws import sigv4, sigv4a
+from proxy.aws.chunk_chain import ChunkCheck, EcdsaChain, HmacChain
+from proxy.aws.sigv4 import SigningKeys, SigningScope
 from proxy.core.reasons import Reason
+from proxy.core.secret import Secret
 from tests.chunked_bodies import Chain, PaddedChain, Sent, stored
 
 CLIENT, OURS = b"placeholder", b"ours"
@@ -234,10 +239,10 @@ def test_a_signature_that_does_not_fit_ends_the_body(mode: type[Chain], spoiled:
     class OneWrong(mode):  # type: ignore[valid-type, misc]
         asked = 0
 
-        def chunk(self, data: bytes) -> bytes:
+        def chunk(self, data: Buffer) -> bytes:
             return self._spoiled(super().chunk(data))
 
-        def trailer(self, canonical: bytes) -> bytes:
+        def trailer(self, canonical: Buffer) -> bytes:
             return self._spoiled(super().trailer(canonical))
 
         def _spoiled(self, signature: bytes) -> bytes:
@@ -257,6 +262,46 @@ def test_data_that_was_changed_on_its_way_is_not_signed_anew() -> None:
 
     assert fault_of(transform(sent), received) == "a chunk's signature is not the one that its data gives"
     assert isinstance(through(transform(sent, checked=False), [received]), bytes)
+
+
+KEYS = {who: SigningKeys(f"{who}-id", Secret(f"{who}-key".encode())) for who in ("client", "ours")}
+MOMENT = datetime(2026, 11, 21, 9, tzinfo=UTC)
+SEED = "5eed" * 16
+
+
+def real_chain(who: str, algorithm: str) -> HmacChain | EcdsaChain:
+    if algorithm == sigv4.ALGORITHM:
+        return HmacChain.of(KEYS[who], SigningScope(MOMENT, "eu-central-1", "s3"), SEED)
+    return EcdsaChain.of(KEYS[who], MOMENT, "s3", SEED)
+
+
+def real_check(who: str, algorithm: str) -> ChunkCheck:
+    region = "eu-central-1/" if algorithm == sigv4.ALGORITHM else ""
+    scope, secret = f"20261121/{region}s3/aws4_request", KEYS[who].secret_access_key.reveal().decode()
+    check = ChunkCheck.of(algorithm, f"{who}-id", [secret], "20261121T090000Z", scope, SEED)
+    assert check is not None
+    return check
+
+
+@pytest.mark.parametrize("algorithm", [sigv4.ALGORITHM, sigv4a.ALGORITHM])
+@every_body
+def test_it_signs_with_the_chains_that_aws_has(sent: Sent, algorithm: str) -> None:
+    received = sent.signed(real_chain("client", algorithm))
+    first = ChunkedBody(
+        real_chain("ours", algorithm), len(sent.data), sent.announced, real_check("client", algorithm)
+    )
+    signed_by_us = through(first, [received])
+    assert isinstance(signed_by_us, bytes)
+    assert len(signed_by_us) == len(received)
+
+    second = ChunkedBody(
+        real_chain("client", algorithm), len(sent.data), sent.announced, real_check("ours", algorithm)
+    )
+    assert isinstance(through(second, [signed_by_us]), bytes)
+    wrong = ChunkedBody(
+        real_chain("ours", algorithm), len(sent.data), sent.announced, real_check("ours", algorithm)
+    )
+    assert isinstance(through(wrong, [received]), BodyFault)
 
 
 # --- memory -------------------------------------------------------------------------------------------------

@@ -890,7 +890,7 @@ def test_it_is_worth_no_more_than_the_lease_that_it_is_made_of(world: LeaseWorld
         await world.lease(REGISTRY)
         (world.secrets / "store" / "accessKeyId").unlink()
         world.later(1)
-        assert "is not mounted, or lacks `accessKeyId`" in await world.refused(REGISTRY)
+        assert "the secret `store` lacks `accessKeyId`" in await world.refused(REGISTRY)
         await world.keeper.close()
 
     world.run(life())
@@ -1063,6 +1063,7 @@ def test_keys_that_aws_calls_worthless_are_replaced(world: LeaseWorld, issuing: 
 
 def test_a_source_that_gives_none_is_what_is_missing(world: LeaseWorld, issuing: Issuing) -> None:
     issuing.down = True
+    world.use(ISSUED)
     assert world.run(world.refused(ISSUED_REGISTRY)).startswith("the issuer is down")
     assert world.door.calls == []
 
@@ -1077,7 +1078,7 @@ def test_a_refresh_without_its_lease_is_a_failure_and_no_end(world: LeaseWorld, 
         issuing.down = True
         world.keeper._book.drop(ISSUED, world.clock.monotonic())
         world.keeper.tick()
-        await until(lambda: "a credential source gives none" in world.log.events)
+        await until(lambda: world.events.count(LeaseEvent.FAILED) == 2)
         await world.keeper.close()
 
     world.run(life())

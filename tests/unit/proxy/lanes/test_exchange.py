@@ -17,6 +17,8 @@ from proxy.lanes.exchange import MOST_JUDGEMENTS, CutOff, Exchange
 from proxy.transaction.head import HeadProblem
 from proxy.transaction.opening import Forward, Refused
 from proxy.transaction.rejudging import Rejudge
+from proxy.transaction.spent import Complaint
+from proxy.transaction.steps import WantLease
 from tests.judge_world import PROOF, policy
 from tests.lane_world import (
     HOST,
@@ -301,7 +303,7 @@ def test_a_source_that_was_withdrawn_is_not_asked(world: World) -> None:
 def test_a_source_that_its_policies_do_not_have_gives_no_lease(world: World) -> None:
     exchange = Exchange(world.lane_world, arrival_of(), get())
 
-    reply = asyncio.run(exchange._lease(CredentialRef("ml", "unknown")))
+    reply = asyncio.run(exchange._lease(WantLease(CredentialRef("ml", "unknown"))))
 
     assert isinstance(reply, NoLease)
     assert "ml/unknown" in reply.message
@@ -314,9 +316,8 @@ def second(world: World, reply: Callable[[CredentialRef], LeaseReply]) -> Exchan
     """A request whose first lease was called spent, and that was judged again."""
     exchange = opened(world)
     exchange.upstream("198.51.100.1:443")
-    assert exchange.suspicion(401, []).spent is True
-    exchange.lease_spent()
-    exchange.judge_again()
+    exchange.heard(exchange.suspicion(401, []))
+    assert exchange.judge_again()
     world.leases.reply = reply
     world.clock.seconds += 3
     asyncio.run(exchange.open())
@@ -363,7 +364,8 @@ def test_a_refused_second_try_tells_that_the_first_was_made(world: World) -> Non
 def test_the_second_try_is_judged_as_of_now_and_recorded_as_of_its_beginning(world: World) -> None:
     exchange = opened(world)
     time = exchange.record.time
-    exchange.judge_again()
+    exchange.heard(exchange.suspicion(401, []))
+    assert exchange.judge_again()
     world.leases.reply = another
     world.clock.now = lambda: NOON + timedelta(hours=1)  # type: ignore[method-assign]
     ends = NOON + timedelta(minutes=1)
@@ -379,9 +381,10 @@ def test_the_second_try_is_judged_as_of_now_and_recorded_as_of_its_beginning(wor
 def test_a_refused_request_has_no_lease_to_be_spent(world: World) -> None:
     exchange = opened(world, "/other")
 
-    assert exchange.suspicion(401, []).spent is False
-    exchange.lease_spent()
-    exchange.judge_again()
+    suspicion = exchange.suspicion(401, [])
+    assert suspicion.complaint is Complaint.NONE
+    exchange.heard(suspicion)
+    assert not exchange.judge_again()
     exchange.finish(Ending.REFUSED)
 
     assert world.leases.given_back == []

@@ -4,8 +4,10 @@ from datetime import timedelta
 import pytest
 
 from proxy.core.evidence import Unverified
+from proxy.transaction import rejudging
 from proxy.transaction.pod import PodState
 from proxy.transaction.rejudging import Rejudge
+from proxy.transaction.steps import Steps, WantBody, WantLease
 from tests.judge_world import NOON, policy
 from tests.lane_world import GOVERNING, POLICY, SOURCE, arrival_of, get, pod_of
 
@@ -61,3 +63,37 @@ def test_what_had_ended_when_the_state_was_made_does_not_come_back_with_the_ques
 
     assert state.leases == {}
     assert Rejudge(state)._pod.leases == {}
+
+
+# --- what is judged with its body ------------------------------------------------------------------------
+
+
+def asks_for_a_body(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A transaction that wants its body first, and then a lease."""
+    given: list[object] = []
+
+    def steps(*_: object, **__: object) -> Steps:
+        given.append((yield WantBody(10)))
+        yield WantLease(SOURCE)
+        raise AssertionError("it was given a lease")
+
+    monkeypatch.setattr(rejudging, "open_request", steps)
+    return given
+
+
+def test_what_was_read_of_it_then_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = asks_for_a_body(monkeypatch)
+
+    found = Rejudge(GOVERNING).source(arrival_of(), get(), NOON, b"keys")
+
+    assert found == GOVERNING.policies.source(SOURCE)
+    assert given == [b"keys"]
+
+
+def test_a_policy_that_asks_for_a_body_that_nobody_read_grants_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = asks_for_a_body(monkeypatch)
+
+    assert Rejudge(GOVERNING).source(arrival_of(), get(), NOON) is None
+    assert given == []

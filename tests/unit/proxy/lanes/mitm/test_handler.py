@@ -17,9 +17,9 @@ from proxy.core.reasons import Reason
 from proxy.lanes.interface import Accepted
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
 from proxy.lanes.mitm.engine_options import lane_options
+from proxy.lanes.mitm.events import CutStream, JudgeRequestHook
 from proxy.lanes.mitm.handler import ConnectionInLane, Fuse
 from proxy.lanes.mitm.servers import GuardedHttpLayer
-from proxy.lanes.mitm.events import CutStream, JudgeRequestHook
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
 from tests.lane_world import HOST, Internet, Talk, Upstream, World, arrival_of, get, tcp_pair, timeouts
 

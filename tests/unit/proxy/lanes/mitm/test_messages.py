@@ -4,7 +4,14 @@ from mitmproxy import http
 
 from proxy.core.audit import AuditRecord
 from proxy.core.secret import Secret
-from proxy.lanes.mitm.messages import answer_message, headers_of, peer_shown, text_of, write_request
+from proxy.lanes.mitm.messages import (
+    answer_message,
+    expects_continue,
+    headers_of,
+    peer_shown,
+    text_of,
+    write_request,
+)
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState
@@ -17,15 +24,16 @@ def record_of(pod: PodState = GOVERNING) -> AuditRecord:
     return began(pod, arrival_of(), NOON, "request-1")
 
 
-def written(version: HttpVersion, *fields: tuple[str, str | Secret]) -> tuple[http.Request, str]:
+def written(version: HttpVersion, *fields: tuple[str, str | Secret], waits: bool = False) -> http.Request:
     head = Head("PUT", "/v1/x", HOST, (), version, has_body=True)
     opening = Forward(record_of(), HOST, Secret(b"/v1/x?Key=" + LIVE.encode()), fields)
     request = http.Request.make("PUT", "http://127.0.0.1/other")
-    return request, write_request(request, opening, head, ("192.0.2.7", 443))
+    write_request(request, opening, head, ("192.0.2.7", 443), waits=waits)
+    return request
 
 
 def test_all_that_an_http1_request_says_comes_from_the_transaction() -> None:
-    request, _ = written(HttpVersion.HTTP1, ("Accept", "*/*"))
+    request = written(HttpVersion.HTTP1, ("Accept", "*/*"))
 
     assert (request.data.host, request.data.port, request.data.scheme) == ("192.0.2.7", 443, b"https")
     assert request.data.path == b"/v1/x?Key=" + LIVE.encode()
@@ -34,26 +42,40 @@ def test_all_that_an_http1_request_says_comes_from_the_transaction() -> None:
 
 
 def test_an_http2_request_has_an_authority_and_no_host() -> None:
-    request, _ = written(HttpVersion.HTTP2, ("accept", "*/*"))
+    request = written(HttpVersion.HTTP2, ("accept", "*/*"))
 
     assert request.data.authority == HOST.encode()
     assert request.headers.fields == ((b"accept", b"*/*"),)
 
 
 def test_a_credential_never_goes_into_the_compression_table() -> None:
-    request, _ = written(HttpVersion.HTTP2, ("Authorization", Secret(LIVE.encode())))
+    request = written(HttpVersion.HTTP2, ("Authorization", Secret(LIVE.encode())))
 
     (field,) = request.headers.fields
     assert isinstance(field, NeverIndexedHeaderTuple)
     assert tuple(field) == (b"authorization", LIVE.encode())
 
 
-def test_what_the_client_expects_is_told_and_does_not_go_on() -> None:
-    request, expects = written(HttpVersion.HTTP1, ("Expect", "100-Continue"))
+@pytest.mark.parametrize("version", [HttpVersion.HTTP1, HttpVersion.HTTP2])
+def test_an_expectation_goes_on_for_who_waits_and_no_other(version: HttpVersion) -> None:
+    for said in ("100-Continue", "the moon"):
+        assert "expect" not in written(version, ("Expect", said)).headers
+        assert written(version, ("Expect", said), waits=True).headers["expect"] == "100-continue"
 
-    assert expects == "100-Continue"
-    assert "expect" not in request.headers
-    assert written(HttpVersion.HTTP1)[1] == ""
+
+def test_who_waits_to_be_told_to_go_on_says_so_and_has_a_body() -> None:
+    def waits(value: str, minor: int = 1, *, has_body: bool = True) -> bool:
+        request = http.Request.make("PUT", "http://127.0.0.1/")
+        request.http_version = f"HTTP/1.{minor}"
+        head = Head("PUT", "/v1/x", HOST, (("Expect", value),), HttpVersion.HTTP1, has_body)
+        return expects_continue(request, head)
+
+    assert waits("100-continue")
+    assert waits("100-Continue ")
+    assert not waits("100-continue", has_body=False)
+    assert not waits("100-continue", minor=0)
+    assert not waits("the moon")
+    assert not expects_continue(http.Request.make("PUT", "http://127.0.0.1/"), get())
 
 
 @pytest.mark.parametrize("closes", [True, False])
@@ -64,12 +86,6 @@ def test_an_answer_of_ours_ends_the_connection_where_what_follows_cannot_be_trus
 
     assert (response.status_code, response.reason, response.http_version) == (403, "Forbidden", "HTTP/1.1")
     assert response.headers.get("connection") == ("close" if closes else None)
-
-
-def test_who_waits_to_be_told_to_go_on_may_send_its_body_all_the_same() -> None:
-    head = Head("PUT", "/v1/x", HOST, (("Expect", "100-Continue"),), HttpVersion.HTTP1, has_body=True)
-
-    assert answer_message(OwnAnswer(403, (), b""), head, closes=False).headers["connection"] == "close"
 
 
 def test_an_http2_answer_has_names_in_lower_case_and_no_connection() -> None:

@@ -127,20 +127,6 @@ def test_a_connection_serves_one_request_after_the_other(world: World) -> None:
     assert not talk.conversation.busy
 
 
-def test_expect_is_answered_once_the_request_was_granted_and_is_not_passed_on(world: World) -> None:
-    talk = Talk(world)
-    talk.holds = True
-    head = UPLOAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
-
-    assert talk.say(head) == b""
-    talk.judge()
-
-    assert talk.answer == b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert b"expect" not in talk.forwarded.lower()
-    talk.say(b"0123456789")
-    assert talk.reply(OK) == OK
-
-
 # --- refused ---------------------------------------------------------------------------------------
 
 
