@@ -48,5 +48,5 @@ def _covers(statement: Mapping[str, Any], action: str, resource: str, context: M
 
 
 def _holds(operator: str, key: str, wanted: list[str], context: Mapping[str, str]) -> bool:
-    wild = {"StringLike": True, "StringEquals": False}[operator]
+    wild = {"StringLike": True, "StringEquals": False, "ForAnyValue:StringEquals": False}[operator]
     return key in context and any(like(pattern, context[key], wild=wild) for pattern in wanted)

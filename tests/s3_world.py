@@ -9,6 +9,7 @@ secret key and their session token are canaries, and the application has only pl
 """
 
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -107,6 +108,11 @@ class S3World:
         argv = [python, str(SCRIPTS / script), *arguments]
         return self.pod.run_app(argv, timeout=timeout, env=changes)
 
+    def connect(self, host: str, port: int = 443, address: str = INTERNET_V4) -> ssl.SSLSocket:
+        """A connection of the application, to any port."""
+        context = ssl.create_default_context(cafile=self.pod.bundle)
+        return context.wrap_socket(self.pod.dial(address, port), server_hostname=host)
+
     def settle(self) -> None:
         self.pod.sidecar.wait_idle()
 
@@ -155,12 +161,16 @@ def s3_world(
         keys = store.new_keys(session=session)
         remember(canary, keys)
         names = {grant["credential"] for grant in grants}
+        ports = ",".join(str(port) for port in sorted({80, 443, *(front.port for front in fronts)}))
         pod.start_sidecar(
             s3_documents(*grants, session=session),
             dict.fromkeys(names, secret_files(keys)),
             capture,
+            capture_ports=ports,
             **settings,
         )
+        if CAPTURED in capture.split(","):
+            pod.redirect("apply", "--capture-ports", ports)
         yield S3World(pod, store, keys)
 
 

@@ -5,6 +5,7 @@ authentication: Query string request authentication" for version 2, with which b
 """
 
 import re
+from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -101,9 +102,9 @@ def _shape_fault(auth: dict[str, list[str]], headers: list[tuple[str, str]]) -> 
     optional = {"x-amz-security-token", "x-amz-region-set"}
     if missing := sorted(wanted - optional - auth.keys()):
         return _malformed(f"`{missing[0]}` is missing")
-    names = [name for name, _ in headers]
+    counts = Counter(name for name, _ in headers)
     for name, value in headers:
-        if names.count(name) > 1 or "+" in value or not _VALUE(unquote(value)):
+        if counts[name] > 1 or "+" in value or not _VALUE(unquote(value)):
             return _malformed(f"the parameter `{name[:40]}` is no header's value, or stands in it twice")
     return None
 

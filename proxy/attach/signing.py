@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_plus
 
 from proxy.attach.bodies import BodyFault, BodyTransform
 from proxy.attach.chunked_body import ChunkedBody
-from proxy.attach.client_signature import ClientSignature
+from proxy.attach.client_signature import ECDSA, ClientSignature
 from proxy.attach.payload import (
     CONTENT_HASH,
     DECODED_LENGTH,
@@ -172,8 +172,10 @@ class Signer:
         """The host's, or what the application has in mind; with neither, all regions."""
         if self.target.region is not None or self.target.is_global:
             return self.target.region
-        meant = self.region or (self.client.region if self.client is not None else None)
-        return meant or self.target.usual_region
+        client = self.client
+        if client is not None and client.algorithm == ECDSA:
+            return self.region  # its signature counts in several
+        return self.region or (client.region if client is not None else None) or self.target.usual_region
 
     def _signed(
         self, call: Call, keys: SigningKeys, body_hash: str, added: Iterable[tuple[str, str]], *, ecdsa: bool
@@ -210,7 +212,7 @@ class Signer:
         """The application's own chunk signatures, where it is known with which placeholder they were made: a
         chunk that was damaged on its way to us is not signed anew."""
         client = self.client
-        if client is None or client.timestamp is None or not self.placeholders:
+        if client is None or client.timestamp is None or client.access_key_id not in self.placeholders:
             return None
         if client.algorithm != payload.algorithm.value:
             return None

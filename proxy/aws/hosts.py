@@ -177,8 +177,6 @@ _SERVICES: Final = {
 _SIGNED_AS: Final = {
     prefix: service for service, prefixes in _SERVICES.items() for prefix in prefixes.split()
 }
-# Signed for all regions at once, whatever region is in the name.
-_EVERYWHERE: Final = frozenset({"partnercentral", "partnercentral-channel", "sustainability"})
 
 
 def read_aws_host(host: Hostname) -> AwsHost | None:
@@ -195,10 +193,8 @@ def _read(host: str) -> AwsHost | None:
             # A region is to be found below its own suffix alone.
             known = region is None or partition_of(region).dns_suffix == partition
             return found if known else None
-    found_on_aws = _ON_AWS(host)
-    if found_on_aws is None:
-        return None
-    return AwsHost(_KINDS_ON_AWS[found_on_aws["kind"]], found_on_aws["region"], Style.GENERAL)
+    other = _ON_AWS(host)
+    return None if other is None else AwsHost(_KINDS_ON_AWS[other["kind"]], other["region"], Style.GENERAL)
 
 
 def _in_partition(name: str, partition: str) -> AwsHost | None:
@@ -232,9 +228,7 @@ def _global(name: str, partition: str) -> AwsHost | None:
 
 def _general(prefix: str, region: str) -> AwsHost | None:
     service = _service(prefix)
-    if service is None:
-        return None
-    return AwsHost(service, None if service in _EVERYWHERE else region, Style.GENERAL)
+    return None if service is None else AwsHost(service, region, Style.GENERAL)
 
 
 def _service(prefix: str) -> str | None:

@@ -17,15 +17,19 @@ def _same(names: str) -> dict[str, tuple[str, ...]]:
 
 
 LIST_BUCKET: Final = "s3:ListBucket"
+CREATE_SESSION: Final = "s3express:CreateSession"
 # What IAM bounds by the prefix of a listing. It knows no such bound for ListBucketMultipartUploads.
 LISTS_BY_PREFIX: Final = frozenset({LIST_BUCKET, "s3:ListBucketVersions"})
 
 ON_OBJECTS: Final[Actions] = {
     **_same(
         "GetObject GetObjectVersion PutObject AbortMultipartUpload ListMultipartUploadParts DeleteObject "
-        "DeleteObjectVersion RestoreObject GetObjectAcl PutObjectAcl GetObjectLegalHold PutObjectLegalHold "
-        "GetObjectRetention PutObjectRetention BypassGovernanceRetention UpdateObjectEncryption"
+        "DeleteObjectVersion RestoreObject GetObjectLegalHold PutObjectLegalHold "
+        "GetObjectRetention PutObjectRetention BypassGovernanceRetention UpdateObjectEncryption "
+        "ListObjectAnnotations GetObjectAnnotation PutObjectAnnotation DeleteObjectAnnotation"
     ),
+    "s3:GetObjectAcl": ("s3:GetObjectAcl", "s3:GetObjectVersionAcl"),
+    "s3:PutObjectAcl": ("s3:PutObjectAcl", "s3:PutObjectVersionAcl"),
     "s3:GetObjectAttributes": (
         "s3:GetObject",
         "s3:GetObjectAttributes",
@@ -58,7 +62,9 @@ ON_BUCKETS: Final[Actions] = {
         "GetIntelligentTieringConfiguration PutIntelligentTieringConfiguration "
         "GetInventoryConfiguration PutInventoryConfiguration "
         "GetLifecycleConfiguration PutLifecycleConfiguration GetBucketLogging PutBucketLogging "
-        "GetBucketMetadataTableConfiguration GetMetricsConfiguration PutMetricsConfiguration "
+        "GetBucketMetadataTableConfiguration UpdateBucketMetadataAnnotationTableConfiguration "
+        "UpdateBucketMetadataInventoryTableConfiguration UpdateBucketMetadataJournalTableConfiguration "
+        "GetMetricsConfiguration PutMetricsConfiguration "
         "GetBucketNotification PutBucketNotification GetBucketObjectLockConfiguration "
         "PutBucketObjectLockConfiguration GetBucketOwnershipControls PutBucketOwnershipControls "
         "GetBucketPolicy PutBucketPolicy DeleteBucketPolicy GetBucketPolicyStatus GetBucketPublicAccessBlock "
@@ -67,13 +73,16 @@ ON_BUCKETS: Final[Actions] = {
         "GetBucketVersioning PutBucketVersioning GetBucketWebsite"
     ),
     "s3:HeadBucket": (LIST_BUCKET,),
+    "s3:GetBucketAbac": ("s3:GetBucketABAC",),
+    "s3:PutBucketAbac": ("s3:PutBucketABAC",),
     # The operation is told by its sub-resource, and IAM has a name of its own for the DELETE.
     "s3:PutBucketWebsite": ("s3:DeleteBucketWebsite", "s3:PutBucketWebsite"),
     "s3:CreateBucketMetadataTableConfiguration": (
         "s3:CreateBucketMetadataTableConfiguration",
         "s3:DeleteBucketMetadataTableConfiguration",
     ),
-    # Directory buckets are resources of another service (s3express), whose hosts podkey does not read.
+    # To IAM, directory buckets belong to another service, which knows this one action for all that is done in
+    # them; whoever may do anything may have a session (`s3_rights`).
     "s3:CreateSession": (),
 }
 
@@ -88,4 +97,5 @@ KMS_ACTIONS: Final[Actions] = {
     # The parts of a multipart upload are opened again when it is completed.
     "s3:PutObject": ("kms:Decrypt", "kms:GenerateDataKey"),
     "s3:UpdateObjectEncryption": ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncrypt*"),
+    CREATE_SESSION: ("kms:Decrypt", "kms:GenerateDataKey"),
 }

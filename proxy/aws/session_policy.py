@@ -1,33 +1,32 @@
 """A session policy from grants, so that the credential itself can do no more than the policy says.
 
 The text is canonical: equal grants make equal bytes, whatever their order, for it is part of a lease's key.
-What IAM cannot express is left wider than the grant (methods, paths, query, regions, a star in a bucket's
-name before a prefix) and stays podkey's to hold; docs/sources/aws-web-identity.md lists it.
+What IAM cannot express is left wider than the grant (methods, paths, query, most regions, a star in a
+bucket's name before a prefix) and stays podkey's to hold; docs/sources/aws-web-identity.md lists it.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
+from proxy.aws import service_rights
 from proxy.aws.partitions import COMMERCIAL, Partition, partition_of_arn
-from proxy.aws.s3_actions import KMS_ACTIONS, KNOWN, LISTS_BY_PREFIX, ON_ACCOUNT, ON_BUCKETS, ON_OBJECTS
+from proxy.aws.rights import Bound, Right
+from proxy.aws.s3_actions import CREATE_SESSION, KMS_ACTIONS, KNOWN
+from proxy.aws.s3_rights import s3_rights
 from proxy.core.aws_sources import AwsWebIdentity, SessionPolicy
-from proxy.core.globs import Glob
 from proxy.core.policy import Grant
-from proxy.core.prefixes import KeyPrefixes
-from proxy.core.services import Dialect, Operation, Service
+from proxy.core.services import Dialect, Service
 
 # Plain text of inline and managed session policies together ("IAM and STS quotas", IAM User Guide).
 MAX_POLICY_CHARACTERS: Final = 2048
-BUCKET: Final = "bucket"
-KEY: Final = "key"
 
 WAYS_OUT: Final = (
     "give this source fewer grants or prefixes, let a second CredentialSource serve some of them, or bound "
     "the session yourself: `sessionPolicy: none` with `policyArns`"
 )
+_DERIVED_FROM: Final = "`s3`, `bedrock-runtime`, `sagemaker-runtime` and `ecr`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +39,8 @@ class Underivable:
     too_large: bool = False
 
 
-class _Right(NamedTuple):
-    """One action on one resource; `listing` bounds what it lists, `owner` who must own the bucket."""
-
-    owner: str | None
-    listing: str | None
-    resource: str
-    action: str
-
-
 # A statement before it is written: what binds it, its actions and its resources.
-_Bounds = tuple[str, tuple[str, ...]]
+_Bounds = tuple[tuple[Bound, ...], tuple[str, ...]]
 _Statement = tuple[_Bounds, tuple[str, ...], tuple[str, ...]]
 
 
@@ -59,18 +49,17 @@ def session_policy(kind: AwsWebIdentity, grants: Sequence[tuple[Grant, Service |
     if kind.session_policy is SessionPolicy.NONE:
         return ""
     partition = partition_of_arn(kind.last_role) or COMMERCIAL
-    rights: set[_Right] = set()
+    at_amazon = kind.endpoint is None
+    rights: set[Right] = set()
     for number, (grant, service) in enumerate(grants):
-        fault = _fault(grant, service)
+        fault = _fault(grant, service, at_amazon=at_amazon)
         if service is None or fault is not None:
             return Underivable(fault or "", number)
-        rights.update(_rights(grant, service, partition))
+        rights.update(_rights(grant, service, partition, at_amazon=at_amazon))
     if not rights:
         return Underivable("the grants name nothing that a session policy could allow")
-    if kind.endpoint is None:
-        text = _text(rights, _kms(rights, partition))
-    else:  # a store that speaks AWS's protocols knows neither its keys nor its accounts
-        text = _text((right._replace(owner=None) for right in rights), [])
+    # A store that speaks AWS's protocols knows no keys of KMS.
+    text = _text(_needed(rights), [*_kms(rights, partition)] if at_amazon else [])
     if len(text) > MAX_POLICY_CHARACTERS:
         return Underivable(
             f"the session policy that the grants make has {len(text):,} characters, and STS takes "
@@ -80,84 +69,52 @@ def session_policy(kind: AwsWebIdentity, grants: Sequence[tuple[Grant, Service |
     return text
 
 
-def _fault(grant: Grant, service: Service | None) -> str | None:
-    if service is None or service.dialect is not Dialect.S3_XML:
+def _fault(grant: Grant, service: Service | None, *, at_amazon: bool) -> str | None:
+    known = _known(service, at_amazon=at_amazon)
+    if service is None or known is None:
         what = "hosts" if grant.service is None else f"the service `{grant.service}`"
-        return f"a session policy can be derived from grants on `s3` alone, and this one names {what}"
+        only = _DERIVED_FROM if at_amazon else "`s3`"
+        return f"a session policy can be derived from grants on {only} alone, and this one names {what}"
     names = {operation.name for operation in service.operations_of(grant)}
-    unknown = sorted((names | (service.action_names & set(grant.actions))) - KNOWN)
+    unknown = sorted((names | (service.action_names & set(grant.actions))) - known)
     return f"what IAM calls the operation `{unknown[0]}` is not known" if unknown else None
 
 
-# --- from a grant to rights --------------------------------------------------------------------------
+def _known(service: Service | None, *, at_amazon: bool) -> frozenset[str] | None:
+    """The operations of the service that IAM has words for, as far as we know them."""
+    if service is None:
+        return None
+    if service.dialect is Dialect.S3_XML:
+        return KNOWN
+    # Entries of a policy folder cannot have these names.
+    return service_rights.KNOWN.get(service.name) if at_amazon else None
 
 
-def _rights(grant: Grant, service: Service, partition: Partition) -> Iterator[_Right]:
-    prefixes = KeyPrefixes.of(grant.prefixes) if grant.prefixes else None
-    operations = service.operations_of(grant)
-    covered = {o.name for o in operations if prefixes is None or _shows_keys(o)}
-    # What is named and is no operation is a right to send certain headers with one.
-    names = covered | (set(grant.actions) - {o.name for o in operations})
-    for action in _actions(names, ON_ACCOUNT):
-        yield _Right(None, None, "*", action)
-    for glob in dict(grant.pins).get(BUCKET, ()):
-        bucket = f"arn:{partition.id}:s3:::{_pattern(glob)}"
-        for action in _actions(names, ON_OBJECTS):
-            for key in _keys(prefixes):
-                yield _Right(grant.expected_bucket_owner, None, f"{bucket}/{key}", action)
-        for action in _actions(names, ON_BUCKETS):
-            for listing in _listings(action, prefixes):
-                yield _Right(grant.expected_bucket_owner, listing, bucket, action)
+def _rights(grant: Grant, service: Service, partition: Partition, *, at_amazon: bool) -> Iterator[Right]:
+    if service.dialect is Dialect.S3_XML:
+        return s3_rights(grant, service, partition, at_amazon=at_amazon)
+    return service_rights.service_rights(grant, service, partition)
 
 
-def _actions(names: Iterable[str], table: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    return frozenset(action for name in names for action in table.get(name, ()))
-
-
-def _shows_keys(operation: Operation) -> bool:
-    """Whether a grant with prefixes can cover it.
-
-    HeadBucket is left out although it can: to IAM it is ListBucket without a prefix, a listing of all.
-    """
-    if operation.keyless:
-        return LISTS_BY_PREFIX.isdisjoint(ON_BUCKETS.get(operation.name, ()))
-    return KEY in operation.captures or operation.prefix_from is not None
-
-
-def _keys(prefixes: KeyPrefixes | None) -> list[str]:
-    if prefixes is None:
-        return ["*"]
-    return [*map(_literal, prefixes.exact), *(f"{_literal(beginning)}*" for beginning in prefixes.beginnings)]
-
-
-def _listings(action: str, prefixes: KeyPrefixes | None) -> list[str | None]:
-    """A condition on `s3:prefix` fails where a request has none, so what covers all keys sets none."""
-    if prefixes is None or "" in prefixes.beginnings or action not in LISTS_BY_PREFIX:
-        return [None]
-    return [f"{_literal(beginning)}*" for beginning in prefixes.beginnings]
-
-
-def _literal(text: str) -> str:
-    """What IAM would read as a wildcard or a variable, as the character that it is ("Policy variables")."""
-    return re.sub(r"[*?]|\$(?=\{)", lambda found: f"${{{found[0]}}}", text)
-
-
-def _pattern(glob: Glob) -> str:
-    return "*".join(_literal(piece) for piece in glob.text.split("*"))
+def _needed(rights: Iterable[Right]) -> list[Right]:
+    """Without those that a grant bounds and another one does not."""
+    every = list(rights)
+    free = {(right.resource, right.action) for right in every if right.is_free}
+    return [right for right in every if right.is_free or (right.resource, right.action) not in free]
 
 
 # --- from rights to text -----------------------------------------------------------------------------
 
 
-def _text(rights: Iterable[_Right], more: list[Mapping[str, object]]) -> str:
+def _text(rights: Iterable[Right], more: list[Mapping[str, object]]) -> str:
     """The shorter of two ways to gather: the actions of a resource, or the resources of an action."""
-    bound: dict[tuple[str, str, str], set[str | None]] = {}
+    bound: dict[tuple[tuple[Bound, ...], str, str], set[str | None]] = {}
     for right in rights:
-        bound.setdefault((right.owner or "", right.resource, right.action), set()).add(right.listing)
+        bound.setdefault((right.bounds, right.resource, right.action), set()).add(right.listing)
     singles = [
         # Unbounded in one grant is unbounded.
-        ((owner, () if None in listings else tuple(sorted(filter(None, listings)))), action, resource)
-        for (owner, resource, action), listings in bound.items()
+        ((bounds, () if None in listings else tuple(sorted(filter(None, listings)))), action, resource)
+        for (bounds, resource, action), listings in bound.items()
     ]
     by_actions = [(b, actions, resources) for b, resources, actions in _gathered(singles, 2, 1)]
     by_resources = _gathered(singles, 1, 2)
@@ -179,12 +136,12 @@ def _gathered(singles: Iterable[tuple[_Bounds, str, str]], one: int, many: int) 
 
 
 def _statement(statement: _Statement) -> Mapping[str, object]:
-    (owner, listings), actions, resources = statement
-    conditions: dict[str, object] = {}
-    if owner:
-        conditions["StringEquals"] = {"s3:ResourceAccount": owner}
+    (bounds, listings), actions, resources = statement
+    conditions: dict[str, dict[str, object]] = {}
+    for operator, key, value in bounds:
+        conditions.setdefault(operator, {})[key] = value
     if listings:
-        conditions["StringLike"] = {"s3:prefix": _one_or_many(listings)}
+        conditions.setdefault("StringLike", {})["s3:prefix"] = _one_or_many(listings)
     written: dict[str, object] = {
         "Effect": "Allow",
         "Action": _one_or_many(actions),
@@ -193,14 +150,15 @@ def _statement(statement: _Statement) -> Mapping[str, object]:
     return {**written, "Condition": conditions} if conditions else written
 
 
-def _kms(rights: Iterable[_Right], partition: Partition) -> list[Mapping[str, object]]:
+def _kms(rights: Iterable[Right], partition: Partition) -> Iterator[Mapping[str, object]]:
     """Keys are opened by S3 for this session, and by nobody else; which objects, the other statements say."""
-    actions = tuple(sorted({kms for right in rights for kms in KMS_ACTIONS.get(right.action, ())}))
-    if not actions:
-        return []
-    through = {"StringLike": {"kms:ViaService": f"s3.*.{partition.dns_suffix}"}}
-    allowed = {"Effect": "Allow", "Action": _one_or_many(actions), "Resource": "*", "Condition": through}
-    return [allowed]
+    found = [right for right in rights if right.action in KMS_ACTIONS]
+    actions = tuple(sorted({kms for right in found for kms in KMS_ACTIONS[right.action]}))
+    services = sorted({"s3express" if right.action == CREATE_SESSION else "s3" for right in found})
+    if actions:
+        via = _one_or_many(tuple(f"{service}.*.{partition.dns_suffix}" for service in services))
+        through = {"StringLike": {"kms:ViaService": via}}
+        yield {"Effect": "Allow", "Action": _one_or_many(actions), "Resource": "*", "Condition": through}
 
 
 def _one_or_many(texts: tuple[str, ...]) -> str | list[str]:

@@ -8,14 +8,17 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
+from proxy.attach.bodies import BodyFault
+from proxy.attach.presigned import read_signed_url
 from proxy.cli.exit_status import OK, PROBLEMS, REFUSED, MisusedError
 from proxy.cli.terminal import Ink, printable, problem_lines
 from proxy.core.credentials import scheme_name
 from proxy.core.identity import WorkloadIdentity
+from proxy.core.queries import Query
 from proxy.core.reason_pages import REASONS
-from proxy.core.request import RequestFacts
-from proxy.core.services import Catalogue
-from proxy.core.verdict import Attach, PassThrough, Refuse, Verdict
+from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.services import Catalogue, Dialect
+from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, Verdict
 from proxy.documents.explain_input import ExplainInput, read_explain_input
 from proxy.documents.host_names import display_name
 from proxy.documents.problems import Problem
@@ -34,9 +37,14 @@ FLAGS: Final = {
     "request.method": "METHOD",
     "request.url": "URL",
     "request.headers": "--header",
+    "request.deleteKeys": "--delete-key",
     "at": "--at",
 }
 
+
+MADE_HERE: Final = (
+    "the URL is judged as one that this pod presigned; --client-credential foreign asks as somebody else's"
+)
 
 # What `--input` stands for.
 GIVEN: Final = (
@@ -49,6 +57,7 @@ GIVEN: Final = (
     "gpu",
     "header",
     "client_credential",
+    "delete_key",
     "at",
 )
 
@@ -80,7 +89,13 @@ def describe(parser: argparse.ArgumentParser) -> None:
     request.add_argument(
         "--client-credential",
         choices=("absent", "placeholder", "foreign"),
-        help="what the application sends as its credential; default: placeholder",
+        help="what the application sends as its credential, or presigned the URL with; default: placeholder",
+    )
+    request.add_argument(
+        "--delete-key",
+        action="append",
+        metavar="KEY",
+        help="a key in the body of an S3 DeleteObjects; may be given several times",
     )
     request.add_argument(
         "--at", metavar="TIME", help="the moment, such as 2026-12-31T18:00:00Z; default: now"
@@ -95,7 +110,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
         " --label app=train-resnet --image registry.acme.example/ml/resnet:v4\n"
         "  podkey explain --policies examples/04-finetune-huggingface"
         " --input examples/04-finetune-huggingface/request.json\n"
-        "\nThe status is 0 when the request goes out (attach, pass_through) and 2 when it is refused.\n"
+        "\nThe status is 0 when the request goes out (attach, pass_through), 2 when it is refused, and 1 when"
+        "\nthe question has problems, or leaves out what the verdict lies in (read_body).\n"
     )
 
 
@@ -116,12 +132,18 @@ def execute(arguments: argparse.Namespace) -> int:
     documents = result.documents
     catalogue = Catalogue.of((*built_in.values(), *documents.services))
     index = PolicyIndex(documents.policies, documents.sources, catalogue)
-    explanation = explain(index, asked.identity, asked.request, asked.at or datetime.now(UTC))
+    explanation = _explained(index, asked.identity, asked.request, asked.at or datetime.now(UTC))
     if arguments.output == "json":
         print(json.dumps(_as_json(explanation), indent=2))
     else:
         print("\n".join(_lines(explanation, asked.identity, asked.request, Ink.on(sys.stdout))))
-    return REFUSED if isinstance(explanation.verdict, Refuse) else OK
+    return _status(explanation.verdict)
+
+
+def _status(verdict: Verdict) -> int:
+    if isinstance(verdict, ReadBody):
+        return PROBLEMS
+    return REFUSED if isinstance(verdict, Refuse) else OK
 
 
 def _check_use(arguments: argparse.Namespace) -> None:
@@ -156,6 +178,7 @@ def _from_flags(arguments: argparse.Namespace) -> ExplainInput | list[Problem]:
         "url": arguments.url,
         "headers": _pairs("--header", "NAME:VALUE", arguments.header or ()),
         "clientCredential": arguments.client_credential,
+        "deleteKeys": arguments.delete_key,
     }
     document = {"identity": _given(identity), "request": _given(request), "at": arguments.at}
     # Characters stay themselves: JSON writes an emoji as two escapes, which YAML does not read.
@@ -189,6 +212,40 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
+# --- presigned URLs ------------------------------------------------------------------------------
+
+
+class _EveryKey:
+    """Stands for the pod's placeholders, which nobody has at hand who asks."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+def _explained(
+    index: PolicyIndex, identity: WorkloadIdentity, request: RequestFacts, now: datetime
+) -> Explanation:
+    """S3's URLs are judged without what signs them; whose signature it is, the client credential says."""
+    rules = index.for_pod(identity).rules_for(request.host)
+    if not any(service.dialect is Dialect.S3_XML for service in rules.services):
+        return explain(index, identity, request, now)
+    made_here = request.client_credential is ClientCredential.PLACEHOLDER
+    url = read_signed_url(request.query.raw, _EveryKey() if made_here else (), now)
+    if url is None or (isinstance(url, BodyFault) and rules.observed):
+        return explain(index, identity, request, now)
+    if isinstance(url, BodyFault):
+        return Explanation(Refuse(url.reason), (), (url.message,))
+    meant = replace(
+        request,
+        query=Query.parse(url.query),
+        headers={**request.headers, **dict(url.headers)},
+        client_credential=ClientCredential.ABSENT,
+        signed_elsewhere=not made_here,
+    )
+    found = explain(index, identity, meant, now)
+    return replace(found, notes=(MADE_HERE, *found.notes)) if made_here else found
+
+
 # --- words ---------------------------------------------------------------------------------------
 
 
@@ -200,6 +257,8 @@ def _kind(verdict: Verdict) -> str:
             return "pass_through"
         case Refuse():
             return "refuse"
+        case ReadBody():
+            return "read_body"
         case _:
             assert_never(verdict)
 
@@ -240,6 +299,11 @@ def _policy_lines(policy: PolicyConsidered, ink: Ink) -> Iterator[str]:
 
 
 def _verdict_lines(verdict: Verdict, ink: Ink) -> Iterator[str]:
+    if isinstance(verdict, ReadBody):
+        yield f"verdict  {ink.bad(_kind(verdict))}"
+        yield f"         granted as far as its head says, by {verdict.granted.rule}"
+        yield "         its body names the keys: give them with --delete-key (in --input: deleteKeys)"
+        return
     paint = ink.bad if isinstance(verdict, Refuse) else ink.good
     yield f"verdict  {paint(_kind(verdict))} [{verdict.reason.value}]"
     match verdict:
@@ -276,11 +340,13 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
             would = _verdict_json(verdict.would) if verdict.would else None
         case Refuse():
             rule = str(verdict.rule) if verdict.rule else None
+        case ReadBody():
+            rule = str(verdict.granted.rule)
         case _:
             assert_never(verdict)
     return {
         "verdict": _kind(verdict),
-        "reason": verdict.reason.value,
+        "reason": None if isinstance(verdict, ReadBody) else verdict.reason.value,
         "rule": rule,
         "credential": credential,
         "attach": attach,

@@ -39,7 +39,7 @@ class Dialect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PathTemplate:
-    """`/{org}/{name}/resolve/{rest+}`: a capture is (part of) one segment; with a plus, all the rest."""
+    """`/{org}/{name}/resolve/{rest+}`: a capture is (part of) one segment; with a plus, as many as fit."""
 
     text: str
 

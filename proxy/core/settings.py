@@ -121,6 +121,14 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class BodySettings:
+    """In bytes: one body that is read before it is sent, and all of them at one time."""
+
+    hashed_limit: int
+    held_limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputSettings:
     log_level: LogLevel
     log_format: LogFormat
@@ -181,4 +189,5 @@ class ProxySettings:
     pod: PodSettings
     identity: IdentitySettings
     timeouts: Timeouts
+    bodies: BodySettings
     output: OutputSettings

@@ -1,5 +1,6 @@
 """What `podkey explain` is asked: one pod, one request, one moment. Read like any other document."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -7,7 +8,7 @@ from urllib.parse import urlsplit
 from proxy.core.contract import DEFAULT_NAMESPACE
 from proxy.core.hosts import Hostname, parse_hostname
 from proxy.core.identity import ImageReference, WorkloadIdentity
-from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.request import ClientCredential, Removal, RequestFacts
 from proxy.documents import values
 from proxy.documents.problems import Fault, Problem
 from proxy.documents.reading import Invalid, Place, Reading
@@ -83,8 +84,9 @@ def _request(
     url: Url,
     headers: tuple[tuple[str, str], ...] = (),
     client_credential: ClientCredential = ClientCredential.PLACEHOLDER,
+    delete_keys: tuple[str, ...] | None = None,
 ) -> RequestFacts:
-    return RequestFacts.of(
+    facts = RequestFacts.of(
         url.host,
         method,
         url.target,
@@ -92,6 +94,7 @@ def _request(
         headers={name.lower(): value for name, value in headers},
         client_credential=client_credential,
     )
+    return facts if delete_keys is None else replace(facts, removals=tuple(map(Removal, delete_keys)))
 
 
 REQUEST = Record(
@@ -103,8 +106,10 @@ REQUEST = Record(
         Field(
             "clientCredential",
             Choice(ClientCredential),
-            "What the application sends as its credential: our placeholder, one of its own, or none.",
+            "What the application sends as its credential: our placeholder, one of its own, or none. A "
+            "presigned URL was made with it, too.",
         ),
+        Field("deleteKeys", ListOf(Text("a key")), "S3: the keys that the body of a DeleteObjects names."),
     ),
     _request,
 )

@@ -83,6 +83,30 @@ def number(what: str, least: int, most: int) -> Kind[int]:
     return Kind(words, parse)
 
 
+# As Kubernetes writes quantities of memory, less the ones that are easily taken for these (`M`, `m`).
+_BINARY: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20}
+
+
+def _bytes_in(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,12})(Ki|Mi)?", text)
+    if found is None:
+        raise Fault(f"{shown(text)} is not a size", "write bytes, or a number with `Ki` or `Mi`: `16Mi`")
+    return int(found[1]) * _BINARY[found[2] or ""]
+
+
+def size(least: str, most: str) -> Kind[int]:
+    """A size such as `16Mi`, in bytes; a plain number is bytes, too."""
+    words = f"a size from {least} to {most}"
+
+    def parse(text: str) -> int:
+        value = _bytes_in(text)
+        if not _bytes_in(least) <= value <= _bytes_in(most):
+            raise Fault(f"{shown(text)} is not {words}", f"write {words}")
+        return value
+
+    return Kind(words, parse)
+
+
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.core import contract
 from proxy.core.settings import (
+    BodySettings,
     Capture,
     EgressSettings,
     FolderSettings,
@@ -83,6 +84,8 @@ def _problems(given: Mapping[str, str]) -> Iterator[SettingProblem]:
     with suppress(Fault):
         yield from _useless_proxy_credentials(given)
     with suppress(Fault):
+        yield from _unheld_bodies(given)
+    with suppress(Fault):
         if table.DISCOVERY_CA_FILE.read(given) is None and _discovery_token(given) is not None:
             message = "the API server's token would be sent to a server that a public authority vouches for"
             fix = "set it to `-`, or give the cluster's own authority in PODKEY_DISCOVERY_CA_FILE"
@@ -136,6 +139,13 @@ def _useless_proxy_credentials(given: Mapping[str, str]) -> Iterator[SettingProb
         message = "a password would go in clear text to whoever has the proxy's name in this pod's network"
         fix = f"write `https://` in {table.EGRESS_PROXY.name}, or use a proxy that needs no password"
         yield SettingProblem(table.EGRESS_PROXY_AUTH_FILE.name, message, fix)
+
+
+def _unheld_bodies(given: Mapping[str, str]) -> Iterator[SettingProblem]:
+    if table.HELD_BODIES_LIMIT.read(given) < table.HASHED_BODY_LIMIT.read(given):
+        message = f"one body may be larger ({table.HASHED_BODY_LIMIT.name}) than all of them together"
+        fix = f"set it to at least what {table.HASHED_BODY_LIMIT.name} is"
+        yield SettingProblem(table.HELD_BODIES_LIMIT.name, message, fix)
 
 
 def _discovery_token(given: Mapping[str, str]) -> str | None:
@@ -201,6 +211,10 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
             header=table.HEADER_TIMEOUT.read(given),
             connect=table.CONNECT_TIMEOUT.read(given),
         ),
+        bodies=BodySettings(
+            hashed_limit=table.HASHED_BODY_LIMIT.read(given),
+            held_limit=table.HELD_BODIES_LIMIT.read(given),
+        ),
         output=OutputSettings(
             log_level=table.LOG_LEVEL.read(given),
             log_format=table.LOG_FORMAT.read(given),
@@ -215,9 +229,9 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
 _PREFACE: Final = """\
 `podkey run` reads these variables. Each is an option, too: `PODKEY_POLICY_DIR` is `--policy-dir`, and the
 option wins. An empty variable counts as unset. Times have a unit (`25s`, `10m`, `24h`, `90d`), or are
-seconds. A variable that begins with `PODKEY_` and is none of these is an error, except where Kubernetes sets
-it for a Service of such a name. All problems are reported at once. No setting turns the verification of
-upstream certificates off.""".splitlines()
+seconds; sizes have one (`512Ki`, `16Mi`), or are bytes. A variable that begins with `PODKEY_` and is none of
+these is an error, except where Kubernetes sets it for a Service of such a name. All problems are reported at
+once. No setting turns the verification of upstream certificates off.""".splitlines()
 
 
 def settings_page() -> Iterator[str]:

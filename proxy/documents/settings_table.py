@@ -25,6 +25,7 @@ from proxy.documents.setting_kinds import (
     or_empty,
     seconds,
     shown,
+    size,
 )
 
 # --- kinds that only this table needs -------------------------------------------------------------
@@ -272,6 +273,21 @@ CONNECT_TIMEOUT: Final = Setting(
     "10s",
     "How long an upstream may take to accept a connection.",
 )
+HASHED_BODY_LIMIT: Final = Setting(
+    "PODKEY_HASHED_BODY_LIMIT",
+    # Below, Bedrock's images do not fit; above, one request takes what a sidecar is usually given.
+    size("1Mi", "256Mi"),
+    "16Mi",
+    "The largest body that is read before it is sent, because the signature covers its hash: all of AWS but "
+    "S3. What is larger is answered 413.",
+)
+HELD_BODIES_LIMIT: Final = Setting(
+    "PODKEY_HELD_BODIES_LIMIT",
+    size("1Mi", "1024Mi"),
+    # Four of the largest at a time, and room for them in 150 MiB.
+    "64Mi",
+    "What all such bodies together may take in memory; a request for which there is no room is answered 503.",
+)
 LOG_LEVEL: Final = Setting("PODKEY_LOG_LEVEL", one_of(LogLevel), "info", "The least severe log line shown.")
 LOG_FORMAT: Final = Setting(
     "PODKEY_LOG_FORMAT", one_of(LogFormat), "json", "Log lines for machines or for people."
@@ -312,6 +328,7 @@ SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
     "Trust": (UPSTREAM_CA_FILES, ROOTS_FILE, CA_LIFETIME, LEAF_LIFETIME),
     "Sources": (EGRESS_PROXY, EGRESS_PROXY_AUTH_FILE, EGRESS_NO_PROXY),
     "Time-outs": (DRAIN_TIMEOUT, IDLE_TIMEOUT, HEADER_TIMEOUT, CONNECT_TIMEOUT),
+    "Bodies": (HASHED_BODY_LIMIT, HELD_BODIES_LIMIT),
     "Output": (LOG_LEVEL, LOG_FORMAT, AUDIT_FILE),
 }
 SETTINGS: Final[tuple[Setting[Any], ...]] = tuple(setting for part in SECTIONS.values() for setting in part)

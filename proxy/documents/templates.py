@@ -10,7 +10,7 @@ from proxy.documents.problems import Fault, ProblemCode
 from proxy.documents.shapes import Text
 
 _HOST_FIX = "write a lower-case host in which `{name}` stands for a label and `{name+}` for several"
-_PATH_FIX = "write a path with `{name}` for a segment, or part of one, and `{name+}` at the end for the rest"
+_PATH_FIX = "write a path with `{name}` for a segment, or part of one, and `{name+}` once for several"
 
 
 def _captures_once(text: str, *, but: Container[str] = ()) -> None:
@@ -45,9 +45,11 @@ def _path_template(text: str) -> PathTemplate:
     _captures_once(text)
     if any(len(CAPTURE.findall(segment)) > 1 for segment in text.split("/")):
         raise Fault(f"`{text}` captures twice in one segment", "capture a segment, or one part of it")
-    pluses = [capture.end() for capture in CAPTURE.finditer(text) if capture[2]]
-    if any(end != len(text) for end in pluses):
-        raise Fault(f"`{text}`: `{{…+}}` takes the rest and must stand at the end", "move it to the end")
+    pluses = [capture[0] for capture in CAPTURE.finditer(text) if capture[2]]
+    if len(pluses) > 1:
+        raise Fault(f"`{text}` has two captures of several segments", "use `+` once")
+    if any(not text.endswith(plus) and plus not in text.split("/") for plus in pluses):
+        raise Fault(f"`{text}`: `{{…+}}` must be whole segments, or stand at the end", _PATH_FIX)
     return PathTemplate(text)
 
 

@@ -5,20 +5,17 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.paths import RequestPath
 from proxy.core.policy import ForeignPresigned, OnForeignCredential
-from proxy.core.queries import EMPTY_QUERY
 from proxy.core.reasons import Reason
 from proxy.core.request import METHODS, OVERRIDE_HEADERS, ClientCredential, RequestFacts
 from proxy.core.verdict import PassThrough, ReadBody, Refuse, RuleRef, Verdict
 from proxy.judge.grants import DISTANCE, BoundGrant
 from proxy.judge.index import GrantGroup, HostRules, PolicyIndex
-from proxy.judge.reading import Reading
+from proxy.judge.reading import Reading, asked_for_source
 
 # A refusal names the grant that came nearest; an application that provokes refusals must not make us ask
 # thousands of grants each time. `podkey explain` asks them all.
 MAX_ASKED_FOR_NEAREST: Final = 8
-NO_PATH: Final = RequestPath("")
 
 
 class Nearest(NamedTuple):
@@ -29,6 +26,16 @@ class Nearest(NamedTuple):
     rule: RuleRef | None
 
 
+class Further(NamedTuple):
+    """What was found when more than a request's head was looked at."""
+
+    # Who must own the bucket that is copied from.
+    source_owner: str | None = None
+    # podkey answers some requests itself, so that it does not matter which credential they would get.
+    attaches: bool = True
+
+
+NOTHING_FURTHER: Final = Further()
 # Nothing came near: not even the first thing that is asked.
 FAR: Final = Nearest(-1, Reason.PORT_NOT_GRANTED, None)
 
@@ -69,21 +76,23 @@ def decide(
     if len(covering) > 1:
         covering.sort(key=lambda grant: grant.rule)
 
-    # (4) Some requests are granted by more than their heads, and some get no credential.
-    source_owner = None
+    # (4) Some are granted by more than their heads, and some get no credential.
+    further = NOTHING_FURTHER
     if more is not None or request.signed_elsewhere:
-        further = _further(rules, covering, more or [], request, now)
-        if not isinstance(further, Copied):
-            return further
-        source_owner = further.source_owner
+        found = _look_further(rules, covering, more or [], request, now)
+        if not isinstance(found, Further):
+            return found
+        further = found
 
     # (5) Several are fine as long as they mean the same.
     first = covering[0]
-    if len(covering) > 1 and any(grant.effect != first.effect for grant in covering):
+    if len(covering) > 1 and further.attaches and any(grant.effect != first.effect for grant in covering):
         return _refused(rules, Reason.AMBIGUOUS_GRANT, first.rule)
 
     # (6) What the application sent in the credential's place.
-    attach = first.attach if source_owner is None else replace(first.attach, source_owner=source_owner)
+    attach = first.attach
+    if further.source_owner is not None:
+        attach = replace(attach, source_owner=further.source_owner)
     if request.client_credential is ClientCredential.FOREIGN:
         refuses = OnForeignCredential.REFUSE
         if any(grant.grant.on_foreign_credential is refuses for grant in covering):
@@ -93,28 +102,63 @@ def decide(
     return attach
 
 
-def _source_owners(
-    group: GrantGroup, reading: Reading, request: RequestFacts, first: BoundGrant, now: datetime
-) -> frozenset[str | None]:
-    """Who must own what is copied, by each grant that lets it be read; empty where one thing is not readable.
+def _look_further(
+    rules: HostRules,
+    covering: list[BoundGrant],
+    more: list[tuple[GrantGroup, Reading]],
+    request: RequestFacts,
+    now: datetime,
+) -> Further | Verdict:
+    """The verdict, where it lies in more than the head; else what to go on with."""
+    first = covering[0]
+    asked = [(group, reading) for group, reading in more if not set(group.grants).isdisjoint(covering)]
+    operations = [reading.operation for _, reading in asked if reading.operation is not None]
 
-    What is copied is asked for with no path and no query of its own: a grant that is narrowed by them does
-    not cover it.
-    """
-    asked = replace(request, method="GET", path=NO_PATH, query=EMPTY_QUERY)
-    found: set[str | None] = set()
-    for source in reading.sources:
-        if isinstance(source, str):
-            return frozenset()
-        owners = {
-            grant.grant.expected_bucket_owner
-            for grant in group.candidates(asked, source)
-            if grant.signs_like(first.attach) and grant.miss(asked, source, (), now) is None
-        }
-        if not owners:
-            return frozenset()
-        found |= owners
-    return frozenset(found)
+    # (a) The keys stand in the body. Which of these grants cover them is told when it was read.
+    if request.removals is None and any(operation.body_keys for operation in operations):
+        return ReadBody(first.attach)
+
+    # (b) Somebody else has signed it, so it gets no credential on top.
+    elsewhere = request.signed_elsewhere
+    if elsewhere and not all(_passes(grant) for grant in covering):
+        return _refused(rules, Reason.FOREIGN_PRESIGNED, first.rule)
+
+    # (c) What it copies must be readable, too, by the same credential.
+    attaches = not any(operation.answered_here for operation in operations)
+    if attaches and not elsewhere and any(grant.effect != first.effect for grant in covering):
+        return NOTHING_FURTHER
+    owners: set[str | None] = set()
+    for group, reading in asked:
+        for source in reading.sources:
+            found = _source_owners(group, source, first, request, now)
+            if not found:
+                return _refused(rules, Reason.SOURCE_NOT_GRANTED, first.rule)
+            owners |= found
+    if len(owners) > 1:
+        return _refused(rules, Reason.AMBIGUOUS_GRANT, first.rule)
+    if elsewhere:
+        return PassThrough(Reason.PRESIGNED_ELSEWHERE)
+    return Further(next(iter(owners), None), attaches)
+
+
+def _source_owners(
+    group: GrantGroup, source: Reading | str, first: BoundGrant, request: RequestFacts, now: datetime
+) -> set[str | None]:
+    """Who must own what is copied, as each grant says that lets it be read; empty where none does."""
+    if isinstance(source, str):
+        return set()
+    asked = asked_for_source(request)
+    return {
+        grant.grant.expected_bucket_owner
+        for grant in group.candidates(asked, source)
+        if grant.signs_like(first.attach)
+        and (_passes(grant) or not request.signed_elsewhere)
+        and grant.miss(asked, source, (), now) is None
+    }
+
+
+def _passes(grant: BoundGrant) -> bool:
+    return grant.grant.foreign_presigned is ForeignPresigned.PASS
 
 
 def unreadable(request: RequestFacts, rules: HostRules) -> Reason | None:

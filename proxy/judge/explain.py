@@ -3,22 +3,24 @@
 It asks the same compiled grants as `decide`, so the two cannot disagree; only the words are added here.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.labels import LabelRequirement, Operator
-from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant
+from proxy.core.policy import DEFAULT_PORTS, EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue
 from proxy.core.verdict import RuleRef, Verdict
+from proxy.documents.host_names import display_name
 from proxy.judge.decide import decide, unreadable
 from proxy.judge.grants import BoundGrant
-from proxy.judge.index import BLOB, HostRules, PolicyIndex, selects
+from proxy.judge.index import BLOB, GrantGroup, HostRules, PolicyIndex, selects
 from proxy.judge.lacks import lack
-from proxy.judge.reading import Reading
+from proxy.judge.reading import BUCKET, Reading, asked_for_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def explain(
         reading = group.read(request)
         asked |= {grant.rule: (grant, reading) for grant in group.grants}
         notes.extend(_reading_notes(reading))
+        notes.extend(_source_note(source, group, request, now) for source in reading.sources)
+    notes.extend(_request_notes(request))
     fault = unreadable(request, rules)
     if fault is not None and rules.outside is None:
         notes.append(f"the request is refused before any grant is asked: {fault.value}")
@@ -81,6 +85,23 @@ def _reading_notes(reading: Reading) -> list[str]:
     return notes
 
 
+def _source_note(source: Reading | str, group: GrantGroup, request: RequestFacts, now: datetime) -> str:
+    if isinstance(source, str):
+        return f"copies: {source}"
+    asked = asked_for_source(request)
+    readers = [str(grant.rule) for grant in group.grants if grant.miss(asked, source, (), now) is None]
+    by = " and ".join(readers) if readers else "no grant"
+    place = "/".join(filter(None, (source.pins.get(BUCKET), source.key)))
+    return f"copies: {place}, which {by} lets it read"
+
+
+def _request_notes(request: RequestFacts) -> Iterator[str]:
+    if request.signed_elsewhere:
+        yield "the URL is one that somebody else has signed: no credential of ours goes on top"
+    for removal in request.removals or ():
+        yield f"deletes: {removal.key}"
+
+
 def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
     policies: PolicyIndex,
     policy: AccessPolicy,
@@ -97,7 +118,7 @@ def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
     minting = rules.minting.find(request)
     grants = []
     for index, grant in enumerate(policy.grants):
-        target = grant.service or ", ".join(host.text for host in grant.hosts)
+        target = _target(grant)
         found = asked.get(RuleRef(policy.namespace, policy.name, index))
         if found is None:
             lacks = _why_not_asked(grant, request.host, rules, policies.catalogue)
@@ -112,13 +133,28 @@ def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
     )
 
 
+def _target(grant: Grant) -> str:
+    store = grant.endpoint
+    if store is not None:
+        port = "" if grant.ports == DEFAULT_PORTS else f":{grant.ports[0]}"
+        return f"{grant.service} at {display_name(store.host)}{port}"
+    return grant.service or ", ".join(host.text for host in grant.hosts)
+
+
 def _why_not_asked(grant: Grant, host: Hostname, rules: HostRules, catalogue: Catalogue) -> str:
-    services = {reading.service.name for reading in catalogue.readings(host)}
-    if grant.service not in services and not any(pattern.matches(host) for pattern in grant.hosts):
+    if not _names(grant, host, catalogue):
         return f"does not name the host {host}"
     if rules.outside is BLOB:
         return f"{host} serves signed URLs, and never gets a credential"
     return "another policy enforces the host, and one that only observes changes nothing there"
+
+
+def _names(grant: Grant, host: Hostname, catalogue: Catalogue) -> bool:
+    if grant.endpoint is not None:
+        return grant.endpoint.bucket_in(host) is not None
+    if grant.service is not None:
+        return any(reading.service.name == grant.service for reading in catalogue.readings(host))
+    return any(pattern.matches(host) for pattern in grant.hosts)
 
 
 def _why_selected(policy: AccessPolicy) -> str:

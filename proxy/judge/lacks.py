@@ -6,8 +6,8 @@ from datetime import datetime
 from proxy.core.policy import Grant
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
-from proxy.judge.grants import BoundGrant
-from proxy.judge.reading import Reading
+from proxy.judge.grants import DELETE_VERSION, BoundGrant
+from proxy.judge.reading import BUCKET, Reading, asked_for_source
 
 
 def lack(reason: Reason, bound: BoundGrant, reading: Reading, request: RequestFacts, now: datetime) -> str:
@@ -25,13 +25,12 @@ def lack(reason: Reason, bound: BoundGrant, reading: Reading, request: RequestFa
         case Reason.PIN_UNREADABLE:
             return f"the request does not show its {_unread(grant, reading)}"
         case Reason.PIN_NOT_GRANTED:
-            return _foreign(bound, reading)
+            return _foreign(bound, reading, request)
         case Reason.UNKNOWN_ACTION:
             return "no operation of the service has this method, path and query"
         case Reason.ACTION_NOT_GRANTED:
             granted = [access.value for access in grant.access] + [*grant.actions]
-            name = reading.operation.name if reading.operation else "it"
-            return f"{name} is not covered by {_one_of(granted)}"
+            return f"{_uncovered(bound, reading)} is not covered by {_one_of(granted)}"
         case Reason.QUERY_NOT_GRANTED:
             wanted = (f"{key}={'|'.join(values) or '…'}" for key, values in grant.query)
             return f"the query must have {' and '.join(wanted)}"
@@ -53,6 +52,8 @@ def lack(reason: Reason, bound: BoundGrant, reading: Reading, request: RequestFa
             return f"the policy expired at {bound.validity.not_after:%Y-%m-%d %H:%M} UTC"
         case Reason.OUTSIDE_WINDOW:
             return f"{now:%a %Y-%m-%d %H:%M} {now.tzname() or 'UTC'} lies in none of the weekly windows"
+        case Reason.SOURCE_NOT_GRANTED:
+            return _source(bound, reading, request, now)
         case _:  # the other reasons are no grant's
             return str(reason.value)
 
@@ -66,12 +67,35 @@ def _unread(grant: Grant, reading: Reading) -> str:
     return next((name for name, _ in grant.pins if name not in reading.pins), "keys")
 
 
-def _foreign(bound: BoundGrant, reading: Reading) -> str:
+def _uncovered(bound: BoundGrant, reading: Reading) -> str:
+    """The action that the grant lacks: the operation's own, or what its headers or its body do besides."""
+    names = (reading.operation.name, *reading.also) if reading.operation else ("it",)
+    missing = next((name for name in names if not bound.covers_action(name)), None)
+    return missing or f"{DELETE_VERSION}, for the body names versions,"
+
+
+def _source(bound: BoundGrant, reading: Reading, request: RequestFacts, now: datetime) -> str:
+    """The first thing that is copied and that this grant does not let be read; the nearest may be another."""
+    asked = asked_for_source(request)
+    for source in reading.sources:
+        if isinstance(source, str):
+            return f"what the request copies cannot be told from its copy source: {source}"
+        reason = bound.miss(asked, source, (), now)
+        if reason is not None:
+            what = f"`{source.pins.get(BUCKET, '')}/{source.key}`"
+            return f"the request copies {what}, and {lack(reason, bound, source, asked, now)}"
+    return "no grant with this credential lets be read what the request copies"
+
+
+def _foreign(bound: BoundGrant, reading: Reading, request: RequestFacts) -> str:
     name = bound.foreign_pin(reading)
     if name is not None:
         globs = dict(bound.grant.pins)[name]
         return f"{name} {reading.pins[name]} is not {_one_of(glob.text for glob in globs)}"
     prefixes = _one_of(bound.grant.prefixes)
+    removal = bound.foreign_removal(request.removals or ())
+    if removal is not None:
+        return f"key {removal.key} in the body is not below {prefixes}"
     if reading.key is not None:
         return f"key {reading.key} is not below {prefixes}"
     return f"the listing of keys that begin with `{reading.listed or ''}` is not within {prefixes}"

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from proxy.aws.copy_source import read_copy_source
 from proxy.aws.partitions import partition_of
 from proxy.core.hosts import CAPTURE
-from proxy.core.paths import PathPattern, folded
+from proxy.core.paths import PathPattern, RequestPath, folded
+from proxy.core.queries import EMPTY_QUERY
 from proxy.core.request import RequestFacts
 from proxy.core.services import (
     AWS_PARTITION,
@@ -27,11 +28,13 @@ KEY: Final = "key"
 BUCKET: Final = "bucket"
 # What reads a version of an object, and not the newest one.
 VERSION: Final = "versionId"
+_NO_PATH: Final = RequestPath("")
 
 # A minting API by service and name: two services may use the same name for different things.
 MintingName = tuple[str, str]
-# A path template made ready, and the captures that tell operations apart where it fits.
-Template = tuple[Callable[[str], re.Match[str] | None], tuple[str, ...]]
+# A path template made ready, the captures that tell operations apart where it fits, and the operations that
+# have no sub-resource there, by method.
+Template = tuple[Callable[[str], re.Match[str] | None], tuple[str, ...], dict[str, Operation]]
 PinReader = Callable[[Mapping[str, str], RequestFacts], str | None]
 
 
@@ -70,38 +73,43 @@ class ServiceReader:
 
     def read(self, request: RequestFacts) -> Reading:
         text = request.path.text
-        captures, shown = self._fixed, self._fixed_shown
-        for fits, names in self._templates:
+        for fits, shown, plain in self._templates:
             match = fits(text)
             if match is not None:
-                captures, shown = match.groupdict(), names
+                captures = match.groupdict()
                 if "%" in text:
                     captures = {name: unquote(value) for name, value in captures.items()}
                 captures.update(self._fixed)
+                # Without a query, the method alone tells.
+                has_query = request.query.values
+                operation = self._table.find(request, shown) if has_query else plain.get(request.method)
                 break
+        else:
+            captures = self._fixed
+            operation = self._table.find(request, self._fixed_shown)
         pins: dict[str, str] = {}
         for name, only, read in self._pins:
             value = captures.get(only) if read is None else read(captures, request)
             if value:
                 pins[name] = value
-        if not self._table.rows:
-            return Reading(pins)
-        operation = self._table.find(request, shown)
-        if operation is None or (operation.requires and not self._fixed.keys() >= set(operation.requires)):
-            return Reading(pins, None, captures.get(KEY))
+        key = captures.get(KEY)
+        if operation is None:
+            return Reading(pins, None, key if self._table.rows else None)
         listed = None
         if operation.prefix_from is not None:
             values = request.query.values.get(operation.prefix_from, [""])
             listed = values[0] if len(values) == 1 else None
         more = operation.body_keys or operation.answered_here
+        if operation.requires and not self._fixed.keys() >= set(operation.requires):
+            return Reading(pins, None, key)
         if not request.headers:
-            return Reading(pins, operation, captures.get(KEY), listed, (), more)
+            return Reading(pins, operation, key, listed, (), more)
         also = self._table.also(request)
         named = self._table.source_headers & request.headers.keys()
         if also is None or (named and not operation.copies):
-            return Reading(pins, None, captures.get(KEY))
+            return Reading(pins, None, key)
         sources = tuple(self._source(request.headers[name], request, captures) for name in sorted(named))
-        return Reading(pins, operation, captures.get(KEY), listed, also, more or bool(sources), sources)
+        return Reading(pins, operation, key, listed, also, more or bool(sources), sources)
 
     def _source(self, value: str, request: RequestFacts, captures: Mapping[str, str]) -> Reading | str:
         """What the same host would be asked for, to read what the header names."""
@@ -109,9 +117,17 @@ class ServiceReader:
         if isinstance(source, str):
             return source
         shown = {**captures, BUCKET: source.bucket, KEY: source.key}
-        read_pins = ((name, read(shown, request) if read else shown.get(only)) for name, only, read in self._pins)
+        read_pins = (
+            (name, read(shown, request) if read else shown.get(only)) for name, only, read in self._pins
+        )
         pins = {name: found for name, found in read_pins if found}
         return Reading(pins, self._table.reading(versioned=source.version is not None), source.key)
+
+
+def asked_for_source(request: RequestFacts) -> RequestFacts:
+    """The request that would read what this one copies. It has no path and no query of its own, so that a
+    grant which is narrowed by them does not cover it."""
+    return replace(request, method="GET", path=_NO_PATH, query=EMPTY_QUERY)
 
 
 def _made_values(host: HostReading) -> dict[str, str]:
@@ -137,9 +153,10 @@ class ServiceKnowledge:
         """Each path template with the captures that tell operations apart where it fits."""
         known = self._templates.get((endpoint, fixed))
         if known is None:
-            known = tuple(
+            telling = (
                 (t.compiled().fullmatch, self.table.telling(t.captures | fixed)) for t in endpoint.paths
             )
+            known = tuple((fits, shown, self.table.plain(shown)) for fits, shown in telling)
             self._templates[endpoint, fixed] = known
         return known
 
@@ -182,6 +199,14 @@ class OperationTable:
     def telling(self, captures: Collection[str]) -> tuple[str, ...]:
         """Those captures that tell operations apart."""
         return tuple(sorted(self._captures.intersection(captures)))
+
+    def plain(self, captures: tuple[str, ...]) -> dict[str, Operation]:
+        """The operations without a sub-resource, by method."""
+        return {
+            method: row
+            for (method, shown, named), row in self.rows.items()
+            if shown == captures and not named
+        }
 
     def find(self, request: RequestFacts, captures: tuple[str, ...] | None) -> Operation | None:
         """The operation, or None where it is unknown: every parameter must be known, too."""

@@ -88,6 +88,7 @@ def open_request(
         return refuse(asked, head, record, url.reason, url.message)
     query = Query.parse(url.query) if url.query else EMPTY_QUERY
     client = classify(read_slots(url.fields, query, rules.slots), pod.placeholders)
+    seen = ClientCredential.FOREIGN if url.is_foreign else client
 
     # (5) The verdict; where the body names what is touched, once more with the body.
     facts = RequestFacts(
@@ -107,19 +108,19 @@ def open_request(
         if isinstance(read, BodyFault):
             verdict = unread(rules, verdict, read.reason)
             if isinstance(verdict, Refuse):
-                record = decided(record, verdict, rules, facts, client)
+                record = decided(record, verdict, rules, facts, seen)
                 return refuse(asked, head, record, read.reason, read.message, verdict.rule)
         else:
             body, removals = read
             facts = replace(facts, removals=removals)
             verdict = decide(pod.policies, pod.identity, facts, now)
-    record = decided(record, verdict, rules, facts, ClientCredential.FOREIGN if url.is_foreign else client)
+    record = decided(record, verdict, rules, facts, seen)
     match verdict:
         case Refuse(reason=reason, rule=rule):
             message = explain_lack(rules, verdict, facts, now)
             return refuse(asked, head, record, reason, message, rule)
         case PassThrough(reason=reason):
-            if reason is Reason.PRESIGNED_ELSEWHERE:
+            if reason is Reason.PRESIGNED_ELSEWHERE and not rules.observed:
                 # Somebody else's signature is all that travels: what the application sent beside it goes.
                 fields = tuple(clear_slots(fields, "", rules.slots)[0])
             return Forward(record, arrival.shown_name, target, fields, head.wants_websocket)

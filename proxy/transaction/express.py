@@ -8,9 +8,8 @@ from datetime import timedelta
 from html import escape
 
 from proxy.core.contract import SESSION_ACCESS_KEY_ID, SESSION_SECRET_KEY, SESSION_TOKEN
-from proxy.core.reasons import Reason
 from proxy.transaction.granted import Granted
-from proxy.transaction.opening import Answered, Opening
+from proxy.transaction.opening import Answered
 from proxy.transaction.refusals import OwnAnswer
 from proxy.transaction.slots import read_slots
 
@@ -18,10 +17,8 @@ from proxy.transaction.slots import read_slots
 SESSION: timedelta = timedelta(minutes=5)
 
 
-def answer_session(granted: Granted) -> Opening:
+def answer_session(granted: Granted) -> Answered:
     asked = granted.asked
-    if granted.head.method != "GET":
-        return granted.refused(Reason.UNKNOWN_ACTION, "a session is asked for with GET")
     # The SDK signs with it from now on, so it has to be one that is known to be this pod's.
     found = read_slots(granted.fields, granted.facts.query, granted.rules.slots)
     known = [name for name in found if name in asked.pod.placeholders]

@@ -15,7 +15,8 @@ HOP_BY_HOP: Final = frozenset({
 # Fields that frame the request, or that we set or read: they are spelled with hyphens, or refused.
 SPELLED_ONE_WAY: Final = HOP_BY_HOP | {
     "accept-encoding", "content-encoding", "content-length", "content-type", "sec-websocket-extensions",
-    "transfer-encoding", "x-amz-expected-bucket-owner",
+    "transfer-encoding", "x-amz-content-sha256", "x-amz-decoded-content-length",
+    "x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner", "x-amz-trailer",
 }  # fmt: skip
 
 # With a credential on the request, the response is asked for uncompressed: redaction reads bytes.

@@ -1,5 +1,6 @@
 """The body of a request that names the keys it deletes: read whole before anything is judged or sent."""
 
+import re
 from collections.abc import Generator
 from typing import Final
 
@@ -15,6 +16,7 @@ from proxy.transaction.head import Head
 from proxy.transaction.steps import Want, WantBody
 
 _HASH: Final = "x-amz-content-sha256"
+_UTF_8: Final = re.compile(r';\s*charset=("?)utf-8\1\s*(?=;|\Z)')
 Fields = tuple[tuple[str, str], ...]
 Read = tuple[bytes, tuple[Removal, ...]]
 
@@ -55,6 +57,6 @@ def _wrapping(fields: Fields) -> BodyFault | None:
             return BodyFault(
                 Reason.UNSUPPORTED_PAYLOAD, "a list of keys to delete is sent without an encoding"
             )
-        if key == "content-type" and "charset" in said.replace(" ", "") and "utf-8" not in said:
+        if key == "content-type" and "charset" in _UTF_8.sub("", said):
             return BodyFault(Reason.UNSUPPORTED_PAYLOAD, "a list of keys to delete is sent in UTF-8")
     return None

@@ -7,7 +7,7 @@ from typing import Final
 
 from proxy.attach.bodies import BodyFault
 from proxy.attach.client_signature import read_client_signature
-from proxy.attach.payload import CONTENT_HASH, read_payload
+from proxy.attach.payload import CONTENT_HASH, Literal, Payload, Unsigned, read_payload
 from proxy.attach.placing import Unplaceable
 from proxy.attach.signing import (
     EXPRESS,
@@ -21,6 +21,7 @@ from proxy.attach.signing import (
     target_of,
 )
 from proxy.aws.sigv4 import SigningKeys
+from proxy.core.contract import SESSION_PLACEHOLDERS
 from proxy.core.credentials import Derivation, ExpressSession
 from proxy.core.policy import Access
 from proxy.core.reasons import Reason
@@ -52,12 +53,16 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
     payload = read_payload(_values(granted, CONTENT_HASH))
     if isinstance(payload, BodyFault):
         return granted.refused(payload.reason, payload.message)
-    body = granted.body
-    if not target.is_s3 and body is None:
-        read = (yield WantBody(granted.asked.pod.hashed_body_limit)) if granted.head.has_body else b""
-        if isinstance(read, BodyFault):
-            return granted.refused(read.reason, read.message)
-        body = read if isinstance(read, bytes) else b""
+    body: object = granted.body or b""
+    if not target.is_s3:
+        if (fault := _framed(payload)) is not None:
+            return granted.refused(fault.reason, fault.message)
+        if granted.head.has_body and granted.body is None:
+            body = yield WantBody(granted.asked.pod.hashed_body_limit)
+    if isinstance(body, BodyFault):
+        return granted.refused(body.reason, body.message)
+    if not isinstance(body, bytes):
+        return granted.refused(Reason.INTERNAL_ERROR, "no body was read")
 
     # (2) The lease; for a directory bucket, of a session that podkey opens with it.
     derivation: Derivation | None = None
@@ -77,14 +82,15 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
 
     # (3) The signature, over the request as it goes out.
     fields, query = granted.edited()
-    fields = [field for field in fields if field[0].lower() not in _taken_out(target)]
+    taken_out = _taken_out(target)
+    fields = [field for field in fields if field[0].lower().replace("_", "-") not in taken_out]
     query = spelled_one_way(query)
     plain = [(name, value) for name, value in fields if isinstance(value, str)]
     call = Call(granted.head.method, granted.path, query, granted.asked.arrival.shown_name, plain)
     if target.is_s3:
         signed = signer.sign_s3(call, keys, payload)
     else:
-        signed = signer.sign_whole(call, keys, sha256(body or b"").hexdigest())
+        signed = signer.sign_whole(call, keys, sha256(body).hexdigest())
     if isinstance(signed, BodyFault):
         return granted.refused(signed.reason, signed.message)
     forward = _forward(granted, call, fields, signed, keys)
@@ -94,7 +100,16 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
 def _signer(granted: Granted, target: Target, signed_at: datetime) -> Signer:
     client = read_client_signature(granted.fields)
     values = granted.asked.pod.placeholders.values
-    return Signer(target, signed_at, client, granted.region, values)
+    known = values | SESSION_PLACEHOLDERS if values else values
+    return Signer(target, signed_at, client, granted.region, known)
+
+
+def _framed(payload: Payload) -> BodyFault | None:
+    """Frames and signatures around the chunks of a body mean nothing to a service that is not S3."""
+    if isinstance(payload, Literal | Unsigned):
+        return None
+    message = "only S3 takes a body in signed chunks or with a trailer; to other services it is sent whole"
+    return BodyFault(Reason.UNSUPPORTED_PAYLOAD, message)
 
 
 def _values(granted: Granted, wanted: str) -> list[str]:

@@ -189,9 +189,19 @@ def test_a_body_with_something_wrong_is_never_stored(world: S3World, mode: Mode,
     key = key_for(mode, harm)
     records = len(world.pod.sidecar.audit())
     with tls(world.pod, HOST) as sock:
+        # On a connection that is open to the store: what is wrong could arrive there.
+        ask(sock, get(world.signer(), "train/none"))
         answer = send(sock, upload(world.signer(), key, mode, harm))
     assert answer is None or answer.status in {400, 403}, answer
-    world.pod.sidecar.wait_audit(records + 1)
+    world.pod.sidecar.wait_audit(records + 2)
+    assert world.store.get("acme", key) is None
+
+
+@pytest.mark.parametrize("mode", [*FRAMED, Mode.UNSIGNED])
+def test_a_client_that_goes_before_we_reached_the_store_leaves_nothing(world: S3World, mode: Mode) -> None:
+    key = key_for(mode, more="-gone")
+    with tls(world.pod, HOST) as sock:
+        send(sock, upload(world.signer(), key, mode, Harm.CUT))
     assert world.store.get("acme", key) is None
 
 

@@ -25,7 +25,7 @@ _AUTHORIZATION: Final = re.compile(
     rf"{ALGORITHM} Credential=([^/]+)/((\d{{8}})/s3/aws4_request), SignedHeaders=([a-z0-9;-]+), "
     r"Signature=([0-9a-f]+)"
 ).fullmatch
-_LINE: Final = re.compile(rb"([0-9a-f]{1,8});chunk-signature=([0-9a-f*]+)\r\n").fullmatch
+_LINE: Final = re.compile(rb"([0-9a-f]{1,8})(?:;chunk-signature=([0-9a-f*]+))?\r\n").fullmatch
 
 
 class DeniedError(Exception):
@@ -88,36 +88,37 @@ class AsymmetricS3:
             raise DeniedError(403, "SignatureDoesNotMatch") from None
 
     def _body(self, request: Request, chain: Chain, mode: str) -> Iterator[bytes]:
-        if mode not in {Mode.ECDSA, Mode.ECDSA_TRAILER}:
+        if not mode.startswith("STREAMING-"):
             yield from request.pieces()
             return
         stream = _Stream(request.pieces())
         size, total, crc = -1, 0, 0
         while size:
             found = _LINE(stream.line())
-            if found is None or len(found[2]) != ECDSA_SIZE:
+            signs = mode != Mode.UNSIGNED_TRAILER
+            if found is None or len(found[2] or b"") != (ECDSA_SIZE if signs else 0):
                 raise DeniedError(400, "IncompleteBody")
             size = int(found[1], 16)
             chunk = stream.exactly(size)
-            text, chain.previous = chain.payload_text(chunk), found[2].decode().rstrip("*")
-            self._check(text, chain.previous)
+            if signs:
+                text, chain.previous = chain.payload_text(chunk), found[2].decode().rstrip("*")
+                self._check(text, chain.previous)
             if size:
                 stream.expect(b"\r\n")
             total, crc = total + size, zlib.crc32(chunk, crc)
             yield chunk
-        if mode == Mode.ECDSA_TRAILER:
-            self._trailer(stream, chain, crc)
+        if mode.endswith("-TRAILER"):
+            self._trailer(stream, chain, crc, signs=mode == Mode.ECDSA_TRAILER)
         stream.expect(b"\r\n")
         stream.expect_end()
         if total != int(request.header("x-amz-decoded-content-length")[0]):
             raise DeniedError(400, "IncompleteBody")
 
-    def _trailer(self, stream: "_Stream", chain: Chain, crc: int) -> None:
-        name, _, checksum = stream.line().removesuffix(b"\r\n").partition(b":")
-        label, _, signature = stream.line().removesuffix(b"\r\n").partition(b":")
-        if (name, label) != (b"x-amz-checksum-crc32", b"x-amz-trailer-signature"):
-            raise DeniedError(400, "MalformedTrailerError")
-        self._check(chain.trailer_text(b"%s:%s\n" % (name, checksum)), signature.decode().rstrip("*"))
+    def _trailer(self, stream: "_Stream", chain: Chain, crc: int, *, signs: bool) -> None:
+        checksum = stream.field(b"x-amz-checksum-crc32")
+        if signs:
+            signature = stream.field(b"x-amz-trailer-signature").decode().rstrip("*")
+            self._check(chain.trailer_text(b"x-amz-checksum-crc32:%s\n" % checksum), signature)
         if checksum != base64.b64encode(crc.to_bytes(4, "big")):
             raise DeniedError(400, "BadDigest")
 
@@ -140,6 +141,12 @@ class _Stream:
             self._more()
         line, _, self._held = self._held.partition(b"\r\n")
         return line + b"\r\n"
+
+    def field(self, name: bytes) -> bytes:
+        found, _, text = self.line().removesuffix(b"\r\n").partition(b":")
+        if found != name:
+            raise DeniedError(400, "MalformedTrailerError")
+        return text
 
     def exactly(self, size: int) -> bytes:
         while len(self._held) < size:

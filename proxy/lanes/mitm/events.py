@@ -19,10 +19,16 @@ class JudgeRequestHook(commands.StartHook):  # type: ignore[no-untyped-call] # m
 
 @dataclass
 class DrainUpstreamHook(commands.StartHook):  # type: ignore[no-untyped-call] # mitmproxy's registry
-    """Pauses the stream until the upstream has taken what was written, or until somebody stops the wait."""
+    """Pauses the stream until the upstream has taken what was written, or until that is not waited for."""
 
     connection: Connection
-    stop: Callable[[], object] = lambda: None
+    is_stopped: bool = False
+    # Set by the handler, once it waits.
+    cancel: Callable[[], object] = lambda: None
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        self.cancel()
 
 
 @dataclass

@@ -168,10 +168,10 @@ class ConnectionInLane(LiveConnectionHandler):
 
     async def _drain(self, hook: DrainUpstreamHook) -> None:
         transport = self.transports.get(hook.connection)
-        if transport is None or transport.writer is None:
+        if hook.is_stopped or transport is None or transport.writer is None:
             return
         drained = asyncio.ensure_future(transport.writer.drain())
-        hook.stop = drained.cancel
+        hook.cancel = drained.cancel
         try:
             await asyncio.wait({drained})
         finally:

@@ -125,9 +125,15 @@ def test_head_bucket_is_left_out_where_prefixes_bound_because_to_iam_it_lists_ev
 
 
 def test_operations_that_show_no_key_are_not_covered_by_a_grant_with_prefixes() -> None:
-    names = ("s3:DeleteObjects", "s3:PostObject", "s3:GetBucketPolicy", "s3:GetObject", "s3:ListAllMyBuckets")
+    names = ("s3:PostObject", "s3:GetBucketPolicy", "s3:GetObject", "s3:ListAllMyBuckets")
     found = s3_statements(grant("data", prefixes=("a/",), access=(), actions=names))
     assert [one["Action"] for one in found] == ["s3:GetObject"]
+
+
+def test_deletes_by_body_are_bounded_by_prefixes() -> None:
+    found = text(grant("data", prefixes=("a/",), access=(), actions=("s3:DeleteObjects",)))
+    assert allows(found, "s3:DeleteObject", f"{DATA}/a/x")
+    assert not allows(found, "s3:DeleteObject", f"{DATA}/b/x")
 
 
 def test_deletes_by_body_are_deletes_of_objects_and_not_of_versions() -> None:
@@ -200,6 +206,20 @@ def test_a_store_of_ones_own_is_told_nothing_of_keys_and_accounts() -> None:
     assert "Condition" not in found
 
 
+def test_what_one_grant_bounds_and_another_does_not_is_not_bounded() -> None:
+    owned = grant("data", expected_bucket_owner="111122223333")
+    assert text(owned, grant("data")) == text(grant("data"))
+
+
+def test_grants_on_other_services_stand_beside_those_on_s3(catalogue: Catalogue) -> None:
+    invoke = Grant("aws", "bedrock-runtime", access=(Access.READ,), pins=(("model", (Glob("amazon.nova"),)),))
+    found = session_policy(ROLE, [(grant("data"), S3), (invoke, catalogue["bedrock-runtime"])])
+    assert isinstance(found, str)
+    assert allows(found, "s3:GetObject", f"{DATA}/x")
+    assert allows(found, "bedrock:InvokeModel", "arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova")
+    assert not allows(found, "bedrock:InvokeModel", "arn:aws:bedrock:eu-west-1::foundation-model/other")
+
+
 def test_equal_grants_make_equal_text_in_any_order() -> None:
     grants = (
         grant("data", prefixes=("b", "a*"), access=(Access.READ, Access.LIST)),
@@ -263,10 +283,23 @@ def test_the_longest_that_fits_is_taken() -> None:
         (Grant("aws", "gone"), "the service `gone`"),
     ],
 )
-def test_a_grant_on_something_else_than_s3_is_named(odd: Grant, shown: str, catalogue: Catalogue) -> None:
+def test_a_grant_on_what_iam_has_no_known_words_for_is_named(
+    odd: Grant, shown: str, catalogue: Catalogue
+) -> None:
     found = session_policy(ROLE, [(grant("data"), S3), (odd, catalogue.get(odd.service or ""))])
-    message = f"a session policy can be derived from grants on `s3` alone, and this one names {shown}"
+    message = (
+        "a session policy can be derived from grants on `s3`, `bedrock-runtime`, `sagemaker-runtime` and "
+        f"`ecr` alone, and this one names {shown}"
+    )
     assert found == Underivable(message, 1)
+
+
+@pytest.mark.parametrize("name", ["ecr", "openai"])
+def test_a_store_of_ones_own_is_asked_for_nothing_but_s3(name: str, catalogue: Catalogue) -> None:
+    store = replace(ROLE, endpoint="https://ceph.example.com")
+    found = session_policy(store, [(Grant("aws", name), catalogue[name])])
+    message = f"a session policy can be derived from grants on `s3` alone, and this one names the service `{name}`"
+    assert found == Underivable(message)
 
 
 def test_an_operation_of_an_own_catalogue_entry_that_iam_is_not_known_to_name_is_told() -> None:

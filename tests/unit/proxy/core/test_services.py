@@ -185,6 +185,9 @@ def test_pins_are_found_by_name_and_know_what_they_join() -> None:
         ("/{org}/{name}.git/{rest+}", "/o/n.x.git/info", {"org": "o", "name": "n.x", "rest": "info"}),
         ("/{org}/{name}.git/{rest+}", "/o/nxgit/info", None),
         ("/{key+}", "/a\nb", {"key": "a\nb"}),  # "all the rest" is all of it, line breaks too
+        ("/v2/{repo+}/tags/list", "/v2/team/app/tags/list", {"repo": "team/app"}),
+        ("/v2/{repo+}/tags/list", "/v2/x/tags/list/tags/list", {"repo": "x/tags/list"}),
+        ("/v2/{repo+}/tags/list", "/v2/tags/list", None),
         ("/v1/models", "/v1/models", {}),
         ("/v1/models", "/v1/models/", None),
     ],

@@ -208,7 +208,7 @@ ENDPOINT = "endpoints[0]"
             "bad_value",
             ".paths[0]",
             "is not a path template",
-            "`{name+}` at",
+            "`{name+}` once",
         ),
         (
             "hosts: [a.acme.example], paths: ['/{A}']",
@@ -218,11 +218,11 @@ ENDPOINT = "endpoints[0]"
             "write a",
         ),
         (
-            "hosts: [a.acme.example], paths: ['/{a+}/b']",
+            "hosts: [a.acme.example], paths: ['/{a+}/{b+}']",
             "bad_value",
             ".paths[0]",
-            "`{…+}` takes the rest and must stand at the end",
-            "move it to the end",
+            "has two captures of several segments",
+            "use `+` once",
         ),
         (
             f"hosts: [{', '.join(f'h{n}' for n in range(65))}], domains: [acme.example, acme.test]",

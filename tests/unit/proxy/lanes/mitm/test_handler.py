@@ -17,7 +17,7 @@ from proxy.core.reasons import Reason
 from proxy.lanes.interface import Accepted
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
 from proxy.lanes.mitm.engine_options import lane_options
-from proxy.lanes.mitm.events import CutStream, JudgeRequestHook
+from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook, JudgeRequestHook
 from proxy.lanes.mitm.handler import ConnectionInLane, Fuse
 from proxy.lanes.mitm.servers import GuardedHttpLayer
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
@@ -131,6 +131,53 @@ def test_the_hook_of_a_request_opens_its_transaction(world: World) -> None:
         exchange = handler._conversation.exchange(get())
         await handler.handle_hook(JudgeRequestHook(exchange))
         assert exchange.opening.record.reason == Reason.GRANTED.value
+
+    in_lane(world, work)
+
+
+class Writer:
+    """One whose buffer is full until a test empties it."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.emptied = asyncio.Event()
+        self._error = error
+
+    async def drain(self) -> None:
+        await self.emptied.wait()
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+def test_what_is_written_upstream_is_waited_for_until_it_is_taken_or_lost(
+    world: World, error: OSError | None
+) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        server, writer = Server(address=("192.0.2.7", 443)), Writer(error)
+        handler.transports[server] = ConnectionIO(writer=writer)  # type: ignore[arg-type]
+        waiting = asyncio.ensure_future(handler.handle_hook(DrainUpstreamHook(server)))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        writer.emptied.set()
+        await waiting
+
+    in_lane(world, work)
+    assert world.recorder.crashes == []
+
+
+def test_nobody_waits_for_what_is_stopped_or_gone(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        server = Server(address=("192.0.2.7", 443))
+        await handler.handle_hook(DrainUpstreamHook(server))
+        handler.transports[server] = ConnectionIO(writer=Writer())  # type: ignore[arg-type]
+        hook = DrainUpstreamHook(server)
+        hook.stop()
+        await handler.handle_hook(hook)
+        late = DrainUpstreamHook(server)
+        waiting = asyncio.ensure_future(handler.handle_hook(late))
+        await asyncio.sleep(0)
+        late.stop()
+        await waiting
 
     in_lane(world, work)
 
