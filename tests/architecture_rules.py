@@ -52,7 +52,7 @@ DOORMEN: Final[Mapping[str, frozenset[str]]] = {
     "idna": frozenset({"proxy.documents.host_names"}),
     "publicsuffixlist": frozenset({"proxy.documents.host_names"}),
     "certifi": frozenset({"proxy.edge.trust_files"}),
-    "cryptography": frozenset({"proxy.edge.certificates", "proxy.tokens.jose"}),
+    "cryptography": frozenset({"proxy.aws.sigv4a", "proxy.edge.certificates", "proxy.tokens.jose"}),
     "httpcore": frozenset({"proxy.edge.outgoing"}),
     "kubernetes": frozenset(),
     # One room, and what mitmproxy itself stands on: its layers speak in their types.

@@ -13,6 +13,7 @@ from proxy.core.credentials import (
     Basic,
     Bearer,
     CredentialSource,
+    EcrToken,
     Header,
     QueryParameter,
     SigV4,
@@ -22,7 +23,7 @@ from proxy.core.credentials import (
 )
 from proxy.core.github_source import GITHUB_API, GitHubApp, GitHubLevel
 from proxy.core.globs import Glob
-from proxy.core.hosts import HostPattern
+from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator, common_labels
 from proxy.core.mounted_sources import JsonFields, MountedSecret
 from proxy.core.oauth_sources import (
@@ -42,12 +43,15 @@ from proxy.core.paths import PathPattern
 from proxy.core.policy import (
     Access,
     AccessPolicy,
+    Addressing,
+    ForeignPresigned,
     Gpu,
     Grant,
     ImageRules,
     Mode,
     OnForeignCredential,
     OnRevoke,
+    StoreEndpoint,
     WorkloadSelector,
 )
 from proxy.core.services import Catalogue
@@ -285,21 +289,36 @@ VALIDITIES = st.builds(
 )
 
 
+STORE_ENDPOINTS = st.builds(
+    StoreEndpoint,
+    HOSTS.filter(lambda host: not host.is_wildcard and "." in host.text).map(
+        lambda host: Hostname(host.text)
+    ),
+    st.sampled_from(("us-east-1", "no", "1e3", "eu_1", "Garage")),
+    st.sampled_from(Addressing),
+)
+
+
 @st.composite
 def grants(draw: st.DrawFn) -> Grant:
     """Any grant that the shapes take; what it names need not exist."""
     common: dict[str, Any] = {
         "credential": draw(NAMES),
-        "ports": draw(st.just((443,)) | some(st.integers(1, 65535), least=1)),
         "methods": draw(some(METHODS)),
         "paths": draw(some(PATHS)),
         "query": draw(pairs(TEXTS, some(TEXTS))),
         "on_foreign_credential": draw(st.sampled_from(OnForeignCredential)),
     }
+    ports = st.just((443,)) | some(st.integers(1, 65535), least=1)
     if draw(st.booleans()):
-        return Grant(hosts=draw(some(HOSTS, least=1)), **common)
+        return Grant(hosts=draw(some(HOSTS, least=1)), ports=draw(ports), **common)
+    endpoint = draw(st.none() | STORE_ENDPOINTS)
     return Grant(
         service=draw(FIELD_NAMES),
+        endpoint=endpoint,
+        # A store has one port.
+        ports=draw(ports if endpoint is None else st.integers(1, 65535).map(lambda port: (port,))),
+        foreign_presigned=draw(st.sampled_from(ForeignPresigned)),
         pins=draw(pairs(FIELD_NAMES, some(PIN_VALUES, least=1))),
         prefixes=draw(some(PREFIXES)),
         access=draw(some(st.sampled_from(Access), most=4)),
@@ -324,6 +343,7 @@ POLICIES = st.builds(
 SCHEMES: st.SearchStrategy[AttachScheme] = st.one_of(
     st.just(Bearer()),
     st.just(SigV4()),
+    st.just(EcrToken()),
     st.builds(Basic, st.none() | USERNAMES),
     st.builds(Header, HEADER_NAMES, st.sampled_from(("", "Token ", "Key", "no", ": "))),
     st.builds(QueryParameter, PARAMETERS),

@@ -26,6 +26,7 @@ from proxy.core.policy import (
     Access,
     AccessPolicy,
     Addressing,
+    ForeignPresigned,
     Gpu,
     Grant,
     ImageRules,
@@ -35,15 +36,29 @@ from proxy.core.policy import (
     WorkloadSelector,
 )
 from proxy.core.reasons import Reason
-from proxy.core.request import METHODS, NO_HEADERS, OVERRIDE_HEADERS, ClientCredential, RequestFacts
+from proxy.core.request import (
+    METHODS,
+    NO_HEADERS,
+    OVERRIDE_HEADERS,
+    ClientCredential,
+    Removal,
+    RequestFacts,
+)
 from proxy.core.services import Catalogue, HostReading, Service
 from proxy.core.validity import Day, Validity, WeeklyWindow
-from proxy.core.verdict import PassThrough, Refuse, RuleRef, Verdict
+from proxy.core.verdict import PassThrough, ReadBody, Refuse, RuleRef, Verdict
 from proxy.documents.problems import ProblemCode
 from proxy.documents.reader import read_documents
 from proxy.judge.grants import DISTANCE, BoundGrant, unfit
 from proxy.judge.index import BLOB, UNGOVERNED, PolicyIndex, selects
-from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceKnowledge, ServiceReader
+from proxy.judge.reading import (
+    NOTHING,
+    MintingGuard,
+    Reading,
+    ServiceKnowledge,
+    ServiceReader,
+    asked_for_source,
+)
 from proxy.judge.stores import store_reading
 from proxy.services.loader import built_in_catalogue
 
@@ -242,14 +257,50 @@ def naive_verdicts(
     if not covering:
         return refusals(*(Refuse(one.miss, one.bound.rule) for one in asked if one.miss is not None))
     first = min(covering, key=lambda bound: bound.rule)
-    if len({bound.effect for bound in covering}) > 1:
+    read = [one.reading for one in asked if one.miss is None]
+    operations = [reading.operation for reading in read if reading.operation is not None]
+    if request.removals is None and any(operation.body_keys for operation in operations):
+        return frozenset({ReadBody(first.attach)})
+    elsewhere = request.signed_elsewhere
+    if elsewhere and {bound.grant.foreign_presigned for bound in covering} != {ForeignPresigned.PASS}:
+        return refusals(Refuse(Reason.FOREIGN_PRESIGNED, first.rule))
+    differ = len({bound.effect for bound in covering}) > 1
+    if differ and not elsewhere and not any(operation.answered_here for operation in operations):
         return refusals(Refuse(Reason.AMBIGUOUS_GRANT, first.rule))
+    attach = first.attach
+    sources = [source for reading in read for source in reading.sources]
+    owners = [_source_owners(asked, source, first, request, now) for source in sources]
+    if not all(owners):
+        return refusals(Refuse(Reason.SOURCE_NOT_GRANTED, first.rule))
+    if len(set().union(*owners)) > 1:
+        return refusals(Refuse(Reason.AMBIGUOUS_GRANT, first.rule))
+    if elsewhere:
+        return frozenset({PassThrough(Reason.PRESIGNED_ELSEWHERE)})
+    if owners:
+        attach = replace(attach, source_owner=min(owners[0], key=str))
     if request.client_credential is ClientCredential.FOREIGN:
         if OnForeignCredential.REFUSE in {bound.grant.on_foreign_credential for bound in covering}:
             return refusals(Refuse(Reason.FOREIGN_CREDENTIAL, first.rule))
         if observed:
-            return frozenset({PassThrough(Reason.WOULD_ATTACH, first.attach)})
-    return frozenset({first.attach})
+            return frozenset({PassThrough(Reason.WOULD_ATTACH, attach)})
+    return frozenset({attach})
+
+
+def _source_owners(
+    asked: list[Asked], source: Reading | str, first: BoundGrant, request: RequestFacts, now: datetime
+) -> set[str | None]:
+    """Who must own what is copied, by each grant that lets it be read with the same credential."""
+    if isinstance(source, str):
+        return set()
+    wanted = asked_for_source(request)
+    return {
+        one.bound.grant.expected_bucket_owner
+        for one in asked
+        if one.bound.grant.service is not None
+        and one.bound.signs_like(first.attach)
+        and (one.bound.grant.foreign_presigned is ForeignPresigned.PASS or not request.signed_elsewhere)
+        and one.bound.miss(wanted, source, (), now) is None
+    }
 
 
 def in_force(asked: list[Asked]) -> tuple[list[Asked], bool]:
@@ -268,6 +319,7 @@ S3_HOSTS: Final = (
     "s3.eu-central-1.amazonaws.com",
     "data.s3.eu-central-1.amazonaws.com",
     "data.s3.amazonaws.com",
+    "data--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com",
 )
 STORE_HOSTS: Final = (
     "store.example.net",
@@ -349,6 +401,9 @@ QUERIES: Final = (
 HEADERS: Final[tuple[Mapping[str, str], ...]] = (
     {},
     {"x-amz-copy-source": "/other/key"},
+    {"x-amz-copy-source": "data/train/x"},
+    {"x-amz-copy-source": "data/train/x?versionId=v"},
+    {"x-amz-copy-source": "data/../other/x"},
     {"openai-organization": "org-a"},
     {"openai-organization": "org-b", "openai-project": "proj-a"},
 )
@@ -363,7 +418,6 @@ PINS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "openai": {"organization": ("org-a", "org-*"), "project": ("proj-a",)},
 }
 MINTING: Final[Mapping[str, tuple[str, ...]]] = {
-    "s3": ("CreateSession",),
     "huggingface": ("xet-read-token", "xet-write-token"),
     "openai": ("realtime-client-secret",),
 }
@@ -373,7 +427,8 @@ ACTIONS: Final = (
     "s3:ListAllMyBuckets",
     "s3:CopyObject",
     "s3:GetObjectAcl",
-    "s3:CreateSession",
+    "s3:GetObjectVersion",
+    "s3:DeleteObjectVersion",
 )
 MOMENTS: Final = (
     NOON,
@@ -465,8 +520,9 @@ def service_grants(draw: st.DrawFn) -> Grant:
         actions=draw(some(*ACTIONS)) if s3 else (),
         expected_bucket_owner=draw(st.sampled_from((None, None, "111122223333"))) if s3 else None,
         endpoint=draw(st.sampled_from((None, None, *STORES))) if s3 else None,
-        allow_minting=draw(some(*MINTING[service])),
+        allow_minting=draw(some(*MINTING[service])) if service in MINTING else (),
         on_foreign_credential=draw(st.sampled_from(OnForeignCredential)),
+        foreign_presigned=draw(st.sampled_from(ForeignPresigned)) if s3 else ForeignPresigned.REFUSE,
     )
 
 
@@ -555,6 +611,8 @@ LIKELY: Final = tuple(
         "HEAD https://s3.eu-central-1.amazonaws.com/data",
         "GET https://s3.eu-central-1.amazonaws.com/",
         "GET https://s3.eu-central-1.amazonaws.com/data?session",
+        "GET https://data--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/?session",
+        "POST https://data.s3.eu-central-1.amazonaws.com/?delete",
         "PUT https://data.s3.eu-central-1.amazonaws.com/train/x",
         "DELETE https://data.s3.amazonaws.com/train/x",
         "GET https://huggingface.co/acme/llama/resolve/main/x",
@@ -586,11 +644,21 @@ def requests(draw: st.DrawFn, hosts: tuple[str, ...] = HOSTS) -> RequestFacts:
     )
 
 
+REMOVALS: Final = (
+    None,
+    (Removal("train/x"),),
+    (Removal("train/x"), Removal("other/x", "v")),
+    (Removal("other/x"), Removal("train/x")),
+)
 likely_requests: Final = st.builds(
-    lambda request, headers, sends: replace(request, headers=headers, client_credential=sends),
+    lambda request, headers, sends, removals, elsewhere: replace(
+        request, headers=headers, client_credential=sends, removals=removals, signed_elsewhere=elsewhere
+    ),
     st.sampled_from(LIKELY),
     st.sampled_from(HEADERS),
     st.sampled_from(ClientCredential),
+    st.sampled_from(REMOVALS),
+    st.sampled_from((False, False, False, True)),
 )
 many_requests: Final = st.lists(likely_requests | requests(), min_size=10, max_size=20)
 identities: Final = st.sampled_from((POD, POD, *IDENTITIES))

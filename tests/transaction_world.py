@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from proxy.attach.bodies import BodyFault
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname
@@ -13,13 +15,12 @@ from proxy.core.lease import Lease, LeaseReply
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture
-from proxy.documents.problems import ProblemCode
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head, HeadProblem, HttpVersion
 from proxy.transaction.opening import Forward, Opening, Refused
 from proxy.transaction.pod import PodState
 from proxy.transaction.slots import Placeholders
-from proxy.transaction.steps import WantLease
+from proxy.transaction.steps import Want, WantBody, WantLease
 from tests.judge_world import CATALOGUE, NOON, PROOF, credential, index_of, policy
 
 # --- policies ----------------------------------------------------------------------------------------
@@ -42,15 +43,14 @@ DOCUMENTS: Final = (
         "{service: huggingface, credential: plain}",
         "{service: wandb, credential: plain}",
         "{service: s3, buckets: [data], access: [read], credential: aws}",
-        "{service: s3, buckets: [owned], access: [read], expectedBucketOwner: '111122223333', credential: a}",
-        "{service: s3, buckets: [shared], access: [read], credential: a}",
+        "{service: s3, buckets: [owned], access: [read], expectedBucketOwner: '111122223333',"
+        " credential: aws}",
+        "{service: s3, buckets: [shared], access: [read], credential: aws}",
     )
     + policy("{hosts: [watched.example.com], methods: [GET], credential: a}", name="watching", mode="observe")
     + _QUERY_SOURCE
 )
-# Nothing that podkey can attach goes with a bucket's owner yet: SigV4 has no signer. So two of these grants
-# attach a bearer token to S3, of which `podkey check` complains.
-POLICIES: Final = index_of(DOCUMENTS, CATALOGUE, frozenset({ProblemCode.ATTACH_MISMATCH}))
+POLICIES: Final = index_of(DOCUMENTS, CATALOGUE)
 
 WHO: Final = WorkloadIdentity("ml", "trainer", "c1", "train-0", "0f3d", "gpu-7", {"team": "vision"})
 # What the pod was given in place of a credential.
@@ -106,33 +106,58 @@ WEBSOCKET: Final = (
 
 @dataclass(frozen=True)
 class Driven:
-    """How a request opened, and which credential it asked for on the way."""
+    """How a request opened, and what it asked for on the way, in that order."""
 
     opening: Opening
-    wanted: CredentialRef | None
+    wants: tuple[Want, ...] = ()
+
+    @property
+    def wanted(self) -> CredentialRef | None:
+        return self.lease.credential if self.lease is not None else None
+
+    @property
+    def lease(self) -> WantLease | None:
+        return next((want for want in self.wants if isinstance(want, WantLease)), None)
+
+    @property
+    def body(self) -> WantBody | None:
+        return next((want for want in self.wants if isinstance(want, WantBody)), None)
 
 
-def drive(
+def drive(  # noqa: PLR0917 - what a lane knows
     what: Head | HeadProblem,
     at: Arrival = API,
     pod: PodState = POD,
     answer: Callable[[CredentialRef], LeaseReply] = lease_of,
+    body: bytes | BodyFault = b"",
+    signed_at: datetime | None = None,
 ) -> Driven:
-    steps = open_request(pod, at, what, NOON, "request-1")
+    """As a lane does it: the lease and the body come when they are asked for, each of them once."""
+    steps = open_request(pod, at, what, NOON, "request-1", signed_at=signed_at)
+    wants: list[Want] = []
     try:
         want = next(steps)
+        while True:
+            assert type(want) not in {type(other) for other in wants}, f"asked for again: {want}"
+            wants.append(want)
+            if isinstance(want, WantBody):
+                assert isinstance(what, Head)
+                assert what.has_body, "there is no body to wait for"
+                want = steps.send(body)
+            else:
+                want = steps.send(answer(want.credential))
     except StopIteration as end:
-        return Driven(end.value, None)
-    assert isinstance(want, WantLease), want
-    try:
-        again = steps.send(answer(want.credential))
-    except StopIteration as end:
-        return Driven(end.value, want.credential)
-    raise AssertionError(f"a request wants one lease, and this one asked again, for {again}")
+        return Driven(end.value, tuple(wants))
 
 
-def forwarded(what: Head, at: Arrival = API, pod: PodState = POD) -> Forward:
-    opening = drive(what, at, pod).opening
+def forwarded(
+    what: Head,
+    at: Arrival = API,
+    pod: PodState = POD,
+    answer: Callable[[CredentialRef], LeaseReply] = lease_of,
+    body: bytes | BodyFault = b"",
+) -> Forward:
+    opening = drive(what, at, pod, answer, body).opening
     assert isinstance(opening, Forward), opening
     return opening
 
@@ -142,8 +167,9 @@ def refused(
     at: Arrival = API,
     pod: PodState = POD,
     answer: Callable[[CredentialRef], LeaseReply] = lease_of,
+    body: bytes | BodyFault = b"",
 ) -> Refused:
-    opening = drive(what, at, pod, answer).opening
+    opening = drive(what, at, pod, answer, body).opening
     assert isinstance(opening, Refused), opening
     return opening
 

@@ -31,6 +31,10 @@ def services_on(host: HostPattern, catalogue: Catalogue) -> Iterator[Service]:
             yield service
 
 
+def _sample_hosts(service: Service) -> Iterator[Hostname]:
+    return (template.filled({}) for endpoint in service.endpoints for template in endpoint.hosts)
+
+
 def _bounded(operation: Operation) -> bool:
     return KEY_CAPTURE in operation.captures or operation.prefix_from is not None
 
@@ -194,8 +198,12 @@ class _GrantCheck:
             fix = f"remove `attach` from `{source.name}`; the catalogue knows how"
             yield self._problem(ProblemCode.ATTACH_MISMATCH, message, fix, "credential")
             return
-        if isinstance(scheme, SigV4 | EcrToken):
+        if isinstance(scheme, SigV4 | EcrToken) and self.grant.endpoint is None:
             yield from self._strange_hosts(source.name, scheme)
+            if service is not None and not any(map(read_aws_host, _sample_hosts(service))):
+                message = f"the hosts of `{service.name}` do not say for which AWS service and region to sign"
+                fix = "for a store that speaks S3, write `service: s3` with `endpoint`"
+                yield self._problem(ProblemCode.ATTACH_MISMATCH, message, fix, "service")
         try:
             require_parts(source.kind, scheme)
         except Fault as fault:

@@ -12,6 +12,7 @@ from proxy.documents.shapes import Text
 MAX_PORT: Final = 65_535
 # MinIO, Ceph and Garage take any word; what stands in a signature's scope has no slash.
 _REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}").fullmatch
+_IPV6: Final = re.compile(r"\[|[0-9A-Fa-f]*:[0-9A-Fa-f]*:").match
 
 _FIX: Final = "write a host, and a port where it is not 443, such as `minio.storage.svc.cluster.local:9000`"
 
@@ -42,9 +43,10 @@ def _location(text: str) -> Location:
     if authority != rest:
         fix = f"write `{authority}`: a request's path holds its bucket and key" if authority else _FIX
         raise Fault(f"`{text}` holds a path", fix, ProblemCode.HOST_IS_URL)
+    if _IPV6(authority):
+        fix = "name the host: a credential goes only to a name that the store's certificate proves"
+        raise Fault(f"`{text}` is an IP address", fix, ProblemCode.HOST_IS_ADDRESS)
     name, colon, port = authority.partition(":")
-    if authority.startswith("[") or ":" in port:
-        name, colon = authority, ""  # of IPv6: said as of any address
     number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
     if colon and not 0 < number <= MAX_PORT:
         raise Fault(f"`{text}`: behind the colon stands no port", f"use a number from 1 to {MAX_PORT}")

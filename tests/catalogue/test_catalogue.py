@@ -7,13 +7,23 @@ from importlib.resources import files
 import pytest
 
 from proxy.core.contract import CATALOGUE_ENTRY
-from proxy.core.credentials import Basic, Bearer, Header, SigV4
+from proxy.core.credentials import Basic, Bearer, EcrToken, Header, SigV4
 from proxy.core.hosts import Hostname
 from proxy.core.services import DRAWN, Catalogue, Dialect, Service, SpentSign
 from proxy.documents.yaml_nodes import read_nodes
 
 ENTRIES = sorted(files("proxy.services").joinpath("catalogue").iterdir(), key=lambda entry: entry.name)
-SHIPPED = ["anthropic", "aws-credentials", "huggingface", "openai", "s3", "wandb"]
+SHIPPED = [
+    "anthropic",
+    "aws-credentials",
+    "bedrock-runtime",
+    "ecr",
+    "huggingface",
+    "openai",
+    "s3",
+    "sagemaker-runtime",
+    "wandb",
+]
 ALPHABETS = {"hex": "0", "alnum": "a", "upper": "A"}
 
 
@@ -77,11 +87,13 @@ def test_where_the_credential_goes_the_clients_own_is_cleared(catalogue: Catalog
         assert header in slots
 
 
-def test_no_two_services_take_one_variable(catalogue: Catalogue) -> None:
-    names = Counter(
-        placeholder.name for service in catalogue.values() for placeholder in service.placeholders
-    )
-    assert [name for name, count in names.items() if count > 1] == []
+def test_services_that_take_one_variable_want_the_same_in_it(catalogue: Catalogue) -> None:
+    """As AWS's do: an SDK has one access key for all of them."""
+    values: dict[str, set[str]] = {}
+    for service in catalogue.values():
+        for placeholder in service.placeholders:
+            values.setdefault(placeholder.name, set()).add(placeholder.value)
+    assert [name for name, found in values.items() if len(found) > 1] == []
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -315,10 +327,13 @@ def test_podkeys_own_placeholders_can_be_told_from_real_credentials(catalogue: C
     ("service", "schemes", "dialect"),
     [
         ("anthropic", (Header("x-api-key"), Bearer()), Dialect.ANTHROPIC_JSON),
-        ("aws-credentials", (SigV4(),), Dialect.PLAIN_JSON),
+        ("aws-credentials", (SigV4(),), Dialect.AWS_JSON),
+        ("bedrock-runtime", (SigV4(), Bearer()), Dialect.AWS_JSON),
+        ("ecr", (EcrToken(),), Dialect.OCI_JSON),
         ("huggingface", (Bearer(),), Dialect.HUGGINGFACE_JSON),
         ("openai", (Bearer(),), Dialect.OPENAI_JSON),
         ("s3", (SigV4(),), Dialect.S3_XML),
+        ("sagemaker-runtime", (SigV4(),), Dialect.AWS_JSON),
         ("wandb", (Basic("api"),), Dialect.PLAIN_JSON),
     ],
 )
@@ -328,6 +343,7 @@ def test_credentials_and_errors_are_as_the_service_has_them(
     assert (catalogue[service].attach, catalogue[service].dialect) == (schemes, dialect)
 
 
+AWS_CODES = ("ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId")
 S3_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId")
 
 
@@ -335,9 +351,12 @@ S3_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAcce
     ("service", "signs"),
     [
         ("anthropic", (SpentSign(401, ("authentication_error",)),)),
+        ("bedrock-runtime", tuple(SpentSign(status, AWS_CODES) for status in (400, 401, 403))),
+        ("ecr", (SpentSign(401),)),
         ("huggingface", (SpentSign(401),)),
         ("openai", (SpentSign(401),)),
         ("s3", (SpentSign(400, S3_CODES), SpentSign(403, S3_CODES))),
+        ("sagemaker-runtime", (SpentSign(400, AWS_CODES), SpentSign(403, AWS_CODES))),
         ("wandb", (SpentSign(401),)),
     ],
 )
@@ -364,8 +383,9 @@ def s3(catalogue: Catalogue) -> Service:
     return catalogue["s3"]
 
 
-def test_only_s3_has_a_table_of_operations(catalogue: Catalogue) -> None:
-    assert [name for name, service in catalogue.items() if service.operations] == ["s3"]
+def test_only_services_of_aws_have_a_table_of_operations(catalogue: Catalogue) -> None:
+    tables = [name for name, service in catalogue.items() if service.operations]
+    assert tables == ["bedrock-runtime", "ecr", "s3", "sagemaker-runtime"]
 
 
 def test_no_two_rows_tell_the_same_request(s3: Service) -> None:

@@ -213,5 +213,5 @@ def test_anonymous_pyarrow_is_signed_for_where_it_is_granted(world: S3World) -> 
 
 def test_the_scripts_are_all_run() -> None:
     """A client that nobody runs proves nothing."""
-    run = {script for _, script, *_ in CLIENTS.values()} | {"whole_boto3.py"}
+    run = {script for _, script, *_ in CLIENTS.values()} | {"whole_boto3.py", "bulk_boto3.py"}
     assert run == {path.name for path in SCRIPTS.glob("*.py")}

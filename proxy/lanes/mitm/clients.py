@@ -85,6 +85,11 @@ class LimitedHttp1Client(Http1Client):
         yield from super().read_headers(event)
 
     def read_body(self, event: events.Event) -> Commands:
+        if self.response_done and isinstance(event, events.DataReceived):
+            # The answer ended before its request did, and mitmproxy would end it again.
+            self.buf.maybe_extract_at_most(len(self.buf))
+            yield commands.CloseConnection(self.conn)
+            return
         if not isinstance(self.body_reader, WithoutTrailers):
             self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment] # the same calls
         yield from super().read_body(event)

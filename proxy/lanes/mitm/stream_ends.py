@@ -48,6 +48,9 @@ class EndingStream(HttpStream):
                 # After the head of an answer there is nothing to go on with.
                 if self.server_state == self.state_wait_for_response_headers:
                     yield from self._go_on()
+            case RequestProtocolError() | ResponseProtocolError() if self.exchange.finished:
+                # It was on its way when the stream ended; by now its number may be another request's.
+                yield DropStream(self.stream_id)
             case RequestData() | RequestTrailers() | RequestEndOfMessage() if self._is_short:
                 pass
             case _:
@@ -112,6 +115,9 @@ class EndingStream(HttpStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         if isinstance(event, RequestProtocolError):
+            if self.server_state == self.state_done:
+                # mitmproxy takes an answer for the end of its request, which may still be on its way.
+                yield from self._abandon_upstream("the client left")
             yield from super().handle_protocol_error(event)
             self.exchange.finish(Ending.CLIENT_GONE)
             return

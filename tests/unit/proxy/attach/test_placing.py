@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.attach.placing import MAX_CREDENTIAL_BYTES, Parts, Placement, Unplaceable, place
-from proxy.core.credentials import AttachScheme, Basic, Bearer, Header, QueryParameter, SigV4, needed_parts
+from proxy.core.credentials import (
+    AttachScheme,
+    Basic,
+    Bearer,
+    EcrToken,
+    Header,
+    QueryParameter,
+    SigV4,
+    needed_parts,
+)
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 
@@ -158,9 +167,15 @@ def test_a_credential_without_the_part_that_is_needed_goes_nowhere(scheme: Attac
         assert why(scheme, rest).startswith("the credential has no ")
 
 
-def test_signing_is_refused_and_says_so() -> None:
+def test_a_signature_is_nothing_that_is_put_onto_a_request_by_itself() -> None:
     parts = {part: Secret(b"fine") for part in Part}
-    assert why(SigV4(), parts).startswith("podkey cannot sign requests yet")
+    assert why(SigV4(), parts).startswith("a signature is made over the whole request")
+
+
+def test_a_registrys_token_is_a_user_name_and_a_password() -> None:
+    placement = placed(EcrToken(), pair(b"AWS", b"t0ken"))
+    assert revealed(placement.headers) == [("authorization", b"Basic " + b64encode(b"AWS:t0ken"))]
+    assert [secret.reveal() for secret in placement.secrets] == [b"t0ken", b64encode(b"AWS:t0ken")]
 
 
 def test_the_longest_credential_is_placed() -> None:

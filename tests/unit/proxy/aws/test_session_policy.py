@@ -298,7 +298,9 @@ def test_a_grant_on_what_iam_has_no_known_words_for_is_named(
 def test_a_store_of_ones_own_is_asked_for_nothing_but_s3(name: str, catalogue: Catalogue) -> None:
     store = replace(ROLE, endpoint="https://ceph.example.com")
     found = session_policy(store, [(Grant("aws", name), catalogue[name])])
-    message = f"a session policy can be derived from grants on `s3` alone, and this one names the service `{name}`"
+    message = (
+        f"a session policy can be derived from grants on `s3` alone, and this one names the service `{name}`"
+    )
     assert found == Underivable(message)
 
 

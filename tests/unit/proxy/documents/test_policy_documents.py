@@ -19,7 +19,7 @@ from proxy.core.policy import (
     WorkloadSelector,
 )
 from proxy.core.validity import Day, Validity, WeeklyWindow
-from proxy.documents.policy_documents import GRANT, POLICY_DOCUMENT, SELECTOR, VALIDITY, WORKLOADS
+from proxy.documents.policy_documents import POLICY_DOCUMENT, SELECTOR, VALIDITY, WORKLOADS
 from proxy.documents.problems import ProblemCode
 from proxy.documents.reading import INVALID, Shape
 from tests.document_strategies import GRANT_LINE, SECOND_GRANT_LINE, WORKLOADS_LINE, policy, read_shape
@@ -143,19 +143,9 @@ def test_repositories_alone_and_digests_alone_are_image_rules(images: str) -> No
     assert problems == []
 
 
-def test_buckets_are_short_for_the_bucket_pin() -> None:
-    short, _ = read_shape(GRANT, "{service: s3, credential: one, buckets: [b], pins: {a: [x], region: [eu]}}")
-    long, _ = read_shape(GRANT, "{service: s3, credential: one, pins: {a: [x], bucket: [b], region: [eu]}}")
-    assert short == long
-    assert [name for name, _ in short.pins] == ["a", "bucket", "region"]
-
-
 def test_one_bound_of_the_validity_is_enough() -> None:
     value, problems = read_shape(VALIDITY, "{notAfter: 2026-01-01T00:00:00Z}")
     assert (value, problems) == (Validity(None, datetime(2026, 1, 1, tzinfo=UTC)), [])
-
-
-G = "credential: one"
 
 
 @pytest.mark.parametrize(
@@ -284,52 +274,6 @@ G = "credential: one"
             "windows[0].from",
             "a window cannot begin at 24:00",
             'write from: "00:00"',
-        ),
-        # Grants
-        (GRANT, f"{{{G}}}", "exactly_one", "", "needs exactly one of `service`, `hosts`", "add one of"),
-        (
-            GRANT,
-            f"{{service: s3, hosts: [a.example.com], {G}}}",
-            "exactly_one",
-            "",
-            "a grant has `service` and `hosts`; it takes exactly one",
-            "keep one of them",
-        ),
-        (GRANT, "{service: s3}", "missing_key", "", "`credential` is missing", "add `credential:`"),
-        (
-            GRANT,
-            f"{{hosts: [], {G}}}",
-            "empty_list",
-            "hosts",
-            "matches nothing",
-            "add an item, or remove the key",
-        ),
-        (
-            GRANT,
-            f"{{service: s3, buckets: [b], pins: {{bucket: [b]}}, {G}}}",
-            "bad_value",
-            "pins",
-            "`pins.bucket` and `buckets` say the same",
-            "keep `buckets`",
-        ),
-        *(
-            (
-                GRANT,
-                f"{{hosts: [a.example.com], {key}: {value}, {G}}}",
-                "bad_value",
-                key,
-                f"`{key}` needs a service that can read it",
-                "name the `service` instead of `hosts`, or narrow with `paths`",
-            )
-            for key, value in (
-                ("pins", "{org: [acme]}"),
-                ("buckets", "[b]"),
-                ("prefixes", "[train/]"),
-                ("access", "[read]"),
-                ("actions", "[a]"),
-                ("expectedBucketOwner", '"111122223333"'),
-                ("allowMinting", "[a]"),
-            )
         ),
     ],
 )

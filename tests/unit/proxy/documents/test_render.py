@@ -14,13 +14,16 @@ from proxy.core.credentials import (
     Basic,
     Bearer,
     CredentialSource,
+    Derived,
+    EcrToken,
     Header,
     QueryParameter,
+    RegistryToken,
     SigV4,
     SourceKind,
 )
 from proxy.core.globs import Glob
-from proxy.core.hosts import HostPattern
+from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
@@ -28,12 +31,15 @@ from proxy.core.paths import PathPattern
 from proxy.core.policy import (
     Access,
     AccessPolicy,
+    Addressing,
+    ForeignPresigned,
     Gpu,
     Grant,
     ImageRules,
     Mode,
     OnForeignCredential,
     OnRevoke,
+    StoreEndpoint,
     WorkloadSelector,
 )
 from proxy.core.services import Catalogue
@@ -44,6 +50,7 @@ from proxy.documents.reader import Documents, read_documents
 from proxy.documents.render import kind_name, render, render_one
 from tests.document_strategies import CREDENTIAL_SOURCES, POLICIES, read_shape
 
+STORE = Hostname("store.example.com")
 TOKEN = MountedSecret("s", ((Part.TOKEN, "key"),))
 
 
@@ -131,11 +138,39 @@ def test_says_all_that_differs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("store", "port", "written"),
+    [
+        (StoreEndpoint(STORE), 443, {"endpoint": "store.example.com"}),
+        (StoreEndpoint(STORE, "us-east-1"), 9000, {"endpoint": "store.example.com:9000"}),
+        (
+            StoreEndpoint(STORE, "eu-1", Addressing.VIRTUAL),
+            443,
+            {"endpoint": "store.example.com", "region": "eu-1", "addressing": "virtual"},
+        ),
+    ],
+)
+def test_writes_the_port_of_a_store_behind_its_host(
+    store: StoreEndpoint, port: int, written: dict[str, str]
+) -> None:
+    grant = Grant("one", "s3", ports=(port,), endpoint=store, foreign_presigned=ForeignPresigned.PASS)
+    document = render_one(AccessPolicy("ml", "p", WorkloadSelector(("*",)), (grant,)))
+    whole = {"service": "s3", **written, "credential": "one", "foreignPresigned": "pass"}
+    assert document["spec"]["grants"] == [whole]
+
+
+def test_a_derived_credential_stands_in_no_document() -> None:
+    derived = Derived(TOKEN, RegistryToken("eu-central-1"))
+    with pytest.raises(TypeError, match="stands in no document"):
+        render_one(CredentialSource("ml", "one", derived))
+
+
+@pytest.mark.parametrize(
     ("scheme", "written"),
     [
         (None, {}),
         (Bearer(), {"attach": {"bearer": {}}}),
         (SigV4(), {"attach": {"sigv4": {}}}),
+        (EcrToken(), {"attach": {"ecrToken": {}}}),
         (Basic(), {"attach": {"basic": {}}}),
         (Basic(""), {"attach": {"basic": {"username": ""}}}),
         (Basic("api"), {"attach": {"basic": {"username": "api"}}}),
@@ -226,4 +261,4 @@ def test_every_kind_of_source_has_an_example(catalogue: Catalogue) -> None:
     files = {file.name: file.read_bytes() for file in EXAMPLES}
     kinds = {type(source.kind) for source in read_documents(files, catalogue).documents.sources}
 
-    assert kinds == set(get_args(SourceKind))
+    assert kinds == set(get_args(SourceKind)) - {Derived}

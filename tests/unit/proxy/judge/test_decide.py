@@ -1,6 +1,6 @@
 """The decision: a table with every reason, and properties over a generated world."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -26,9 +26,9 @@ from proxy.core.policy import (
     WorkloadSelector,
 )
 from proxy.core.reasons import Reason
-from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.request import NO_HEADERS, ClientCredential, Removal, RequestFacts
 from proxy.core.services import Catalogue
-from proxy.core.verdict import Attach, PassThrough, Refuse, Verdict
+from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, Verdict
 from proxy.documents.problems import ProblemCode
 from proxy.documents.reader import read_documents
 from proxy.documents.render import render
@@ -139,10 +139,49 @@ REGION = policy(
     "{service: s3, buckets: [data], pins: {region: [eu-central-1]}, "
     "actions: ['s3:GetObject', 's3:ListAllMyBuckets'], credential: aws}"
 )
+ZONED = "data--use1-az4--x-s3"
+EXPRESS = f"https://{ZONED}.s3express-use1-az4.us-east-1.amazonaws.com"
 SESSION = policy("{service: s3, buckets: [data], actions: ['s3:CreateSession'], credential: aws}")
-SESSION_ALLOWED = policy(
-    "{service: s3, buckets: [data], actions: ['s3:CreateSession'], "
-    "allowMinting: [CreateSession], credential: aws}"
+DIRECTORY = policy(
+    f"{{service: s3, buckets: [{ZONED}], prefixes: [train/], access: [write], credential: aws}}"
+)
+TWO_IN_DIRECTORY = policy(
+    f"{{service: s3, buckets: [{ZONED}], prefixes: [train/], access: [read], credential: aws}}",
+    f"{{service: s3, buckets: [{ZONED}], prefixes: [eval/], access: [read], credential: aws2}}",
+)
+COPYING = policy(
+    "{service: s3, buckets: [out], access: [write], credential: aws}",
+    "{service: s3, buckets: [data], prefixes: [train/], access: [read], credential: aws}",
+    "{service: s3, buckets: [data], prefixes: [eval/], actions: ['s3:GetObjectVersion'], credential: aws}",
+    "{service: s3, buckets: [hers], access: [read], credential: aws2}",
+    "{service: s3, buckets: [theirs], access: [read], credential: aws, expectedBucketOwner: '444455556666'}",
+    "{service: s3, buckets: [path], access: [read], paths: [/path/*], credential: aws}",
+    "{service: s3, buckets: [put], access: [read, write], methods: [PUT], credential: aws}",
+    "{service: s3, buckets: ['arn:aws:s3:eu-west-1:111122223333:accesspoint/train'], access: [read], "
+    "credential: aws}",
+)
+COPYING_FROM_TWO_OWNERS = policy(
+    "{service: s3, buckets: [out], access: [write], credential: aws}",
+    "{service: s3, buckets: [data], access: [read], credential: aws, expectedBucketOwner: '111122223333'}",
+    "{service: s3, buckets: [data], access: [read], credential: aws, expectedBucketOwner: '444455556666'}",
+)
+DELETING = policy(
+    "{service: s3, buckets: [data], prefixes: [train/], access: [delete], credential: aws}",
+    "{service: s3, buckets: [data], prefixes: [tmp/], access: [delete], actions: ['s3:DeleteObjectVersion'], "
+    "credential: aws2}",
+    "{service: s3, buckets: [free], access: [delete], credential: aws}",
+)
+WATCHED = policy(
+    "{service: s3, buckets: [data], prefixes: [train/], access: [delete], credential: aws}", mode="observe"
+)
+PRESIGNED = policy(
+    "{service: s3, buckets: [data], access: [read, write], foreignPresigned: pass, credential: aws}",
+    "{service: s3, buckets: [strict], access: [read], credential: aws}",
+    "{service: s3, buckets: [both], access: [read], foreignPresigned: pass, credential: aws}",
+    "{service: s3, buckets: [both], access: [read, list], credential: aws}",
+    "{service: s3, buckets: [two], access: [read], foreignPresigned: pass, credential: aws}",
+    "{service: s3, buckets: [two], access: [read], foreignPresigned: pass, credential: aws2}",
+    "{service: s3, buckets: [rm], access: [delete], prefixes: [train/], foreignPresigned: pass, credential: aws}",
 )
 HUB = policy("{service: huggingface, pins: {org: [acme], repo: [acme/*]}, credential: plain}")
 HUB_OPEN = policy("{service: huggingface, credential: plain}")
@@ -210,6 +249,29 @@ HIDDEN = refuse(Reason.PIN_NOT_GRANTED)
 UNSHOWN = refuse(Reason.PIN_UNREADABLE)
 HUB_ATTACH = attach("plain")
 AWS = attach("aws")
+COPIED = AWS
+NO_SOURCE = refuse(Reason.SOURCE_NOT_GRANTED)
+
+
+def copied(source: str, expected: Verdict, line: str = f"PUT {S3}/out/k") -> Row:
+    return Row(f"copies {source}: {line}", COPYING, ask(line, {"x-amz-copy-source": source}), expected)
+
+
+def removed(removals: list[Removal] | None, expected: Verdict, bucket: str = "data") -> Row:
+    request = ask(f"POST {S3}/{bucket}?delete")
+    removing = replace(request, removals=None if removals is None else tuple(removals))
+    return Row(f"removes from {bucket}: {removals}", DELETING, removing, expected)
+
+
+def signed(
+    line: str,
+    expected: Verdict,
+    removals: tuple[Removal, ...] | None = None,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> Row:
+    request = replace(ask(line, headers), signed_elsewhere=True, removals=removals)
+    return Row(f"signed elsewhere: {line} {removals}", PRESIGNED, request, expected, problems=OVERLAPS)
+
 
 TABLE = [
     # Hosts
@@ -464,17 +526,84 @@ TABLE = [
         ask(f"PUT {S3}/data/train/k", {"x-amz-tagging": "a=b"}),
         AWS,
     ),
+    # What a copy reads must be readable with the same credential
+    copied("/data/train/k", COPIED),
+    copied("data/train/k", COPIED),
+    copied("data/%74rain%2Fk", COPIED),
+    copied("data/train/k", COPIED, f"PUT {S3}/out/k?uploadId=u&partNumber=1"),
+    copied("arn:aws:s3:eu-west-1:111122223333:accesspoint/train/object/k", COPIED),
+    copied("theirs/k", replace(COPIED, source_owner="444455556666")),
+    copied("out/k", NO_SOURCE),
+    copied("data/training/k", NO_SOURCE),
+    copied("data/k", NO_SOURCE),
+    copied("hers/k", NO_SOURCE),
+    copied("path/k", NO_SOURCE),
+    copied("put/k", NO_SOURCE),
+    copied("arn:aws:s3:eu-west-1:111122223333:accesspoint/other/object/k", NO_SOURCE),
+    copied("", NO_SOURCE),
+    copied("data/train/../k", NO_SOURCE),
+    copied("data/train/k,data/k", NO_SOURCE),
+    # Reading an object is not reading its versions.
+    copied("data/train/k?versionId=v", NO_SOURCE),
+    copied("data/eval/k?versionId=v", COPIED),
+    copied("data/eval/k", NO_SOURCE),
+    # The copy itself must be granted, and only two operations copy.
+    copied("data/train/k", refuse(Reason.ACTION_NOT_GRANTED, grant=1), f"PUT {S3}/data/train/k"),
+    copied("data/train/k", refuse(Reason.UNKNOWN_ACTION), f"PUT {S3}/out/k?tagging"),
+    copied("data/train/k", refuse(Reason.UNKNOWN_ACTION), f"GET {S3}/out/k"),
+    copied("data/train/k", refuse(Reason.UNKNOWN_ACTION), f"POST {S3}/out/k?uploads"),
     Row(
-        "a_copy_reads_a_second_object",
-        NAMED,
-        ask(f"PUT {S3}/data/k", {"x-amz-copy-source": "/other/k"}),
-        refuse(Reason.UNKNOWN_ACTION),
+        "a_copy_from_a_bucket_of_two_owners",
+        COPYING_FROM_TWO_OWNERS,
+        ask(f"PUT {S3}/out/k", {"x-amz-copy-source": "data/k"}),
+        refuse(Reason.AMBIGUOUS_GRANT),
+        problems=OVERLAPS,
     ),
     Row(
-        "a_copy_of_a_part",
-        PREFIXED,
-        ask(f"PUT {S3}/data/train/k?uploadId=u&partNumber=1", {"x-amz-copy-source": ""}),
+        "a_rename",
+        COPYING,
+        ask(f"PUT {S3}/out/k?renameObject", {"x-amz-rename-source": "/k"}),
         refuse(Reason.UNKNOWN_ACTION),
+    ),
+    # The keys of a DeleteObjects stand in its body
+    removed(None, ReadBody(attach("aws"))),
+    removed([Removal("train/x"), Removal("train/y")], AWS),
+    removed([Removal("tmp/x", "v")], attach("aws2", grant=1)),
+    removed([Removal("train/x"), Removal("training/y")], HIDDEN),
+    removed([Removal("train/x"), Removal("tmp/y")], HIDDEN),
+    removed([Removal(" train/x")], HIDDEN),
+    removed([Removal("train/x", "v")], refuse(Reason.ACTION_NOT_GRANTED)),
+    removed(None, ReadBody(attach("aws", grant=2)), "free"),
+    removed([Removal("x"), Removal("y")], attach("aws", grant=2), "free"),
+    removed([Removal("x"), Removal("y", "v")], refuse(Reason.ACTION_NOT_GRANTED, grant=2), "free"),
+    removed(None, HIDDEN, "other"),
+    removed([Removal("x")], HIDDEN, "other"),
+    Row("a_body_on_trial", WATCHED, ask(f"POST {S3}/data?delete"), ReadBody(attach("aws"))),
+    Row(
+        "a_body_on_trial_that_is_not_granted",
+        WATCHED,
+        replace(ask(f"POST {S3}/data?delete"), removals=(Removal("x"),)),
+        would_refuse(Reason.PIN_NOT_GRANTED),
+    ),
+    # URLs that somebody else has signed
+    signed(f"GET {S3}/data/k", PassThrough(Reason.PRESIGNED_ELSEWHERE)),
+    signed(f"GET {S3}/strict/k", refuse(Reason.FOREIGN_PRESIGNED, grant=1)),
+    signed(f"GET {S3}/both/k", refuse(Reason.FOREIGN_PRESIGNED, grant=2)),
+    signed(f"GET {S3}/two/k", PassThrough(Reason.PRESIGNED_ELSEWHERE)),
+    signed(f"GET {S3}/other/k", HIDDEN),
+    signed(f"DELETE {S3}/data/k", refuse(Reason.ACTION_NOT_GRANTED)),
+    signed(f"POST {S3}/rm?delete", ReadBody(attach("aws", grant=6))),
+    signed(f"POST {S3}/rm?delete", PassThrough(Reason.PRESIGNED_ELSEWHERE), removals=(Removal("train/x"),)),
+    signed(f"POST {S3}/rm?delete", refuse(Reason.PIN_NOT_GRANTED, grant=6), removals=(Removal("x"),)),
+    signed(
+        f"PUT {S3}/data/k", PassThrough(Reason.PRESIGNED_ELSEWHERE), headers={"x-amz-copy-source": "two/k"}
+    ),
+    signed(f"PUT {S3}/data/k", NO_SOURCE, headers={"x-amz-copy-source": "strict/k"}),
+    Row(
+        "a_foreign_signature_on_trial",
+        WATCHED,
+        replace(ask(f"DELETE {S3}/data/train/k"), signed_elsewhere=True),
+        would_refuse(Reason.FOREIGN_PRESIGNED),
     ),
     Row(
         "by_the_name_of_a_host_no_bucket_is_granted",
@@ -513,15 +642,22 @@ TABLE = [
     reads(PREFIXED, f"GET {S3}/data?Prefix=train/", refuse(Reason.UNKNOWN_ACTION)),
     reads(PREFIXED, f"GET {S3}/data?versions&prefix=train/", AWS),
     reads(PREFIXED, f"GET {S3}/data?uploads", HIDDEN),
-    reads(PREFIXED, f"POST {S3}/data?delete", UNSHOWN),
+    reads(PREFIXED, f"POST {S3}/data?delete", ReadBody(AWS)),
     reads(PREFIXED, f"HEAD {S3}/data", AWS),
     reads(PREFIXED, f"HEAD {DATA}/", AWS),
     reads(PREFIXED, f"GET {S3}/data?location", AWS),
     # APIs whose answers hold a credential
-    minted(SESSION, f"GET {S3}/data?session"),
-    minted(SESSION, f"GET {DATA}/?session"),
-    reads(SESSION_ALLOWED, f"GET {S3}/data?session", AWS),
+    reads(SESSION, f"GET {S3}/data?session", refuse(Reason.UNKNOWN_ACTION)),
+    reads(SESSION, f"GET {DATA}/?session", refuse(Reason.UNKNOWN_ACTION)),
     reads(SESSION, f"GET {S3}/data?Session", refuse(Reason.UNKNOWN_ACTION)),
+    # For a directory bucket podkey answers itself: whoever may do anything to the bucket may ask.
+    reads(DIRECTORY, f"GET {EXPRESS}/?session", AWS),
+    reads(DIRECTORY, f"HEAD {EXPRESS}/?session", refuse(Reason.UNKNOWN_ACTION)),
+    reads(DIRECTORY, f"GET {EXPRESS}/k?session", refuse(Reason.UNKNOWN_ACTION)),
+    reads(DIRECTORY, f"GET {EXPRESS.replace('data--', 'other--')}/?session", HIDDEN),
+    reads(DIRECTORY, f"PUT {EXPRESS}/train/k", AWS),
+    reads(DIRECTORY, f"PUT {EXPRESS}/k", HIDDEN),
+    reads(TWO_IN_DIRECTORY, f"GET {EXPRESS}/?session", AWS),
     *(
         minted(OPENAI, f"{method} https://api.openai.com{path}")
         for method, path in (
@@ -775,11 +911,19 @@ NEVER_DECIDED = {
     Reason.UPSTREAM_STALLED,
     Reason.FENCED_ADDRESS,
     Reason.INTERNAL_ERROR,
+    Reason.MALFORMED_PRESIGNED,
+    Reason.PRESIGNED_EXPIRED,
+    Reason.UNSUPPORTED_PAYLOAD,
+    Reason.MALFORMED_BODY,
+    Reason.BODY_TOO_LARGE,
+    Reason.OVERLOADED,
 }
 
 
 def test_the_table_has_every_reason() -> None:
-    assert {row.expected.reason for row in TABLE} == set(Reason) - NEVER_DECIDED
+    verdicts = (row.expected for row in TABLE)
+    reasons = {verdict.reason for verdict in verdicts if not isinstance(verdict, ReadBody)}
+    assert reasons == set(Reason) - NEVER_DECIDED
 
 
 def test_a_refused_request_has_no_second_reading(catalogue: Catalogue) -> None:
@@ -888,7 +1032,7 @@ def test_property_decide_never_raises_and_keeps_its_types(
 
     verdict = decide(compiled(found), pod, request, data.draw(any_moment))
 
-    assert isinstance(verdict, Attach | PassThrough | Refuse)
+    assert isinstance(verdict, Attach | PassThrough | ReadBody | Refuse)
     if request.path.fault is not None:
         assert not isinstance(verdict, Attach)
 
@@ -1043,7 +1187,9 @@ def test_property_no_added_policy_lets_a_refused_request_pass(
 
     for request in requests:
         if isinstance(decide(before, pod, request, now), Refuse):
-            assert not isinstance(decide(after, pod, request, now), PassThrough)
+            verdict = decide(after, pod, request, now)
+            # But for a policy that says so: `foreignPresigned: pass`.
+            assert not isinstance(verdict, PassThrough) or verdict.reason is Reason.PRESIGNED_ELSEWHERE
 
 
 @given(st.data(), world.identities, world.many_requests, world.moments)
@@ -1197,7 +1343,7 @@ class _Ambiguous:
 
     def __contains__(self, verdict: Verdict) -> bool:
         inner = verdict.would if isinstance(verdict, PassThrough) else verdict
-        return inner is not None and inner.reason is Reason.AMBIGUOUS_GRANT
+        return isinstance(inner, Refuse) and inner.reason is Reason.AMBIGUOUS_GRANT
 
 
 AMBIGUOUS = _Ambiguous()

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from proxy.attach.bodies import BodyFault
 from proxy.core.audit import Ending
-from proxy.core.credentials import CredentialRef, CredentialSource
-from proxy.core.lease import LeaseKey, LeaseReply, NoLease
+from proxy.core.credentials import CredentialRef, CredentialSource, RegistryToken
+from proxy.core.lease import LeaseKey, LeaseReply, NoLease, derived_key
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
@@ -15,11 +16,13 @@ from proxy.core.secret import Secret
 from proxy.judge.index import PolicyIndex
 from proxy.lanes.exchange import MOST_JUDGEMENTS, CutOff, Exchange
 from proxy.transaction.head import HeadProblem
-from proxy.transaction.opening import Forward, Refused
+from proxy.transaction.opening import Answered, Forward, Refused
+from proxy.transaction.refusals import OwnAnswer
 from proxy.transaction.rejudging import Rejudge
 from proxy.transaction.spent import Complaint
 from proxy.transaction.steps import WantLease
 from tests.judge_world import PROOF, policy
+from tests.lane_scripts import Script, scripted
 from tests.lane_world import (
     HOST,
     LIVE,
@@ -307,6 +310,169 @@ def test_a_source_that_its_policies_do_not_have_gives_no_lease(world: World) -> 
 
     assert isinstance(reply, NoLease)
     assert "ml/unknown" in reply.message
+
+
+# --- more than a lease -------------------------------------------------------------------------------------
+
+
+REGION = RegistryToken("eu-west-1")
+
+
+def test_what_is_derived_from_a_lease_has_its_own_key_and_is_called_spent_by_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, Script(derivation=REGION))
+    told: list[LeaseKey] = []
+    monkeypatch.setattr(world.leases, "spent", lambda key, _: told.append(key))
+
+    exchange = opened(world)
+    exchange.heard(exchange.suspicion(401, []))
+
+    (key,) = world.leases.keys
+    base = world.pod.leases[SOURCE]
+    assert isinstance(base, LeaseKey)
+    assert key == derived_key(base, REGION) != base
+    assert told == [key]
+
+
+def test_a_derived_lease_is_still_granted_while_its_source_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, Script(derivation=REGION))
+    exchange = cuttable(world)
+
+    assert exchange.still_granted(Rejudge(pod_of(CUT)))
+    assert not exchange.still_granted(Rejudge(pod_of(CUT.replace("credential: a", "credential: b"))))
+
+
+def test_a_request_is_signed_with_the_time_of_its_upstream(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = scripted(monkeypatch, Script(is_timed=True))
+    opened(world)
+    world.lane_world.clocks.learn(HOST, NOON + timedelta(hours=1), NOON)
+
+    opened(world)
+
+    assert script.signed == [NOON, NOON + timedelta(hours=1)]
+
+
+def wanting(
+    world: World, monkeypatch: pytest.MonkeyPatch, *fields: tuple[str, str]
+) -> tuple[Exchange, Script]:
+    script = scripted(monkeypatch, Script(wants=10))
+    head = replace(get(), fields=fields, has_body=True)
+    exchange = Exchange(world.lane_world, arrival_of(), head)
+    asyncio.run(exchange.open())
+    return exchange, script
+
+
+def test_a_body_that_is_wanted_is_asked_for_and_nothing_is_decided_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, script = wanting(world, monkeypatch)
+    assert exchange.wants_body
+    assert (world.leases.asked, world.recorder.decisions) == ([], [])
+
+    assert exchange.body.collect(b"abc")
+    exchange.body.collected()
+    asyncio.run(exchange.open())
+
+    assert not exchange.wants_body
+    assert isinstance(exchange.opening, Forward)
+    assert script.bodies == [b"abc"]
+    assert len(world.recorder.decisions) == 1
+    exchange.finish(Ending.COMPLETED)
+    assert world.room.taken == 0
+
+
+def test_a_body_is_kept_for_the_question_whether_it_is_still_granted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text, kept in ((POLICY, 0), (CUT, 3)):
+        world.pod = pod_of(text)
+        exchange, _ = wanting(world, monkeypatch)
+        exchange.body.collect(b"abc")
+        exchange.body.collected()
+        asyncio.run(exchange.open())
+        assert world.room.taken == 3
+
+        exchange.response(200, [])
+
+        assert world.room.taken == kept
+        exchange.finish(Ending.COMPLETED)
+        assert world.room.taken == 0
+
+
+def test_a_body_that_never_came_is_what_the_record_says(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, _ = wanting(world, monkeypatch, ("Content-Length", "8"))
+    assert world.room.taken == 8
+
+    exchange.finish(Ending.CLIENT_GONE)
+
+    assert world.room.taken == 0
+    record = world.recorder.record
+    assert (record.reason, record.ending) == ("malformed_body", Ending.CLIENT_GONE)
+
+
+def test_what_would_be_granted_without_its_body_stays_unjudged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, script = wanting(world, monkeypatch)
+    script.wants = None
+
+    exchange.finish(Ending.CLIENT_GONE)
+
+    assert world.recorder.record.reason == "internal_error"
+
+
+def test_a_hook_that_failed_does_not_wait_for_a_body(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange, _ = wanting(world, monkeypatch)
+
+    exchange.revoke()
+
+    assert not exchange.wants_body
+    assert isinstance(exchange.opening, Refused)
+
+
+def test_a_body_that_cannot_go_on_is_the_reason(world: World) -> None:
+    exchange = opened(world)
+
+    refused = exchange.spoil(BodyFault(Reason.MALFORMED_BODY, "a chunk is too long"))
+
+    assert exchange.answer(refused).status == 400
+    assert "a chunk is too long" in refused.refusal.message
+    assert world.recorder.failures == []
+    exchange.finish(Ending.CUT)
+    record = world.recorder.record
+    assert (record.reason, record.verdict, record.credential) == ("malformed_body", "refuse", "ml/a")
+
+
+def test_what_is_answered_here_is_no_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = OwnAnswer(200, (("content-length", "3"),), b"yes")
+    scripted(monkeypatch, Script(answer=own))
+
+    exchange = opened(world)
+    assert isinstance(exchange.opening, Answered)
+    assert exchange.answer(exchange.opening) == own
+    exchange.finish(Ending.COMPLETED)
+
+    record = world.recorder.record
+    assert (record.ending, record.status) == (Ending.COMPLETED, 200)
+
+
+def test_a_second_try_may_be_answered_here(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = opened(world)
+    exchange.heard(exchange.suspicion(401, []))
+    assert exchange.judge_again()
+    scripted(monkeypatch, Script(answer=OwnAnswer(200, ())))
+
+    asyncio.run(exchange.open())
+
+    assert isinstance(exchange.opening, Answered)
+    assert exchange.record.lease_id == "lease-1"
 
 
 # --- leases that are spent ---------------------------------------------------------------------------

@@ -3,6 +3,8 @@ of the request."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
 from secrets import token_hex
 from typing import Final
 
@@ -29,8 +31,11 @@ from proxy.lanes.mitm.second_try import (
 from proxy.transaction.opening import Forward
 from proxy.transaction.spent import Suspicion
 from tests.judge_world import policy
+from tests.lane_scripts import Script, scripted
 from tests.lane_world import (
+    HOST,
     LIVE,
+    NOON,
     POLICY,
     SOURCE,
     H2Client,
@@ -446,6 +451,86 @@ def test_an_answer_without_a_body_names_no_code(coded: World) -> None:
     assert coded.leases.given_back == []
 
 
+# --- clocks --------------------------------------------------------------------------------------------
+
+
+def skewed(hours: int = 1, code: str = "RequestTimeTooSkewed") -> bytes:
+    date = format_datetime(NOON + timedelta(hours=hours), usegmt=True)
+    return xml(code).replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1)
+
+
+@pytest.fixture
+def timed(world: World, monkeypatch: pytest.MonkeyPatch) -> Script:
+    return scripted(monkeypatch, Script(is_timed=True))
+
+
+def test_a_wrong_clock_is_learnt_and_the_request_sent_once_more_with_the_same_lease(
+    world: World, timed: Script
+) -> None:
+    talk = Talk(world)
+    talk.say(upload(10))
+
+    assert talk.reply(skewed()) == b""
+
+    assert tokens(talk.forwarded) == ["first", "first"]
+    assert timed.signed == [NOON, NOON + timedelta(hours=1)]
+    assert world.recorder.clocks == [(HOST, 3600.0)]
+    assert (world.leases.given_back, world.recorder.spent) == ([], [])
+    assert talk.reply(OK) == OK
+    assert world.recorder.record.retried
+    # And the next one is signed rightly at once.
+    talk.say(GET)
+    assert timed.signed[2] == NOON + timedelta(hours=1)
+    assert talk.reply(OK) == OK
+    assert not world.recorder.records[1].retried
+
+
+def test_what_is_not_sent_again_teaches_the_clock_all_the_same(world: World, timed: Script) -> None:
+    talk = Talk(world)
+    talk.say(upload(10, "POST"))
+
+    assert talk.reply(skewed()) == skewed()
+
+    talk.say(upload(10, "POST"))
+    assert timed.signed == [NOON, NOON + timedelta(hours=1)]
+    assert not world.recorder.record.retried
+
+
+def test_a_head_request_whose_answer_has_no_words_is_sent_again(world: World, timed: Script) -> None:
+    talk = Talk(world)
+    talk.say(GET.replace(b"GET", b"HEAD"))
+
+    assert talk.reply(skewed().partition(b"<Error>")[0]) == b""
+
+    assert len(timed.signed) == 2
+    assert talk.reply(OK[:-2]) == OK[:-2]
+
+
+@pytest.mark.parametrize("answer", [skewed(48), skewed(0), skewed(1, "AccessDenied")])
+def test_what_says_nothing_of_the_time_goes_on_as_it_is(world: World, timed: Script, answer: bytes) -> None:
+    talk = Talk(world)
+    talk.say(GET)
+
+    assert talk.reply(answer) == answer
+
+    assert timed.signed == [NOON]
+    assert world.recorder.clocks == []
+    talk.say(GET)
+    assert talk.reply(OK) == OK
+
+
+@pytest.mark.parametrize(("first", "second"), [(skewed(), SPENT), (SPENT, skewed()), (skewed(), skewed(2))])
+def test_nothing_is_sent_three_times(world: World, timed: Script, first: bytes, second: bytes) -> None:
+    talk = Talk(world)
+    talk.say(GET)
+
+    assert talk.reply(first) == b""
+    assert talk.reply(second) == second
+
+    assert talk.forwarded.count(b"GET ") == len(timed.signed) == 2
+    assert len(world.recorder.records) == 1
+
+
 # --- clients that leave ----------------------------------------------------------------------------------
 
 
@@ -583,7 +668,9 @@ def test_all_streams_of_a_connection_hold_no_more_than_this(world: World) -> Non
 # --- what is held ------------------------------------------------------------------------------------------
 
 
-def held_body(room: int = HELD_IN_ALL, method: str = "PUT", length: str = "") -> HeldBody:
+def held_body(
+    room: int = HELD_IN_ALL, method: str = "PUT", length: str = "", *, elsewhere: bool = False
+) -> HeldBody:
     world = World()
     talk = Talk(world)
     talk.say(GET)
@@ -593,7 +680,7 @@ def held_body(room: int = HELD_IN_ALL, method: str = "PUT", length: str = "") ->
     body = HeldBody(lambda: room)
     request = http.Request.make(method, "https://api.example.com/")
     request.headers = http.Headers([(b"content-length", length.encode())] if length else [])
-    body.allow(opening, request)
+    body.allow(opening, request, elsewhere=elsewhere)
     return body
 
 
@@ -624,6 +711,11 @@ def test_any_other_is_begun(length: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PATCH", "TRACE", "put"])
 def test_what_is_not_idempotent_is_not_held(method: str) -> None:
     assert not held_body(method=method).is_whole
+
+
+def test_what_is_kept_elsewhere_may_be_of_any_length() -> None:
+    assert held_body(length=str(HELD_BYTES + 1), elsewhere=True).is_whole
+    assert not held_body(method="POST", elsewhere=True).is_whole
 
 
 def test_without_room_nothing_is_held() -> None:
