@@ -109,6 +109,7 @@ class Recorder:
         self.passed: list[str] = []
         self.spent: list[tuple[str, bool]] = []
         self.clocks: list[tuple[Hostname, float]] = []
+        self.regions: list[tuple[Hostname, str]] = []
         self.cuts: list[AuditRecord] = []
         self.crashes: list[tuple[str, BaseException]] = []
         self.rejected: list[str] = []
@@ -136,6 +137,9 @@ class Recorder:
 
     def lease_spent(self, service: str, *, retried: bool) -> None:
         self.spent.append((service, retried))
+
+    def region_learnt(self, host: Hostname, region: str) -> None:
+        self.regions.append((host, region))
 
     def clock_learnt(self, host: Hostname, seconds: float) -> None:
         self.clocks.append((host, seconds))

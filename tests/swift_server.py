@@ -13,6 +13,8 @@ folder.
 import http.client
 import itertools
 import json
+import os
+import pwd
 import secrets
 import shutil
 import socket
@@ -328,6 +330,7 @@ def swift(
         log = last.enter_context((folder / "log").open("wb"))
         servers = [(name, folder / f"{name}.conf") for name in storage]
         servers += [("proxy", folder / f"proxy-{n}.conf") for n, _ in enumerate(fronts)]
+        running: list[subprocess.Popen[bytes]] = []
         for name, conf in servers:
             argv = [python, str(HOME / "bin" / f"swift-{name}-server"), str(conf)]
             process = subprocess.Popen(
@@ -338,8 +341,9 @@ def swift(
                 stderr=log,
             )
             last.callback(_end, process)
+            running.append(process)
         store = Swift(folder, fronts, ns, authority)
-        _wait_ready(store)
+        _wait_ready(store, running)
         yield store
 
 
@@ -363,7 +367,7 @@ def _write_conf(
     prefix, suffix = secrets.token_hex(8), secrets.token_hex(8)
     swift_conf = f"[swift-hash]\nswift_hash_path_prefix = {prefix}\nswift_hash_path_suffix = {suffix}\n"
     (folder / "swift.conf").write_text(swift_conf)
-    whole = {"folder": folder, "user": "root"}
+    whole = {"folder": folder, "user": pwd.getpwuid(os.geteuid()).pw_name}
     for name, port in storage.items():
         text = SERVER.format(address="127.0.0.1", port=port, more="", **whole) + STORAGE.format(name=name)
         (folder / f"{name}.conf").write_text(text)
@@ -382,12 +386,14 @@ def _write_conf(
         (folder / f"proxy-{number}.conf").write_text(text)
 
 
-def _wait_ready(store: Swift) -> None:
+def _wait_ready(store: Swift, running: Sequence[subprocess.Popen[bytes]]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     for front in store.fronts:
         while not _answers(store, front):
-            log = (store.folder / "log").read_text(errors="replace")
-            assert time.monotonic() < deadline, f"Swift did not become ready:\n{log}"
+            ended = [process.args for process in running if process.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                log = (store.folder / "log").read_text(errors="replace")
+                raise AssertionError(f"Swift did not become ready; ended: {ended}\n{log}")
             time.sleep(0.05)
 
 

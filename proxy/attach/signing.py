@@ -163,9 +163,9 @@ class Signer:
         return rewrite if isinstance(rewrite, BodyFault) else SignedCall(signed.headers, rewrite)
 
     @property
-    def guesses(self) -> bool:
-        """Whether the region is not the host's own word."""
-        return self.target.region is None and self._region is not None
+    def guess(self) -> str | None:
+        """The region, where it is not the host's own word."""
+        return self._region if self.target.region is None else None
 
     @property
     def _region(self) -> str | None:

@@ -84,7 +84,9 @@ _VPC_ENDPOINT: Final = re.compile(
 _DOMAIN: Final = re.compile(rf".+\.(?P<region>{_REGION})\.(?P<kind>aoss|cloudsearch|es|neptune)").fullmatch
 _DOMAINS: Final = {"aoss": "aoss", "cloudsearch": "cloudsearch", "es": "es", "neptune": "neptune-db"}
 # Hosts outside of the suffixes.
-_ON_AWS: Final = re.compile(rf".+\.(?P<kind>dkr-ecr|lambda-url)(?:-fips)?\.(?P<region>{_REGION})\.on\.aws").fullmatch
+_ON_AWS: Final = re.compile(
+    rf".+\.(?P<kind>dkr-ecr|lambda-url)(?:-fips)?\.(?P<region>{_REGION})\.on\.aws"
+).fullmatch
 _KINDS_ON_AWS: Final = {"dkr-ecr": "ecr", "lambda-url": "lambda"}
 
 # Service -> what its names begin with, where that is not the service's own name. `*.` stands for any labels.

@@ -1,7 +1,8 @@
 """What a grant names in other documents and in the catalogue: does it exist, and does it fit?"""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from proxy.aws import ecr
 from proxy.aws.hosts import read_aws_host
@@ -15,6 +16,7 @@ from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
 from proxy.documents.reading import MAX_PROBLEMS
 from proxy.documents.salvage import Broken
 from proxy.documents.stores import store_findings, strangers_name_buckets
+from proxy.documents.territory import Territory
 
 KEY_CAPTURE = "key"
 BUCKET_CAPTURE = "bucket"
@@ -47,9 +49,10 @@ def check_links(
 ) -> list[Problem]:
     by_ref = {placed.value.ref: placed.value for placed in sources}
     problems: list[Problem] = []
+    territory = cache(lambda: Territory(catalogue.values()))  # most policies name no store
     for policy in policies:
         for index, grant in enumerate(policy.value.grants):
-            check = _GrantCheck(policy, index, grant, catalogue, broken)
+            check = _GrantCheck(policy, index, grant, catalogue, broken, territory)
             problems.extend(check.all())
             ref = CredentialRef(policy.value.namespace, grant.credential)
             if ref in by_ref:
@@ -68,6 +71,7 @@ class _GrantCheck:
     grant: Grant
     catalogue: Catalogue
     broken: Broken
+    territory: Callable[[], Territory]
 
     def _problem(self, code: ProblemCode, message: str, fix: str, key: str = "") -> Problem:
         return self.policy.grant_problem(self.index, code, message, fix, key)
@@ -91,7 +95,7 @@ class _GrantCheck:
             yield from self._pins(service)
             yield from self._operations(service)
             yield from self._minting(service)
-            for code, message, fix, key in store_findings(self.grant, service, self.catalogue):
+            for code, message, fix, key in store_findings(self.grant, service, self.territory):
                 yield self._problem(code, message, fix, key)
         elif not self.broken.has_service(self.grant.service):
             message = f"there is no service `{self.grant.service}` in the catalogue"

@@ -5,17 +5,18 @@ A host is read in one way. Where two grants read it in two ways, the decision re
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from proxy.core.credentials import SigV4
-from proxy.core.hosts import HostPattern, hosts_meet
+from proxy.core.hosts import HostPattern
 from proxy.core.policy import AccessPolicy, Addressing, ForeignPresigned, Grant, Mode, StoreEndpoint
-from proxy.core.services import Catalogue, Service
+from proxy.core.services import Service
 from proxy.documents.host_names import is_public_suffix
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.reading import MAX_PROBLEMS
+from proxy.documents.territory import Territory
 
 BUCKET_TEMPLATE: Final = "{bucket}"
 REGION_TEMPLATE: Final = "{aws_region}"
@@ -38,7 +39,7 @@ def strangers_name_buckets(store: StoreEndpoint | None) -> bool:
     return store is None or is_public_suffix(store.host)
 
 
-def store_findings(grant: Grant, service: Service, catalogue: Catalogue) -> Iterator[Finding]:
+def store_findings(grant: Grant, service: Service, territory: Callable[[], Territory]) -> Iterator[Finding]:
     """What is wrong with one grant for a service."""
     if grant.foreign_presigned is ForeignPresigned.PASS and SigV4() not in service.attach:
         message = f"`foreignPresigned` means nothing to the service `{service.name}`: its URLs are not signed"
@@ -50,7 +51,7 @@ def store_findings(grant: Grant, service: Service, catalogue: Catalogue) -> Iter
         message = f"the service `{service.name}` has hosts of its own, and no buckets to find at another one"
         yield ProblemCode.UNKNOWN_PIN, message, "remove `endpoint`, or write `service: s3`", "endpoint"
         return
-    yield from _of_others(store, service, catalogue)
+    yield from _of_others(store, service, territory())
     regions = (pin.name for pin in service.pins if pin.template == REGION_TEMPLATE)
     for name in regions:
         if name in dict(grant.pins):
@@ -59,20 +60,16 @@ def store_findings(grant: Grant, service: Service, catalogue: Catalogue) -> Iter
             yield ProblemCode.UNKNOWN_PIN, message, fix, f"pins.{name}"
 
 
-def _of_others(store: StoreEndpoint, service: Service, catalogue: Catalogue) -> Iterator[Finding]:
+def _of_others(store: StoreEndpoint, service: Service, territory: Territory) -> Iterator[Finding]:
     """Hosts that the catalogue knows: it tells what they are, and a grant cannot say otherwise."""
-    for other in catalogue.values():
-        templates = (template for endpoint in other.endpoints for template in endpoint.hosts)
-        if any(hosts_meet(store.label_globs, template.label_globs) for template in templates):
-            fix = "remove `endpoint`, `region` and `addressing`: the catalogue knows these hosts"
-            if other.name != service.name:
-                fix = f"write `service: {other.name}`, without `endpoint`"
-            yield ProblemCode.HOST_TAKEN, f"`{store.host}` covers hosts of {other.title}", fix, "endpoint"
-            return
-    owner = catalogue.blob_owner(store.host)
-    if owner is not None:
-        message = f"`{store.host}` serves signed URLs for {owner.title} and never gets a credential"
-        yield ProblemCode.HOST_BLOB, message, f"grant `service: {owner.name}` for the API", "endpoint"
+    owners = set(territory.owners(store.label_globs))
+    if owners:
+        owner = service.name if service.name in owners else min(owners)
+        fix = "remove `endpoint`, `region` and `addressing`: the catalogue knows these hosts"
+        if owner != service.name:
+            fix = f"write `service: {owner}`, without `endpoint`"
+        message = f"`{store.host}` covers hosts of the service `{owner}`"
+        yield ProblemCode.HOST_TAKEN, message, fix, "endpoint"
 
 
 # --- grants beside each other ------------------------------------------------------------------------

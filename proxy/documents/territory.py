@@ -34,11 +34,14 @@ class Territory:
         for _, labels in _claims(service):
             self._hosts[labels[-2:]].append((service.name, labels))
 
+    def owners(self, labels: Labels) -> Iterator[str]:
+        """The entries that claim a host of these labels; the last two are no globs."""
+        return (name for name, theirs in self._hosts.get(labels[-2:], ()) if hosts_meet(labels, theirs))
+
     def trespasses(self, entry: Service) -> Iterator[Finding]:
         """What a user's entry claims that is not its own."""
         for text, labels in _claims(entry):
-            owners = (name for name, theirs in self._hosts[labels[-2:]] if hosts_meet(labels, theirs))
-            owner = next(owners, None)
+            owner = next(self.owners(labels), None)
             if owner is not None:
                 message = f"`{text}` covers hosts of the service `{owner}`"
                 yield ProblemCode.HOST_TAKEN, message, f"leave them to `service: {owner}`"

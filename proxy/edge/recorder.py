@@ -100,6 +100,10 @@ class EdgeRecorder:
                 "an upstream called a lease spent, and the request was not sent again", service=service
             )
 
+    def region_learnt(self, host: Hostname, region: str) -> None:
+        message = "a bucket lies elsewhere: requests to it are signed for its region"
+        self._log.info(message, host=host, region=region)
+
     def clock_learnt(self, host: Hostname, seconds: float) -> None:
         self._warn(
             "an upstream's clock is not this node's: requests to it are signed with its own",

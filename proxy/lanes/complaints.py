@@ -4,13 +4,18 @@ the request is sent once more."""
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from proxy.core.audit import AuditRecord
 from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseKey
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.opening import Answered, Forward, Opening, Refused
+from proxy.transaction.regions import told_region
 from proxy.transaction.spent import Complaint, Suspicion
+
+# With these S3 sends a client to the bucket's own region.
+_MOVED: Final = frozenset({301, 307})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,11 @@ class Complaints:
         self._answered = self._world.clock.now()
         if not isinstance(opening, Forward):
             return Suspicion((), status, fields)
-        return Suspicion(opening.spent, status, fields, self.signed_at if opening.is_timed else None)
+        sent, guessed = tuple(fields), opening.guessed_region
+        if guessed is not None and status in _MOVED and (region := told_region(sent)) is not None:
+            # Its SDK follows; what it asks here from now on is signed for the right region.
+            self._world.regions.learn(self._host, region)
+        return Suspicion(opening.spent, status, sent, self.signed_at if opening.is_timed else None, guessed)
 
     def heard(self, suspicion: Suspicion, attached: Attached | None) -> None:
         """It is certain what the answer says."""
@@ -66,6 +75,13 @@ class Complaints:
             if offset is not None:
                 self._world.recorder.clock_learnt(self._host, offset.total_seconds())
                 self._last = Complaint.SKEWED
+        elif suspicion.complaint is Complaint.ELSEWHERE and suspicion.region is not None:
+            self._learn_region(suspicion.region)
+
+    def _learn_region(self, region: str) -> None:
+        if self._world.regions.learn(self._host, region):
+            self._world.recorder.region_learnt(self._host, region)
+            self._last = Complaint.ELSEWHERE
 
     def again(self, opening: Opening) -> bool:
         """Whether it is to be asked if the request may be sent once more, with another lease or time."""

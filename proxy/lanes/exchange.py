@@ -213,7 +213,15 @@ class Exchange:
 
     def _steps(self) -> Steps:
         signed_at = self._complaints.time(self._now)
-        return open_request(self._pod, self._arrival, self._head, self._now, self._id, signed_at=signed_at)
+        return open_request(
+            self._pod,
+            self._arrival,
+            self._head,
+            self._now,
+            self._id,
+            signed_at=signed_at,
+            region=self._world.regions.of(self._arrival.name),
+        )
 
     @staticmethod
     def _next(steps: Steps, reply: LeaseReply | bytes | BodyFault | None) -> Want | Opening:

@@ -15,6 +15,7 @@ from proxy.lanes.in_flight import InFlight
 from proxy.lanes.room import Room
 from proxy.transaction.clocks import HostClocks
 from proxy.transaction.pod import PodState
+from proxy.transaction.regions import HostRegions
 
 # An address to connect to, as sockets take it.
 Address = tuple[str, int]
@@ -80,6 +81,7 @@ class Recorder(Protocol):
     def failed_open(self, where: str) -> None: ...
     def lease_spent(self, service: str, *, retried: bool) -> None: ...
     def clock_learnt(self, host: Hostname, seconds: float) -> None: ...
+    def region_learnt(self, host: Hostname, region: str) -> None: ...
     def cut_by_policy(self, record: AuditRecord) -> None: ...
     def crashed(self, where: str, error: BaseException) -> None: ...
 
@@ -99,3 +101,4 @@ class LaneWorld:
     # Shared by all connections.
     room: Room = field(default_factory=Room)
     clocks: HostClocks = field(default_factory=HostClocks)
+    regions: HostRegions = field(default_factory=HostRegions)

@@ -35,8 +35,8 @@ class Forward:
     rewrite: BodyTransform | None = field(default=None, repr=False, compare=False)
     # It is signed with a time: an upstream that finds it wrong says what time it is.
     is_timed: bool = False
-    # The host names no region, and the signature is made for one: an upstream elsewhere says where it is.
-    is_region_guessed: bool = False
+    # The region that it is signed for, where the host names none: an upstream elsewhere says where it is.
+    guessed_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

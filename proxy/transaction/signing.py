@@ -94,7 +94,7 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
     if isinstance(signed, BodyFault):
         return granted.refused(signed.reason, signed.message)
     forward = _forward(granted, call, fields, signed, keys)
-    return replace(forward, is_region_guessed=signer.guesses)
+    return replace(forward, guessed_region=signer.guess)
 
 
 def _signer(granted: Granted, target: Target, signed_at: datetime) -> Signer:

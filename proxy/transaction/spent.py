@@ -12,7 +12,9 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Final
 
+from proxy.aws.partitions import is_region
 from proxy.core.services import DEFAULT_SPENT, Service, SpentSign
+from proxy.transaction.regions import told_region
 
 # What is looked at of a body. Errors have their code in front: S3's begin with it, JSON ones are some hundred
 # bytes long.
@@ -29,6 +31,11 @@ SKEW_CODES: Final = frozenset({
     b"RequestTimeTooSkewed", b"InvalidSignatureException", b"SignatureDoesNotMatch", b"AuthFailure",
     b"RequestExpired", b"RequestInTheFuture",
 })  # fmt: skip
+# What S3 says of a signature for another region, and where it says which ("Error responses", S3 API
+# reference).
+MALFORMED_SCOPE: Final = b"AuthorizationHeaderMalformed"
+_REGION: Final = re.compile(rb"<Region>([a-z0-9-]{1,32})</Region>").search
+_ELSEWHERE_STATUSES: Final = frozenset({400, 403})
 _SKEW_STATUSES: Final = frozenset({400, 401, 403})
 # Where REST services of AWS say their code: `InvalidSignatureException:http://…`.
 _ERROR_TYPE: Final = "x-amzn-errortype"
@@ -50,6 +57,8 @@ class Complaint(Enum):
     NONE = "none"
     SPENT = "spent"
     SKEWED = "skewed"
+    # The bucket lies in another region than the request was signed for.
+    ELSEWHERE = "elsewhere"
 
 
 def signs_of(services: Iterable[Service]) -> tuple[SpentSign, ...]:
@@ -60,7 +69,17 @@ def signs_of(services: Iterable[Service]) -> tuple[SpentSign, ...]:
 class Suspicion:
     """One answer, as far as it has come. `complaint` is None while that is not known."""
 
-    __slots__ = ("_codes", "_is_empty", "_off", "_otherwise", "_seen", "complaint", "server_time")
+    __slots__ = (
+        "_codes",
+        "_guessed",
+        "_is_empty",
+        "_off",
+        "_otherwise",
+        "_seen",
+        "complaint",
+        "region",
+        "server_time",
+    )
 
     def __init__(
         self,
@@ -68,14 +87,18 @@ class Suspicion:
         status: int,
         fields: Iterable[tuple[str, str]],
         signed_at: datetime | None = None,
+        guessed_region: str | None = None,
     ) -> None:
-        """`signed_at`: the time that the request was signed with, where it was."""
+        """`signed_at`: the time that the request was signed with, where it was; `guessed_region`: the region,
+        where the host names none."""
         self._codes: Mapping[bytes, Complaint] = {}
         self._seen = b""
         self._is_empty = True
         self._otherwise = Complaint.NONE
         self._off = timedelta()
+        self._guessed = guessed_region if status in _ELSEWHERE_STATUSES else None
         self.server_time: datetime | None = None
+        self.region: str | None = None
         self.complaint = self._by_head(signs, status, fields, signed_at)
 
     def __repr__(self) -> str:
@@ -91,15 +114,19 @@ class Suspicion:
     ) -> Complaint | None:
         fitting = [sign for sign in signs if sign.status == status]
         may_be_skewed = signed_at is not None and status in _SKEW_STATUSES
-        if status != 401 and not fitting and not may_be_skewed:
+        if status != 401 and not fitting and not may_be_skewed and self._guessed is None:
             return Complaint.NONE
         sent = [(name.lower(), value) for name, value in fields]
+        if self._is_elsewhere(told_region(sent)):
+            return Complaint.ELSEWHERE
         if may_be_skewed and signed_at is not None:
             self._read_clock(sent, signed_at)
         told = _challenge(value for name, value in sent if name == "www-authenticate")
         if told is not None and (status == 401 or not told):
             return Complaint.SPENT if told else Complaint.NONE
         codes = {code.encode("ascii"): Complaint.SPENT for sign in fitting for code in sign.codes}
+        if self._guessed is not None:
+            codes[MALFORMED_SCOPE] = Complaint.ELSEWHERE
         if self._off > BEARABLE:
             codes |= dict.fromkeys(SKEW_CODES - codes.keys(), Complaint.SKEWED)
         if any(not sign.codes for sign in fitting):
@@ -112,6 +139,12 @@ class Suspicion:
             return named
         codings = {value.strip().lower() for name, value in sent if name == "content-encoding"}
         return self._otherwise if codings - {"", "identity"} else None
+
+    def _is_elsewhere(self, region: str | None) -> bool:
+        if self._guessed is None or region is None or region == self._guessed:
+            return False
+        self.region = region
+        return True
 
     def _read_clock(self, sent: Iterable[tuple[str, str]], signed_at: datetime) -> None:
         dates = [value for name, value in sent if name == "date"]
@@ -134,6 +167,10 @@ class Suspicion:
             found = self._named(codes_in(self._seen))
             if found is None and self._is_empty and self._off > BEYOND_DOUBT:
                 found = Complaint.SKEWED
+            if found is Complaint.ELSEWHERE:
+                said = _REGION(self._seen)
+                where = said[1].decode() if said is not None and is_region(said[1].decode()) else None
+                found = found if self._is_elsewhere(where) else None
             self.complaint = found or self._otherwise
             self._seen = b""
 

@@ -9,8 +9,10 @@ import pytest
 from proxy.core.contract import CATALOGUE_ENTRY
 from proxy.core.credentials import Basic, Bearer, EcrToken, Header, SigV4
 from proxy.core.hosts import Hostname
+from proxy.core.request import RequestFacts
 from proxy.core.services import DRAWN, Catalogue, Dialect, Service, SpentSign
 from proxy.documents.yaml_nodes import read_nodes
+from proxy.judge.reading import ServiceKnowledge, ServiceReader
 
 ENTRIES = sorted(files("proxy.services").joinpath("catalogue").iterdir(), key=lambda entry: entry.name)
 SHIPPED = [
@@ -169,6 +171,8 @@ def test_a_host_belongs_to_its_service_only(catalogue: Catalogue, host: str, ser
         ("s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
         ("s3.us-iso-east-1.c2s.ic.gov", "us-iso-east-1"),
         ("s3.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1"),
+        ("s3.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1"),
+        ("s3.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1"),
         (f"bucket.vpce-0a1b2c-x1y2z3.s3.{R}.vpce.amazonaws.com", R),
     ],
 )
@@ -196,6 +200,10 @@ SUFFIXES = [
     ("s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
     ("s3.us-iso-east-1.c2s.ic.gov", "us-iso-east-1"),
     ("s3.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1"),
+    ("s3.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1"),
+    ("s3.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1"),
+    ("s3-accelerate.dualstack.us-east-1.amazonaws.com", "us-east-1"),
+    ("bucket.vpce-0a1b2c-x1y2z3.s3.cn-north-1.vpce.amazonaws.com.cn", "cn-north-1"),
     (f"bucket.vpce-0a1b2c-x1y2z3.s3.{R}.vpce.amazonaws.com", R),
 ]
 
@@ -438,14 +446,25 @@ def test_a_listing_that_shows_keys_is_bounded_or_has_no_class(s3: Service) -> No
         and row.prefix_from is None
         and not row.keyless
     ]
-    # Its keys stand in the body: a grant with prefixes cannot cover it.
+    # Its keys stand in the body.
     assert unbounded == ["s3:DeleteObjects"]
+    assert [row.name for row in s3.operations if row.body_keys] == unbounded
 
 
-def test_what_mints_credentials_is_no_ordinary_operation(s3: Service) -> None:
-    assert [api.name for api in s3.minting] == ["CreateSession"]
-    (row,) = [row for row in s3.operations if row.name == "s3:CreateSession"]
-    assert (row.access, row.subresources) == (None, ("session",))
+def test_what_would_hand_out_credentials_is_answered_by_podkey(s3: Service) -> None:
+    assert s3.minting == ()
+    (row,) = [row for row in s3.operations if row.answered_here]
+    assert (row.name, row.methods, row.subresources) == ("s3:CreateSession", ("GET",), ("session",))
+    # Only a directory bucket has sessions, and no access class tells who may open one.
+    assert (row.requires, row.access, row.keyless) == (("aws_zone",), None, True)
+
+
+def test_only_what_writes_an_object_can_copy_one(s3: Service) -> None:
+    assert s3.source_headers == ("x-amz-copy-source",)
+    assert [(row.name, row.methods) for row in s3.operations if row.copies] == [
+        ("s3:PutObject", ("PUT",)),
+        ("s3:UploadPart", ("PUT",)),
+    ]
 
 
 def test_the_bucket_must_be_named(s3: Service) -> None:
@@ -453,16 +472,95 @@ def test_the_bucket_must_be_named(s3: Service) -> None:
     assert s3.opaque_paths
 
 
+ACCOUNT = "111122223333"
+POINT = f"ap-1-{ACCOUNT}"
+POINT_ARN = f"arn:aws:s3:{R}:{ACCOUNT}:accesspoint/ap-1"
+LAMBDA_ARN = POINT_ARN.replace(":s3:", ":s3-object-lambda:")
+ZONED = "a--use1-az4--x-s3"
+
+
+def bucket_of(catalogue: Catalogue, host: str) -> str | None:
+    (found,) = catalogue.readings(Hostname(host))
+    reader = ServiceReader(ServiceKnowledge(found.service, ["bucket"]), found)
+    reading = reader.read(RequestFacts.of(Hostname(host), "GET", "/k"))
+    assert (reading.key is None) == ("bucket" not in reading.pins)
+    return reading.pins.get("bucket")
+
+
+@pytest.mark.parametrize(
+    ("host", "bucket"),
+    [
+        (f"{POINT}.s3-accesspoint.{R}.amazonaws.com", POINT_ARN),
+        (f"{POINT}.s3-accesspoint.dualstack.{R}.amazonaws.com", POINT_ARN),
+        (f"{POINT}.s3-accesspoint-fips.{R}.amazonaws.com", POINT_ARN),
+        (f"{POINT}.s3-accesspoint-fips.dualstack.{R}.amazonaws.com", POINT_ARN),
+        (f"{POINT}.accesspoint.vpce-1a-2b.s3.{R}.vpce.amazonaws.com", POINT_ARN),
+        (f"{POINT}.s3-object-lambda.{R}.amazonaws.com", LAMBDA_ARN),
+        (f"{POINT}.s3-object-lambda-fips.{R}.amazonaws.com", LAMBDA_ARN),
+        # The partition is that of the region: two of them share a domain.
+        (
+            f"{POINT}.s3-accesspoint.us-gov-west-1.amazonaws.com",
+            f"arn:aws-us-gov:s3:us-gov-west-1:{ACCOUNT}:accesspoint/ap-1",
+        ),
+        (
+            f"{POINT}.s3-accesspoint.cn-north-1.amazonaws.com.cn",
+            f"arn:aws-cn:s3:cn-north-1:{ACCOUNT}:accesspoint/ap-1",
+        ),
+        (
+            f"{POINT}.s3-accesspoint.eusc-de-east-1.amazonaws.eu",
+            f"arn:aws-eusc:s3:eusc-de-east-1:{ACCOUNT}:accesspoint/ap-1",
+        ),
+        (
+            f"{POINT}.s3-accesspoint.eu-isoe-west-1.cloud.adc-e.uk",
+            f"arn:aws-iso-e:s3:eu-isoe-west-1:{ACCOUNT}:accesspoint/ap-1",
+        ),
+        ("mfzwi23gnjvgw.mrap.accesspoint.s3-global.amazonaws.com", "mfzwi23gnjvgw.mrap"),
+        # An alias is a bucket's name.
+        (f"ap-1-abc123-s3alias.s3.{R}.amazonaws.com", "ap-1-abc123-s3alias"),
+        (f"{ZONED}.s3express-use1-az4.us-east-1.amazonaws.com", ZONED),
+        (f"{ZONED}.s3express-use1-az4.dualstack.us-east-1.amazonaws.com", ZONED),
+        (f"{ZONED}.s3express-fips-use1-az4.us-east-1.amazonaws.com", ZONED),
+        (f"{ZONED}.s3express-fips-use1-az4.dualstack.us-east-1.amazonaws.com", ZONED),
+        ("a--usw2-lax1-az1--x-s3.s3express-usw2-lax1-az1.us-west-2.amazonaws.com", "a--usw2-lax1-az1--x-s3"),
+        ("ap--use1-az4--xa-s3.s3express-use1-az4.us-east-1.amazonaws.com", "ap--use1-az4--xa-s3"),
+        # The directory bucket's name says another zone than its host.
+        (f"{ZONED}.s3express-use1-az5.us-east-1.amazonaws.com", None),
+        (f"x.{ZONED}.s3express-use1-az4.us-east-1.amazonaws.com", None),
+        ("plain.s3express-use1-az4.us-east-1.amazonaws.com", None),
+        (f"ap-1.s3-accesspoint.{R}.amazonaws.com", None),
+        (f"x.{POINT}.s3-accesspoint.{R}.amazonaws.com", None),
+        ("a.b.mrap.accesspoint.s3-global.amazonaws.com", None),
+        ("plain.accesspoint.s3-global.amazonaws.com", None),
+    ],
+)
+def test_a_host_of_an_access_point_or_a_directory_bucket_shows_it_as_iam_names_it(
+    catalogue: Catalogue, host: str, bucket: str | None
+) -> None:
+    assert bucket_of(catalogue, host) == bucket
+
+
 @pytest.mark.parametrize(
     "host",
     [
-        "data-111122223333.s3-accesspoint.eu-central-1.amazonaws.com",
-        "111122223333.s3-control.us-east-1.amazonaws.com",
-        "s3-control.us-east-1.amazonaws.com",
-        "b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com",
-        "m.mrap.accesspoint.s3-global.amazonaws.com",
-        "a.111122223333.s3-outposts.us-east-1.amazonaws.com",
+        f"route.s3-object-lambda.{R}.amazonaws.com",
+        f"s3-object-lambda.{R}.amazonaws.com",
+        f"s3-control.{R}.amazonaws.com",
+        f"{ACCOUNT}.s3-control.{R}.amazonaws.com",
+        f"{ACCOUNT}.s3-control.dualstack.{R}.amazonaws.com",
+        f"{ACCOUNT}.s3-control-fips.{R}.amazonaws.com",
+        f"{ACCOUNT}.control.vpce-1a.s3.{R}.vpce.amazonaws.com",
+        f"a.{ACCOUNT}.s3-outposts.{R}.amazonaws.com",
+        f"{POINT}.op-01ac5d28a6a232904.s3-outposts.{R}.amazonaws.com",
         "ap-1.accesspoint.vpce-1a.s3.us-east-1.vpce.amazonaws.com",
+        "accesspoint.vpce-1a.s3.us-east-1.vpce.amazonaws.com",
+        "s3express-control.us-east-1.amazonaws.com",
+        "s3express-control.dualstack.us-east-1.amazonaws.com",
+        "s3express-control-fips.us-east-1.amazonaws.com",
+        f"{ZONED}.s3express-control.us-east-1.amazonaws.com",
+        "s3express-use1-az4.us-east-1.amazonaws.com",
+        f"{ZONED}.s3express-use1-az5.us-east-1.amazonaws.com",
+        f"ap-1.s3-accesspoint.{R}.amazonaws.com",
+        "m.accesspoint.s3-global.amazonaws.com",
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/key", "/bucket/key", "//", "/-/"])

@@ -110,21 +110,6 @@ def test_a_chunked_upload_arrives_in_chunks_and_whole(world: Lab) -> None:
     assert world.upstream.requests[0].header("content-length") == []
 
 
-def test_a_client_that_expects_100_is_told_to_go_on_when_its_request_was_granted(world: Lab) -> None:
-    head = request("/v1/up", "Content-Length: 5", "Expect: 100-continue", method="PUT")
-    reply = world.talk(head, after_answer=b"hello", answers=1)
-    assert [answer.status for answer in reply.answers] == [100, 200]
-    assert world.upstream.requests[0].body == b"hello"
-    assert world.upstream.requests[0].header("expect") == []
-
-
-def test_a_client_that_expects_100_and_is_refused_sends_no_body(world: Lab) -> None:
-    head = request("/nowhere", "Content-Length: 5", "Expect: 100-continue", method="PUT")
-    reply = world.talk(head, answers=1)
-    assert [answer.status for answer in reply.answers] == [403]
-    assert reply.only.header("connection") == "close"
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status", "length"),
     [("HEAD", "/v1/head", 200, "1000"), ("GET", "/v1/none", 204, None), ("GET", "/v1/same", 304, "1000")],

@@ -1,4 +1,4 @@
-"""A checkpoint of a gibibyte goes up and comes down; the sidecar stays small, and its keys change on the way."""
+"""A checkpoint of a gibibyte goes up and comes down; the sidecar stays small, its keys change on the way."""
 
 import hashlib
 import threading

@@ -1,4 +1,4 @@
-"""What podkey's judge allows at Bedrock, SageMaker and ECR, the derived session policy allows, and no more."""
+"""What the judge allows at Bedrock, SageMaker and ECR, the derived session policy allows, and no more."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -131,6 +131,7 @@ def test_a_region_that_is_pinned_stands_in_the_arn() -> None:
 # --- ECR ---------------------------------------------------------------------------------------------
 
 REGISTRY: Final = "arn:aws:ecr:eu-central-1:111122223333:repository/"
+THEIRS: Final = REGISTRY.replace("111122223333", "444455556666")
 TEAM: Final = {"account": ("111122223333",), "repo": ("team/app",)}
 
 
@@ -179,6 +180,7 @@ def test_each_partition_has_arns_of_its_own() -> None:
 
 MODELS: Final = ("amazon.nova-pro-v1:0", NAME, "eu.meta.llama3-3-70b-instruct-v1:0")
 REPOSITORIES: Final = ("team/app", "team/app2", "app", "team/app/deep")
+ACCOUNTS: Final = ("111122223333", "444455556666")
 ENDPOINTS: Final = ("churn", "churn-2", "fraud")
 DIGEST: Final = "sha256:" + "0" * 64
 AT_ECR: Final = {
@@ -253,7 +255,7 @@ grants: Final = st.one_of(
             "ecr", *access, pins={"account": (account,), **pins, **region}
         ),
         classes,
-        st.sampled_from(("1" * 12, "4" * 12)),
+        st.sampled_from(ACCOUNTS),
         _pinned("repo", (*REPOSITORIES, "team/*")),
         regions,
     ),

@@ -193,3 +193,83 @@ def test_nothing_is_allowed_in_a_bucket_of_another_account(found: list[Grant], r
         context = {**asked.context, "s3:ResourceAccount": "444455556666"}
         for action in set(asked.actions) - {"s3:ListAllMyBuckets"}:
             assert not allows(str(text), action, asked.resource, context)
+
+
+# --- access points and directory buckets -------------------------------------------------------------
+
+POINTS: Final = ("data", "other")
+POINT: Final = f"arn:aws:s3:eu-central-1:{ACCOUNT}:accesspoint/"
+DIRECTORIES: Final = ("data--euc1-az1--x-s3", "other--euc1-az1--x-s3")
+# For what is of the classes read and list, podkey opens sessions that can only read.
+READING: Final = frozenset(
+    {
+        *("GET", "HEAD", "GET ?versionId=1", "GET ?tagging"),
+        *("GET ?attributes", "GET ?attributes&versionId=1"),
+    }
+)
+
+classes: Final = st.lists(st.sampled_from(Access), max_size=4, unique=True)
+narrowed: Final = st.lists(st.sampled_from(PREFIXES), max_size=3, unique=True)
+object_requests: Final = st.lists(
+    st.tuples(st.sampled_from((0, 1)), st.sampled_from(KEYS), st.sampled_from(list(OBJECT_REQUESTS))),
+    min_size=20,
+    max_size=40,
+)
+
+
+def named(name: str, prefixes: list[str], access: list[Access]) -> Grant:
+    pins = (("bucket", (Glob(name),)),)
+    return Grant("aws", "s3", pins=pins, prefixes=tuple(prefixes), access=tuple(access))
+
+
+def line_of(host: str, key: str, line: str) -> str:
+    method, _, query = line.partition(" ")
+    return f"{method} https://{host}/{key}{query}"
+
+
+@given(st.sampled_from((f"{POINT}data", f"{POINT}*")), narrowed, classes, object_requests)
+def test_through_an_access_point_aws_allows_what_podkey_allows(
+    name: str, prefixes: list[str], access: list[Access], asked: list[tuple[int, str, str]]
+) -> None:
+    one = named(name, prefixes, access)
+    text = session_policy(ROLE, [(one, CATALOGUE["s3"])])
+    assume(isinstance(text, str))
+    index = judge_of([one])
+    for number, key, line in asked:
+        point = POINTS[number]
+        host = f"{point}-{ACCOUNT}.s3-accesspoint.eu-central-1.amazonaws.com"
+        verdict = decide(index, POD, ask(line_of(host, key, line)), NOON)
+        through = {"s3:DataAccessPointArn": POINT + point}
+        resources = (f"{POINT}{point}/object/{key}", f"arn:aws:s3:::whichever/{key}")
+        both = all(
+            allows(str(text), action, resource, through)
+            for action in OBJECT_REQUESTS[line]
+            for resource in resources
+        )
+        assert both == isinstance(verdict, Attach), (line, key, text)
+        # The bucket behind it is reached through it alone.
+        for action in OBJECT_REQUESTS[line]:
+            assert not allows(str(text), action, f"arn:aws:s3:::whichever/{key}")
+
+
+@given(narrowed, classes, object_requests)
+def test_a_session_of_a_directory_bucket_is_had_for_what_podkey_allows_there(
+    prefixes: list[str], access: list[Access], asked: list[tuple[int, str, str]]
+) -> None:
+    one = named(DIRECTORIES[0], prefixes, access)
+    text = session_policy(ROLE, [(one, CATALOGUE["s3"])])
+    assume(isinstance(text, str))
+    index = judge_of([one])
+    for number, key, line in asked:
+        bucket = DIRECTORIES[number]
+        host = f"{bucket}.s3express-euc1-az1.eu-central-1.amazonaws.com"
+        verdict = decide(index, POD, ask(line_of(host, key, line)), NOON)
+        mode = "ReadOnly" if line in READING else "ReadWrite"
+        arn = f"arn:aws:s3express:eu-central-1:{ACCOUNT}:bucket/{bucket}"
+        allowed = allows(str(text), "s3express:CreateSession", arn, {"s3express:SessionMode": mode})
+        # A session is for the whole bucket: what is in it, podkey holds alone.
+        assert allowed or not isinstance(verdict, Attach), (line, text)
+        assert not allowed or bucket == DIRECTORIES[0]
+        if set(access) <= {Access.READ, Access.LIST}:
+            writes = {"s3express:SessionMode": "ReadWrite"}
+            assert not allows(str(text), "s3express:CreateSession", arn, writes)

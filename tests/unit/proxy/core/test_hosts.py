@@ -213,6 +213,51 @@ def test_a_capture_of_a_region_takes_regions_only(host: str, *, fits: bool) -> N
     assert (template.compiled().fullmatch(host) is not None) is fits
 
 
+ACCESS_POINT = "{name}-{aws_account}.s3-accesspoint.{aws_region}.amazonaws.com"
+DIRECTORY = "{name}--{aws_zone}--x-s3.s3express-{aws_zone}.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("template", "host", "captured"),
+    [
+        (
+            ACCESS_POINT,
+            "my-ap-111122223333.s3-accesspoint.eu-west-1.amazonaws.com",
+            ("my-ap", "111122223333"),
+        ),
+        (ACCESS_POINT, "1-111122223333.s3-accesspoint.eu-west-1.amazonaws.com", ("1", "111122223333")),
+        (ACCESS_POINT, "ap-1-111122223333.s3-accesspoint.eu-west-1.amazonaws.com", ("ap-1", "111122223333")),
+        (ACCESS_POINT, "ap-11112222333.s3-accesspoint.eu-west-1.amazonaws.com", None),
+        (ACCESS_POINT, "ap111122223333.s3-accesspoint.eu-west-1.amazonaws.com", None),
+        (ACCESS_POINT, "ap--111122223333.s3-accesspoint.eu-west-1.amazonaws.com", None),
+        (ACCESS_POINT, "-111122223333.s3-accesspoint.eu-west-1.amazonaws.com", None),
+        (ACCESS_POINT, "a.ap-111122223333.s3-accesspoint.eu-west-1.amazonaws.com", None),
+        (DIRECTORY, "a--use1-az4--x-s3.s3express-use1-az4.amazonaws.com", ("a", "use1-az4")),
+        (DIRECTORY, "a--b--use1-az4--x-s3.s3express-use1-az4.amazonaws.com", ("a--b", "use1-az4")),
+        (DIRECTORY, "a--usw2-lax1-az1--x-s3.s3express-usw2-lax1-az1.amazonaws.com", ("a", "usw2-lax1-az1")),
+        (DIRECTORY, "a-usw2--lax1-az1--x-s3.s3express-lax1-az1.amazonaws.com", ("a-usw2", "lax1-az1")),
+        # The zone of the name and that of the host are one.
+        (DIRECTORY, "a--use1-az4--x-s3.s3express-use1-az5.amazonaws.com", None),
+        (DIRECTORY, "a--use1-az4--x-s3.s3express-use1-az45.amazonaws.com", None),
+        (DIRECTORY, "a--control--x-s3.s3express-control.amazonaws.com", None),
+        (DIRECTORY, "a--fips-use1-az4--x-s3.s3express-fips-use1-az4.amazonaws.com", None),
+        (DIRECTORY, "--use1-az4--x-s3.s3express-use1-az4.amazonaws.com", None),
+    ],
+)
+def test_a_shaped_capture_may_share_a_label_and_stand_twice(
+    template: str, host: str, captured: tuple[str, str] | None
+) -> None:
+    match = HostTemplate(template).compiled().fullmatch(host)
+    assert (match.groups()[:2] if match else None) == captured
+
+
+@pytest.mark.parametrize("template", [ACCESS_POINT, DIRECTORY])
+def test_a_template_with_shaped_captures_fits_its_own_sample(template: str) -> None:
+    filled = HostTemplate(template).filled({"name": "a"})
+    assert parse_hostname(filled) == filled
+    assert HostTemplate(template).compiled().fullmatch(filled)
+
+
 def test_a_sample_of_a_shaped_capture_fits_it() -> None:
     template = HostTemplate("{bucket+}.s3.{aws_region}.amazonaws.com")
     filled = template.filled({"bucket": "a.b"})

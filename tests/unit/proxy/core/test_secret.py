@@ -2,6 +2,7 @@ import copy
 import operator
 import pickle
 import traceback
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -52,6 +53,14 @@ def test_what_tracebacks_and_debuggers_print_is_a_mask(holder: object) -> None:
 
 def test_it_has_no_attributes_to_print() -> None:
     assert not hasattr(SECRET, "__dict__")
+
+
+def test_what_is_derived_from_it_can_be_told_when_it_goes() -> None:
+    secret = Secret(VALUE)
+    gone = weakref.ref(secret)
+    assert gone() is secret
+    del secret
+    assert gone() is None
 
 
 def test_equal_bytes_are_equal_secrets_and_nothing_else_is() -> None:

@@ -7,6 +7,7 @@ from proxy.core.credentials import (
     Basic,
     Bearer,
     CredentialSource,
+    EcrToken,
     Header,
     QueryParameter,
     SigV4,
@@ -96,6 +97,20 @@ def test_two_templates_that_read_a_host_alike_are_one_reading() -> None:
     service = Service("s", "S", "S.", (endpoint,), (Bearer(),))
     (reading,) = Catalogue.of([service]).readings(Hostname("x.store.example"))
     assert (reading.endpoint, reading.captures) == (endpoint, {"a": "x"})
+
+
+def test_an_endpoint_for_the_rest_counts_where_no_other_does() -> None:
+    rest = Endpoint((HostTemplate("{rest+}.store.example"),), (PathTemplate("/x"),), otherwise=True)
+    narrow = Endpoint((HostTemplate("{a}.b.store.example"),))
+    other = Endpoint((HostTemplate("a.{b}.store.example"),))
+    for endpoints in ((rest, narrow, other), (other, narrow, rest)):
+        catalogue = Catalogue.of([Service("s", "S", "S.", endpoints, (Bearer(),))])
+        found = {
+            host: catalogue.readings(Hostname(f"{host}.store.example"))[0].endpoint
+            for host in ("x.b", "a.x", "x.y.z", "a.b")
+        }
+        # The last one is read in two ways still.
+        assert found == {"x.b": narrow, "a.x": other, "x.y.z": rest, "a.b": UNREADABLE_ENDPOINT}
 
 
 def test_no_path_fits_an_unreadable_endpoint() -> None:
@@ -228,7 +243,8 @@ def test_a_placeholder_is_told_by_its_shape(value: str, fits: list[str], others:
         (Basic("api"), CredentialSlots(("authorization",))),
         (Header("X-Api-Key"), CredentialSlots(("x-api-key",))),
         (QueryParameter("Key"), CredentialSlots(query=("Key",))),
-        (SigV4(), CredentialSlots(("authorization", "x-amz-security-token"))),
+        (SigV4(), CredentialSlots(("authorization", "x-amz-security-token", "x-amz-s3session-token"))),
+        (EcrToken(), CredentialSlots(("authorization",))),
     ],
 )
 def test_where_a_scheme_puts_a_credential_is_a_slot(scheme: AttachScheme, slots: CredentialSlots) -> None:
@@ -304,5 +320,7 @@ def test_dialects_are_spelled_as_documents_spell_them() -> None:
         "openai-json",
         "anthropic-json",
         "huggingface-json",
+        "aws-json",
+        "oci-json",
         "plain-json",
     ]

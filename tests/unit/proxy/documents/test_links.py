@@ -25,7 +25,7 @@ HUB = "service: huggingface, credential: plain"
         f"{{{S3}, access: [read]}}",
         f"{{{S3}, access: [list], prefixes: [train/]}}",
         f"{{{S3}, access: [list], methods: [GET]}}",
-        f'{{{S3}, actions: ["s3:GetObjectAcl"], allowMinting: [CreateSession]}}',
+        f'{{{S3}, actions: ["s3:GetObjectAcl"]}}',
         f'{{{S3}, access: [write], expectedBucketOwner: "111122223333"}}',
         f"{{{HUB}, pins: {{org: [acme], repo: [acme/*]}}, allowMinting: [xet-read-token]}}",
         # A wildcard may cover blob hosts: they are refused when they are asked for.
@@ -312,3 +312,81 @@ def test_a_source_of_several_parts_fits_a_service_that_signs(catalogue: Catalogu
 def test_no_more_problems_are_told_than_anybody_mends(catalogue: Catalogue) -> None:
     many = [f"{{service: gone, ports: [{n + 1}], credential: one}}" for n in range(MAX_PROBLEMS + 5)]
     assert codes(problems_of(catalogue, policy(*many))) == ["unknown_service"] * MAX_PROBLEMS
+
+
+# --- what a signature is for -------------------------------------------------------------------------
+
+SIGNS = source("signs", keys=KEYS, attach="{sigv4: {}}")
+PULLS = source("pulls", keys=KEYS, attach="{ecrToken: {}}")
+REGISTRY = "111122223333.dkr.ecr.eu-central-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "credential"),
+    [
+        ("[bedrock-runtime.eu-central-1.amazonaws.com, iam.amazonaws.com]", "signs"),
+        ("['*.execute-api.eu-central-1.amazonaws.com']", "signs"),
+        (f"[{REGISTRY}]", "signs"),
+        (f"[{REGISTRY}, '*.dkr.ecr.eu-central-1.amazonaws.com']", "pulls"),
+    ],
+)
+def test_the_names_of_amazons_hosts_say_what_a_signature_is_for(
+    catalogue: Catalogue, hosts: str, credential: str
+) -> None:
+    text = policy(f"{{hosts: {hosts}, credential: {credential}}}")
+    problems = read(catalogue, text, signs=SIGNS, pulls=PULLS).problems
+    assert [p for p in problems if p.code is ProblemCode.ATTACH_MISMATCH] == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "credential", "message", "fix"),
+    [
+        (
+            "[bedrock-runtime.eu-central-1.amazonaws.com, store.example.com]",
+            "signs",
+            "`store.example.com` does not say for which AWS service and region `signs` signs",
+            "write `service: s3` with `endpoint`",
+        ),
+        (
+            "[api.example.com, '*.store.example.com']",
+            "signs",
+            "`*.store.example.com` does not say",
+            "name Amazon's own hosts",
+        ),
+        (
+            f"[{REGISTRY}, store.example.com]",
+            "pulls",
+            "`store.example.com` is no registry of Amazon's, for which `pulls` gets a token",
+            "name hosts such as `111122223333.dkr.ecr.",
+        ),
+        (
+            f"[{REGISTRY}, bedrock-runtime.eu-central-1.amazonaws.com]",
+            "pulls",
+            "`bedrock-runtime.eu-central-1.amazonaws.com` is no registry of Amazon's",
+            "name hosts such as",
+        ),
+    ],
+)
+def test_other_hosts_do_not_say_what_to_sign_for(
+    catalogue: Catalogue, hosts: str, credential: str, message: str, fix: str
+) -> None:
+    text = policy(f"{{hosts: {hosts}, credential: {credential}}}")
+    *_, problem = read(catalogue, text, signs=SIGNS, pulls=PULLS).problems
+    assert (problem.code.value, problem.path) == ("attach_mismatch", "spec.grants[0].hosts[1]")
+    assert message in problem.message
+    assert fix in problem.fix
+
+
+def test_an_entry_that_is_signed_for_has_amazons_hosts(catalogue: Catalogue) -> None:
+    entry = service_entry().replace("[{bearer: {}}]", "[{sigv4: {}}]")
+    grant = policy("{service: acme, credential: aws}")
+    (problem,) = problems_of(catalogue, joined(grant, entry))
+    assert (problem.code.value, problem.path) == ("attach_mismatch", "spec.grants[0].service")
+    assert "the hosts of `acme` do not say for which AWS service and region to sign" in problem.message
+    ours = entry.replace("[api.acme.example]", "[acme.eu-central-1.amazonaws.com, api.acme.example]")
+    assert problems_of(catalogue, joined(grant, ours)) == []
+
+
+def test_a_store_says_what_is_signed_for(catalogue: Catalogue) -> None:
+    grant = "{service: s3, endpoint: store.example.com, buckets: [b], access: [read], credential: signs}"
+    assert problems_of(catalogue, policy(grant), SIGNS) == []

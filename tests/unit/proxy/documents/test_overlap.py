@@ -32,6 +32,7 @@ def request_of(problem: Problem) -> str:
 HOST = "hosts: [api.example.com]"
 S3 = "service: s3, buckets: [b]"
 READ = f"{S3}, access: [read]"
+STORE = f"{READ}, endpoint: store.example.com"
 HUB = "service: huggingface"
 DUAL = "hosts: ['*.dualstack.eu-central-1.amazonaws.com']"
 
@@ -140,6 +141,9 @@ def test_grants_that_share_no_request_are_left_alone(catalogue: Catalogue, left:
             "with bucket `b` with region `eu-1`",
         ),
         (READ, "service: s3, buckets: [a, b], access: [read]", "s3:GetObject with bucket `b`"),
+        # At one store, and there by one port.
+        (STORE, STORE, "s3:GetObject with bucket `b`"),
+        (STORE, f"{STORE}, prefixes: [a/], foreignPresigned: pass", "s3:GetObject with bucket `b`"),
         # An operation that shows no bucket is granted by its name, whatever the buckets are.
         (
             'service: s3, buckets: [a], actions: ["s3:ListAllMyBuckets"]',
@@ -172,6 +176,11 @@ def test_grants_that_cover_one_operation_are_told_with_it(
         (f"{READ}, prefixes: [train/]", f"{READ}, prefixes: [training/]"),
         (READ, "service: s3, buckets: [c], access: [read]"),
         (f"{READ}, pins: {{region: [eu-*]}}", f"{READ}, pins: {{region: [us-*]}}"),
+        # Other places
+        (READ, STORE),
+        (STORE, f"{READ}, endpoint: 'store.example.com:9000'"),
+        (STORE, f"{READ}, endpoint: other.example.com"),
+        (f"{READ}, endpoint: s.other.example.com, addressing: virtual", STORE),
         # Both use GET, but no operation of both does.
         (f"{S3}, access: [read, write], methods: [GET]", f"{S3}, access: [write], methods: [PUT]"),
         (f"{S3}, access: [read, delete], methods: [DELETE]", f"{READ}"),
@@ -237,6 +246,11 @@ def test_another_owner_of_the_bucket_is_a_contradiction(catalogue: Catalogue) ->
         f"overlaps with p grants[0] ({FILE}:7) on s3:GetObject with bucket `b`, "
         "with another `expectedBucketOwner`"
     )
+
+
+def test_urls_of_others_that_one_grant_refuses_are_no_contradiction(catalogue: Catalogue) -> None:
+    passes = f"{READ}, foreignPresigned: pass"
+    assert overlaps(catalogue, policy(grant(READ, "aws"), grant(passes, "aws"))) == []
 
 
 def test_a_pair_is_told_once_however_many_hosts_it_shares(catalogue: Catalogue) -> None:

@@ -36,6 +36,7 @@ def grants(*lines: str) -> str:
 
 
 HOST = "hosts: [api.example.com]"
+AWS_HOST = "hosts: [firehose.eu-central-1.amazonaws.com]"
 S3 = "{service: s3, buckets: [b], credential: aws"
 AWS_ROLE = (
     f"{HEAD}kind: CredentialSource\nmetadata: {{name: role, namespace: ml}}\nspec:\n"
@@ -460,9 +461,9 @@ CASES = [
         C.SESSION_POLICY_UNDERIVABLE,
         7,
         "spec.grants[0].credential",
-        ("`role`", "grants on `s3` alone", "this one names hosts"),
+        ("`role`", "a session policy can be derived", "this one names hosts"),
         "`sessionPolicy: none`",
-        joined(policy(f"{{{HOST}, credential: role}}"), AWS_ROLE),
+        joined(policy(f"{{{AWS_HOST}, credential: role}}"), AWS_ROLE),
     ),
     Case(
         C.SESSION_POLICY_TOO_LARGE,
@@ -471,6 +472,16 @@ CASES = [
         ("`role`", "characters, and STS takes 2,048"),
         "fewer grants or prefixes",
         joined(policy(f"{{service: s3, buckets: [{MANY}], access: [read], credential: role}}"), AWS_ROLE),
+    ),
+    Case(
+        C.CONTRADICTING_ENDPOINTS,
+        8,
+        "spec.grants[1].endpoint",
+        ("`minio` is read in another way by p grants[0]", f"({FILE}:7)"),
+        "`region` and `addressing` of this store alike",
+        policy(
+            *(f"{S3}, access: [read], endpoint: 'minio:9000', region: {region}}}" for region in ("a", "b"))
+        ),
     ),
     Case(
         C.OVERLAPPING_GRANTS,

@@ -35,6 +35,10 @@ spec:
       domains: [acme.example, acme.test]
       paths: ["/{org}/{name}.git", "/{org}/{rest+}", /]
     - hosts: ["*.acme.example"]
+      otherwise: true
+    - hosts: ["{account}.{aws_region}.acme.example"]
+      paths: ["/{name}"]
+      values: {whose: "arn:{aws_partition}:{account}", where: fixed}
   blobHosts: [cdn*.acme.example]
   attach:
     - header: {name: X-Key}
@@ -55,9 +59,13 @@ spec:
     - {name: Get, methods: [GET, HEAD], captures: [rest, org], subresources: [b, a],
        access: read, prefixFrom: prefix}
     - {name: Put, methods: [PUT], keyless: true}
+    - {name: Remove, methods: [POST], captures: [whose], bodyKeys: true}
+    - {name: Copy, methods: [PUT], captures: [whose], copies: true}
+    - {name: Open, methods: [GET], requires: [aws_region], answeredHere: true}
   headerActions:
     - {headers: [X-Copy, X-Copy-Range], action: Copy}
     - {headers: [X-Override]}
+  sourceHeaders: [X-Source]
   parameters: [prefix]
   opaquePaths: true
   dialect: s3-xml
@@ -68,7 +76,7 @@ spec:
 
 
 def test_reads_an_entry_with_everything_in_it() -> None:
-    text = EVERYTHING.replace('    - hosts: ["*.acme.example"]\n', "    - hosts: [other.acme.example]\n")
+    text = EVERYTHING.replace('["*.acme.example"]', "[other.acme.example]")
     hosts = ("{account}.api.acme.example", "{account}.api.acme.test", "api.acme.example", "api.acme.test")
     expected = Service(
         name="acme",
@@ -79,7 +87,12 @@ def test_reads_an_entry_with_everything_in_it() -> None:
                 tuple(map(HostTemplate, hosts)),
                 (PathTemplate("/{org}/{name}.git"), PathTemplate("/{org}/{rest+}"), PathTemplate("/")),
             ),
-            Endpoint((HostTemplate("other.acme.example"),)),
+            Endpoint((HostTemplate("other.acme.example"),), otherwise=True),
+            Endpoint(
+                (HostTemplate("{account}.{aws_region}.acme.example"),),
+                (PathTemplate("/{name}"),),
+                (("where", "fixed"), ("whose", "arn:{aws_partition}:{account}")),
+            ),
         ),
         attach=(Header("X-Key"), Bearer()),
         blob_hosts=(Glob("cdn*.acme.example"),),
@@ -97,8 +110,12 @@ def test_reads_an_entry_with_everything_in_it() -> None:
         operations=(
             Operation("Get", ("GET", "HEAD"), ("org", "rest"), ("a", "b"), Access.READ, "prefix"),
             Operation("Put", ("PUT",), (), (), None, None, keyless=True),
+            Operation("Remove", ("POST",), ("whose",), body_keys=True),
+            Operation("Copy", ("PUT",), ("whose",), copies=True),
+            Operation("Open", ("GET",), requires=("aws_region",), answered_here=True),
         ),
         header_actions=(HeaderAction(("x-copy", "x-copy-range"), "Copy"), HeaderAction(("x-override",))),
+        source_headers=("x-source",),
         parameters=("prefix",),
         opaque_paths=True,
         dialect=Dialect.S3_XML,
@@ -238,6 +255,34 @@ ENDPOINT = "endpoints[0]"
             "`a` is captured from the host and from `/{b}/{a}`",
             "give them different names",
         ),
+        (
+            "hosts: ['{a}.acme.example'], values: {a: x}",
+            "bad_value",
+            ".values.a",
+            "`a` is captured already",
+            "a name of its own",
+        ),
+        (
+            "hosts: ['{a}.acme.example'], paths: ['/{b}'], values: {b: x}",
+            "bad_value",
+            ".values.b",
+            "`b` is captured already",
+            "a name of its own",
+        ),
+        (
+            "hosts: ['{a}.acme.example', acme.example], values: {b: 'x-{a}'}",
+            "bad_value",
+            ".values.b",
+            "the host `acme.example` does not capture `a`",
+            "",
+        ),
+        (
+            "hosts: ['{a}.acme.example'], values: {b: '{aws_partition}'}",
+            "bad_value",
+            ".values.b",
+            "does not capture `aws_partition`",
+            "",
+        ),
     ],
 )
 def test_tells_what_is_wrong_with_an_endpoint(
@@ -286,6 +331,12 @@ def test_tells_what_is_wrong_with_an_endpoint(
             "operations: [{name: G, methods: [GET], captures: [key]}]",
             "operations[0]",
             "no host or path captures `key`",
+            "remove it",
+        ),
+        (
+            "operations: [{name: G, methods: [GET], requires: [zone]}]",
+            "operations[0]",
+            "no host or path captures `zone`",
             "remove it",
         ),
         (

@@ -29,6 +29,17 @@ from tests.document_strategies import read_shape
             HostTemplate("{bucket+}.s3.{aws_region}.acme.example"),
         ),
         (HOST_TEMPLATE, "s3-{name}.acme.example", HostTemplate("s3-{name}.acme.example")),
+        # What has a shape of its own may share a label, and stand twice.
+        (
+            HOST_TEMPLATE,
+            "'{name}-{aws_account}.acme.example'",
+            HostTemplate("{name}-{aws_account}.acme.example"),
+        ),
+        (
+            HOST_TEMPLATE,
+            "'{name}--{aws_zone}--x.s3-{aws_zone}.acme.example'",
+            HostTemplate("{name}--{aws_zone}--x.s3-{aws_zone}.acme.example"),
+        ),
         (PATH_TEMPLATE, "/", PathTemplate("/")),
         (PATH_TEMPLATE, "/{org}/{name}.git/{rest+}", PathTemplate("/{org}/{name}.git/{rest+}")),
         (PATH_TEMPLATE, "/v2/{repo+}/tags/list", PathTemplate("/v2/{repo+}/tags/list")),
@@ -69,6 +80,20 @@ def test_reads_a_template(shape: Text, text: str, value: object) -> None:
             "bad_value",
             "captures twice in one label",
             "one part of it",
+        ),
+        (
+            HOST_TEMPLATE,
+            "'{a}-{b}-{aws_zone}.acme.example'",
+            "bad_value",
+            "captures twice in one label",
+            "one part of it",
+        ),
+        (
+            PATH_TEMPLATE,
+            "'/{aws_zone}/{aws_zone}'",
+            "bad_value",
+            "captures the same name twice",
+            "its own name",
         ),
         (
             HOST_TEMPLATE,

@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
-from proxy.core.lease import LeaseEvent
+from proxy.core.aws_sources import AwsStatic
+from proxy.core.credentials import ExpressSession, RegistryToken
+from proxy.core.lease import Lease, LeaseEvent, derived_key
 from proxy.edge import control as module
 from proxy.edge.control import MAX_REQUEST, ControlError, ControlSocket, ask, listed
+from proxy.leasing.book import Held
+from proxy.sources.steps import Acquired
 from tests.canary import Canary
 from tests.lease_world import MOUNTED, OAUTH, LeaseWorld, key_of, token_reply, until
+from tests.source_world import NOON
 
 MINE = key_of(MOUNTED, "files")
 REMOTE = key_of(OAUTH, "login", "read")
@@ -88,13 +93,29 @@ def test_live_leases_are_listed_without_their_values(house: House, canary: Canar
     assert answer["failing"] == []
     files, login = answer["leases"]
     assert set(files) == {
-        *("credential", "kind", "scope", "lease", "issued", "expires", "ageSeconds", "unusedSeconds")
+        *("credential", "kind", "derived", "scope", "lease"),
+        *("issued", "expires", "ageSeconds", "unusedSeconds"),
     }
+    assert files["derived"] is None
     assert (files["credential"], files["kind"], files["expires"]) == ("ml/files", "mountedSecret", None)
     assert (login["credential"], login["scope"]) == ("ml/login", "read")
     assert login["issued"] == "2026-03-04T12:00:00+00:00"
     assert login["expires"].startswith("2026-03-04T12:59:")
     assert (login["ageSeconds"], login["unusedSeconds"]) == (90, 90)
+
+
+def test_what_is_derived_is_listed_with_the_kind_of_its_source_and_what_it_is() -> None:
+    base = key_of(AwsStatic("store"), "aws")
+    session = ExpressSession("b--z--x-s3.example.com", "eu-central-1", read_only=True)
+    shown = {}
+    for what in (session, RegistryToken("eu-central-1")):
+        key = derived_key(base, what)
+        held = Held(key, Lease("l-1", key.ref, {}, NOON), Acquired({}), 0.0, None)
+        shown[listed(held)["derived"]] = listed(held)["kind"]
+    assert shown == {
+        "session of b--z--x-s3.example.com, to read": "awsStatic",
+        "registry token for eu-central-1": "awsStatic",
+    }
 
 
 def test_sources_that_give_none_are_listed_with_what_they_said(house: House) -> None:

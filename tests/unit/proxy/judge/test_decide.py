@@ -181,7 +181,8 @@ PRESIGNED = policy(
     "{service: s3, buckets: [both], access: [read, list], credential: aws}",
     "{service: s3, buckets: [two], access: [read], foreignPresigned: pass, credential: aws}",
     "{service: s3, buckets: [two], access: [read], foreignPresigned: pass, credential: aws2}",
-    "{service: s3, buckets: [rm], access: [delete], prefixes: [train/], foreignPresigned: pass, credential: aws}",
+    "{service: s3, buckets: [rm], prefixes: [train/], access: [delete], foreignPresigned: pass, "
+    "credential: aws}",
 )
 HUB = policy("{service: huggingface, pins: {org: [acme], repo: [acme/*]}, credential: plain}")
 HUB_OPEN = policy("{service: huggingface, credential: plain}")
@@ -543,9 +544,11 @@ TABLE = [
     copied("", NO_SOURCE),
     copied("data/train/../k", NO_SOURCE),
     copied("data/train/k,data/k", NO_SOURCE),
-    # Reading an object is not reading its versions.
-    copied("data/train/k?versionId=v", NO_SOURCE),
+    # Reading a version is an operation of its own.
+    copied("data/train/k?versionId=v", COPIED),
+    copied("data/training/k?versionId=v", NO_SOURCE),
     copied("data/eval/k?versionId=v", COPIED),
+    copied("data/eval/k?versionId=", NO_SOURCE),
     copied("data/eval/k", NO_SOURCE),
     # The copy itself must be granted, and only two operations copy.
     copied("data/train/k", refuse(Reason.ACTION_NOT_GRANTED, grant=1), f"PUT {S3}/data/train/k"),
@@ -594,7 +597,7 @@ TABLE = [
     signed(f"DELETE {S3}/data/k", refuse(Reason.ACTION_NOT_GRANTED)),
     signed(f"POST {S3}/rm?delete", ReadBody(attach("aws", grant=6))),
     signed(f"POST {S3}/rm?delete", PassThrough(Reason.PRESIGNED_ELSEWHERE), removals=(Removal("train/x"),)),
-    signed(f"POST {S3}/rm?delete", refuse(Reason.PIN_NOT_GRANTED, grant=6), removals=(Removal("x"),)),
+    signed(f"POST {S3}/rm?delete", HIDDEN, removals=(Removal("x"),)),
     signed(
         f"PUT {S3}/data/k", PassThrough(Reason.PRESIGNED_ELSEWHERE), headers={"x-amz-copy-source": "two/k"}
     ),

@@ -12,7 +12,7 @@ from proxy.core.policy import AccessPolicy, OnForeignCredential, WorkloadSelecto
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, RequestFacts
 from proxy.core.services import Catalogue
-from proxy.core.verdict import Attach, PassThrough, Refuse, RuleRef
+from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, RuleRef
 from proxy.judge.decide import decide
 from proxy.judge.explain import Explanation, GrantConsidered, PolicyConsidered, explain
 from proxy.judge.grants import DISTANCE
@@ -316,14 +316,24 @@ def test_property_the_verdict_follows_from_the_grants_that_cover(
         verdict = explanation.verdict
         inner = verdict.would if isinstance(verdict, PassThrough) else verdict
         match inner:
+            case None if verdict == PassThrough(Reason.PRESIGNED_ELSEWHERE):
+                assert covering
+                assert request.signed_elsewhere
             case None:
                 assert verdict in {UNGOVERNED, BLOB}
                 assert not covering
-            case Attach(rule=rule):
+            case Attach(rule=rule) | ReadBody(granted=Attach(rule=rule)):
                 assert rule in covering
             case Refuse(reason=Reason.AMBIGUOUS_GRANT, rule=rule):
                 assert rule in covering
-                assert len(covering) > 1
+                # Or one covers the request, and several what it copies.
+                assert len(covering) > 1 or request.headers
+            case Refuse(reason=Reason.FOREIGN_PRESIGNED, rule=rule):
+                assert rule in covering
+                assert request.signed_elsewhere
+            case Refuse(reason=Reason.SOURCE_NOT_GRANTED, rule=rule):
+                assert rule in covering
+                assert any(note.startswith("copies: ") for note in explanation.notes)
             case Refuse(reason=Reason.FOREIGN_CREDENTIAL, rule=rule):
                 assert rule in covering
                 assert request.client_credential is ClientCredential.FOREIGN

@@ -1,15 +1,26 @@
 """One grant: what it covers, and the first thing that a request lacks."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from proxy.core.credentials import Bearer, SigV4
 from proxy.core.globs import Glob
+from proxy.core.hosts import Hostname
 from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.paths import PathPattern
-from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules, OnForeignCredential, WorkloadSelector
+from proxy.core.policy import (
+    AccessPolicy,
+    Gpu,
+    Grant,
+    ImageRules,
+    OnForeignCredential,
+    StoreEndpoint,
+    WorkloadSelector,
+)
 from proxy.core.reasons import Reason
+from proxy.core.request import Removal
 from proxy.core.services import Catalogue, Service
 from proxy.core.verdict import Attach
 from proxy.judge.grants import DISTANCE, BoundGrant, any_path, unfit
@@ -139,7 +150,8 @@ DELETE = s3("buckets: [x], access: [delete]")
         (LIST_PREFIX, f"GET {HOST}/x?prefix=a/&prefix=a/", Reason.PIN_UNREADABLE),
         (DELETE_PREFIX, f"DELETE {HOST}/x/a/k", None),
         (DELETE_PREFIX, f"DELETE {HOST}/x/b", Reason.PIN_NOT_GRANTED),
-        (DELETE_PREFIX, f"POST {HOST}/x?delete", Reason.PIN_UNREADABLE),
+        # What stands in the body is asked about when it was read
+        (DELETE_PREFIX, f"POST {HOST}/x?delete", None),
         (DELETE, f"POST {HOST}/x?delete", None),
     ],
 )
@@ -200,8 +212,67 @@ def test_attaches_what_the_grant_says() -> None:
 
     refuse = OnForeignCredential.REFUSE
     assert found.attach == Attach(ref("p", 1), credential("aws"), SigV4(), refuse, "111122223333")
-    assert found.effect == (credential("aws"), "111122223333", SigV4())
+    assert found.effect == (credential("aws"), "111122223333", SigV4(), None)
     assert found.rule == ref("p", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        ({}, True),
+        ({"expected_bucket_owner": "111122223333"}, True),
+        ({"prefixes": ("train/",)}, True),
+        ({"credential": "other"}, False),
+        ({"endpoint": StoreEndpoint(Hostname("store.example.com"))}, False),
+    ],
+)
+def test_two_grants_sign_alike_with_one_credential_whoever_owns_the_bucket(
+    change: dict[str, Any], *, alike: bool
+) -> None:
+    plain = Grant("aws", service="s3")
+    one = AccessPolicy("ml", "p", WorkloadSelector(("trainer",)), (plain, replace(plain, **change)))
+    first, second = (BoundGrant(one, number, SigV4(), None, None) for number in range(2))
+
+    assert first.signs_like(second.attach) is alike
+
+
+@pytest.mark.parametrize(
+    ("grant", "removals", "expected"),
+    [
+        (DELETE_PREFIX, (), None),
+        (DELETE_PREFIX, (Removal("a/x"), Removal("a/")), None),
+        (DELETE_PREFIX, (Removal("a/x"), Removal("a")), Reason.PIN_NOT_GRANTED),
+        (DELETE_PREFIX, (Removal("b", "v"),), Reason.PIN_NOT_GRANTED),
+        (DELETE_PREFIX, (Removal("a/x", "v"),), Reason.ACTION_NOT_GRANTED),
+        (DELETE, (Removal("a"), Removal("b")), None),
+        (DELETE, (Removal("a"), Removal("b", "null")), Reason.ACTION_NOT_GRANTED),
+        (
+            s3("buckets: [x], access: [delete], actions: ['s3:DeleteObjectVersion']"),
+            (Removal("a"), Removal("b", "v")),
+            None,
+        ),
+    ],
+)
+def test_covers_every_key_of_a_body_or_none(
+    catalogue: Catalogue, grant: str, removals: tuple[Removal, ...], expected: Reason | None
+) -> None:
+    request = replace(ask(f"POST {HOST}/x?delete"), removals=removals)
+    (asked,) = ask_all(index_of(policy(grant), catalogue), POD, request, NOON)
+
+    assert asked.miss is expected
+    foreign = asked.bound.foreign_removal(removals)
+    assert (foreign is not None) == (expected is Reason.PIN_NOT_GRANTED)
+
+
+@pytest.mark.parametrize("narrowed", ["access: [read]", "access: [delete]", "actions: ['s3:PutObjectAcl']"])
+def test_whoever_may_do_anything_to_a_directory_bucket_may_open_a_session(
+    catalogue: Catalogue, narrowed: str
+) -> None:
+    line = "GET https://x--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/?session"
+    mine, other = (s3(f"buckets: [{name}--use1-az4--x-s3], prefixes: [a/], {narrowed}") for name in "xy")
+
+    assert miss_of(mine, catalogue, line) is None
+    assert miss_of(other, catalogue, line) is Reason.PIN_NOT_GRANTED
 
 
 # --- what the choice among many grants asks ----------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.reasons import Reason
+from proxy.core.request import Removal
 from proxy.core.services import Catalogue
 from proxy.documents.problems import ProblemCode
 from proxy.judge.grants import DISTANCE
@@ -75,7 +76,12 @@ TABLE = [
         "the host alone does not say whose data it is; a grant must name its service",
         problems=frozenset({ProblemCode.HOST_NEEDS_SERVICE}),
     ),
-    Row(PREFIX, f"POST {HOST}/data?delete", Reason.PIN_UNREADABLE, "the request does not show its keys"),
+    Row(
+        PREFIX,
+        f"GET {HOST}/data?prefix=a&prefix=b",
+        Reason.PIN_UNREADABLE,
+        "the request does not show its keys",
+    ),
     Row(READ, f"GET {HOST}/other/k", Reason.PIN_NOT_GRANTED, "bucket other is not data"),
     Row(
         HUB,
@@ -196,6 +202,81 @@ def test_says_what_was_asked_and_what_is_granted(row: Row, catalogue: Catalogue)
 
     assert asked.miss is row.reason
     assert lack(row.reason, asked.bound, asked.reading, request, row.now) == row.clause
+
+
+WRITE = s3("buckets: [data], prefixes: [train/], access: [write]")
+
+
+@pytest.mark.parametrize(
+    ("grant", "removals", "clause"),
+    [
+        (
+            PREFIX,
+            (Removal("train/x"), Removal("training/y"), Removal("z")),
+            "key training/y in the body is not below train/",
+        ),
+        (
+            s3("buckets: [data], prefixes: [train/], access: [read, delete]"),
+            (Removal("train/x", "v"),),
+            "s3:DeleteObjectVersion, for the body names versions, is not covered by one of read, delete",
+        ),
+    ],
+)
+def test_names_what_a_body_asks_for_and_is_not_granted(
+    catalogue: Catalogue, grant: str, removals: tuple[Removal, ...], clause: str
+) -> None:
+    request = replace(ask(f"POST {HOST}/data?delete"), removals=removals)
+    (asked,) = ask_all(index_of(policy(grant), catalogue), POD, request, NOON)
+
+    assert asked.miss is not None
+    assert lack(asked.miss, asked.bound, asked.reading, request, NOON) == clause
+
+
+def test_names_the_header_s_action_where_that_is_what_is_lacking(catalogue: Catalogue) -> None:
+    request = ask(f"PUT {HOST}/data/train/k", {"x-amz-acl": "private"})
+    (asked,) = ask_all(index_of(policy(WRITE), catalogue), POD, request, NOON)
+
+    assert asked.miss is Reason.ACTION_NOT_GRANTED
+    assert lack(asked.miss, asked.bound, asked.reading, request, NOON) == (
+        "s3:PutObjectAcl is not covered by write"
+    )
+
+
+@pytest.mark.parametrize(
+    ("grant", "source", "clause"),
+    [
+        (WRITE, "other/k", "the request copies `other/k`, and bucket other is not data"),
+        (
+            WRITE,
+            "data/train/k",
+            "the request copies `data/train/k`, and s3:GetObject is not covered by write",
+        ),
+        (
+            s3("buckets: [data], prefixes: [train/], access: [read, write]"),
+            "data/k?versionId=v",
+            "the request copies `data/k`, and key k is not below train/",
+        ),
+        (
+            WRITE,
+            "a/k?x",
+            "what the request copies cannot be told from its copy source: "
+            + "what follows its `?` is no `versionId`",
+        ),
+        # This grant would do; it is not asked for its own sake then.
+        (
+            s3("buckets: [data], access: [read, write]"),
+            "data/k",
+            "no grant with this credential lets be read what the request copies",
+        ),
+    ],
+)
+def test_names_what_is_copied_and_why_it_is_not_readable(
+    catalogue: Catalogue, grant: str, source: str, clause: str
+) -> None:
+    request = ask(f"PUT {HOST}/data/train/k", {"x-amz-copy-source": source})
+    (asked,) = ask_all(index_of(policy(grant), catalogue), POD, request, NOON)
+
+    assert lack(Reason.SOURCE_NOT_GRANTED, asked.bound, asked.reading, request, NOON) == clause
 
 
 def test_there_is_a_clause_for_every_reason_that_a_grant_can_give() -> None:

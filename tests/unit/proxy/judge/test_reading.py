@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.hosts import Hostname
+from proxy.core.paths import PathPattern
 from proxy.core.request import RequestFacts
-from proxy.core.services import Catalogue, Service
+from proxy.core.services import Catalogue, MintingApi, Service
 from proxy.documents.reader import read_documents
 from proxy.judge.reading import (
     MintingGuard,
@@ -18,6 +19,7 @@ from proxy.judge.reading import (
     Reading,
     ServiceKnowledge,
     ServiceReader,
+    asked_for_source,
 )
 from tests.judge_world import (
     CATALOGUE,
@@ -34,7 +36,8 @@ from tests.judge_world import (
 S3 = "https://s3.eu-central-1.amazonaws.com"
 DATA = "https://data.s3.eu-central-1.amazonaws.com"
 HUB = "https://huggingface.co"
-COPY = {"x-amz-copy-source": "/other/key"}
+EXPRESS = "https://data--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com"
+RENAME = {"x-amz-rename-source": "/other/key"}
 
 
 def read(catalogue: Catalogue, request: RequestFacts) -> Reading:
@@ -113,7 +116,13 @@ OPERATIONS = [
     ("POST", f"{DATA}/", "s3:PostObject"),
     ("PUT", f"{S3}/data", "s3:CreateBucket"),
     ("DELETE", f"{DATA}/", "s3:DeleteBucket"),
-    ("GET", f"{DATA}/?session", "s3:CreateSession"),
+    ("GET", f"{EXPRESS}/?session", "s3:CreateSession"),
+    ("GET", f"{EXPRESS}/k", "s3:GetObject"),
+    ("GET", f"{DATA}/?session", None),
+    ("GET", f"{S3}/data?session", None),
+    ("HEAD", f"{EXPRESS}/?session", None),
+    ("GET", f"{EXPRESS}/k?session", None),
+    ("GET", f"{EXPRESS}/?session&versions", None),
     ("GET", f"{DATA}/?acl", "s3:GetBucketAcl"),
     ("PUT", f"{DATA}/?policy", "s3:PutBucketPolicy"),
     ("DELETE", f"{DATA}/?policy", "s3:DeleteBucketPolicy"),
@@ -191,17 +200,12 @@ def test_reads_what_headers_add_to_an_operation(
 
 @pytest.mark.parametrize(
     "headers",
-    [
-        COPY,
-        {"x-amz-copy-source": ""},
-        {"x-amz-rename-source": "/k"},
-        {"x-amz-acl": "private", **COPY},
-    ],
+    [RENAME, {"x-amz-rename-source": ""}, {"x-amz-acl": "private", **RENAME}],
 )
 @pytest.mark.parametrize(
     "line", [f"PUT {S3}/data/k", f"PUT {DATA}/k?partNumber=1&uploadId=u", f"GET {S3}/data/k"]
 )
-def test_a_header_that_reads_a_second_object_makes_the_operation_unknown(
+def test_a_header_that_no_grant_can_cover_makes_the_operation_unknown(
     catalogue: Catalogue, line: str, headers: Mapping[str, str]
 ) -> None:
     reading = read(catalogue, ask(line, headers))
@@ -211,14 +215,108 @@ def test_a_header_that_reads_a_second_object_makes_the_operation_unknown(
     assert reading.key == "k"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"GET {S3}/data/k",
+        f"DELETE {S3}/data/k",
+        f"POST {S3}/data/k?uploads",
+        f"POST {S3}/data/k?uploadId=u",
+        f"PUT {S3}/data/k?tagging",
+        f"PUT {S3}/data",
+        f"GET {S3}/data",
+    ],
+)
+def test_only_what_copies_takes_a_copy_source(catalogue: Catalogue, line: str) -> None:
+    reading = read(catalogue, ask(line, {"x-amz-copy-source": "data/k"}))
+
+    assert (reading.operation, reading.sources) == (None, ())
+
+
+REGION = {"region": "eu-central-1"}
+
+
+@pytest.mark.parametrize("line", [f"PUT {S3}/data/k", f"PUT {DATA}/k?partNumber=1&uploadId=u"])
+@pytest.mark.parametrize(
+    ("header", "bucket", "key", "operation"),
+    [
+        ("other/a%20b", "other", "a b", "s3:GetObject"),
+        ("/other/a/b?versionId=v", "other", "a/b", "s3:GetObjectVersion"),
+        (
+            "arn:aws:s3:us-east-1:111122223333:accesspoint/ap/object/k",
+            "arn:aws:s3:us-east-1:111122223333:accesspoint/ap",
+            "k",
+            "s3:GetObject",
+        ),
+    ],
+)
+def test_what_a_copy_reads_is_read_as_if_it_was_asked_for(  # noqa: PLR0917 - a row of the table
+    catalogue: Catalogue, line: str, header: str, bucket: str, key: str, operation: str
+) -> None:
+    reading = read(catalogue, ask(line, {"x-amz-copy-source": header}))
+
+    (source,) = reading.sources
+    assert isinstance(source, Reading)
+    assert reading.needs_more
+    assert (source.pins, source.key) == ({"bucket": bucket, **REGION}, key)
+    assert source.operation is not None
+    assert source.operation.name == operation
+
+
+def test_a_copy_source_that_names_nothing_is_kept_as_the_reason_why(catalogue: Catalogue) -> None:
+    reading = read(catalogue, ask(f"PUT {S3}/data/k", {"x-amz-copy-source": "other"}))
+
+    assert reading.sources == ("it names no bucket and key, as in `bucket/key`",)
+
+
+def test_what_is_read_in_place_of_a_copy_has_no_path_and_no_query_of_its_own() -> None:
+    asked = asked_for_source(ask(f"PUT {S3}/data/k?uploadId=u&partNumber=1", {"x-amz-copy-source": "a/b"}))
+
+    assert (asked.method, asked.path.text, asked.query.values) == ("GET", "", {})
+
+
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        (f"GET {S3}/data/k", False),
+        (f"POST {S3}/data?delete", True),
+        (f"GET {EXPRESS}/?session", True),
+        (f"GET {DATA}/?session", False),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, {"x-amz-tagging": "a=b"}])
+def test_knows_where_the_head_does_not_say_it_all(
+    catalogue: Catalogue, line: str, headers: Mapping[str, str], *, more: bool
+) -> None:
+    assert read(catalogue, ask(line, headers)).needs_more is more
+
+
+@pytest.mark.parametrize(
+    ("host", "bucket"),
+    [
+        ("s3-accesspoint.eu-west-1.amazonaws.com", "arn:aws:s3:eu-west-1"),
+        ("s3-accesspoint.us-gov-west-1.amazonaws.com", "arn:aws-us-gov:s3:us-gov-west-1"),
+        ("s3-accesspoint.cn-north-1.amazonaws.com.cn", "arn:aws-cn:s3:cn-north-1"),
+        ("s3-object-lambda.eu-west-1.amazonaws.com", "arn:aws:s3-object-lambda:eu-west-1"),
+    ],
+)
+def test_an_access_point_is_a_bucket_by_the_name_that_iam_has_for_it(
+    catalogue: Catalogue, host: str, bucket: str
+) -> None:
+    reading = read(catalogue, ask(f"GET https://train-111122223333.{host}/k"))
+
+    assert reading.pins["bucket"] == f"{bucket}:111122223333:accesspoint/train"
+    assert (reading.operation and reading.operation.name, reading.key) == ("s3:GetObject", "k")
+
+
 def test_every_operation_of_s3_is_found_again(catalogue: Catalogue) -> None:
     """Each row of the catalogue, asked for with just what tells it."""
     service = catalogue["s3"]
     for row in service.operations:
         key = "/k" if "key" in row.captures else ""
-        path = "/data" + key if row.captures else "/"
+        path = f"{S3}/data{key}" if row.captures else f"{S3}/"
         for method in row.methods:
-            request = ask(f"{method} {S3}{path}?{'&'.join(row.subresources)}")
+            request = ask(f"{method} {EXPRESS + '/' if row.requires else path}?{'&'.join(row.subresources)}")
             assert read(catalogue, request).operation == row
 
 
@@ -403,8 +501,17 @@ def names(found: tuple[MintingName, ...]) -> list[str]:
     return [name for _, name in found]
 
 
+MINT = MintingApi("Mint", "Something.", (PathPattern("/**"),), ("GET",), ("mint",))
+
+
 def services_of(catalogue: Catalogue, *chosen: str) -> list[Service]:
-    return [catalogue[name] for name in chosen]
+    """Services of the catalogue, and of S3 one more API: none that is shipped is told by its query."""
+    return [
+        replace(catalogue[name], minting=(*catalogue[name].minting, MINT))
+        if name == "s3"
+        else catalogue[name]
+        for name in chosen
+    ]
 
 
 @pytest.mark.parametrize(
@@ -419,17 +526,17 @@ def services_of(catalogue: Catalogue, *chosen: str) -> list[Service]:
         ("POST https://api.openai.com/v1/realtime/sessions/x", []),
         ("POST https://api.openai.com/v1/responses", []),
         # What a query alone tells, in any case
-        (f"GET {S3}/data?session", ["CreateSession"]),
-        (f"GET {S3}/data?SESSION=1", ["CreateSession"]),
-        (f"GET {S3}/data/any/key?x&session", ["CreateSession"]),
-        (f"HEAD {S3}/data?%73ession", ["CreateSession"]),
-        (f"GET {S3}/data?x;session", ["CreateSession"]),
-        (f"PUT {S3}/data?session", []),
-        (f"GET {S3}/data?sessions", []),
-        (f"GET {S3}/session", []),
+        (f"GET {S3}/data?mint", ["Mint"]),
+        (f"GET {S3}/data?MINT=1", ["Mint"]),
+        (f"GET {S3}/data/any/key?x&mint", ["Mint"]),
+        (f"HEAD {S3}/data?%6Dint", ["Mint"]),
+        (f"GET {S3}/data?x;mint", ["Mint"]),
+        (f"PUT {S3}/data?mint", []),
+        (f"GET {S3}/data?mints", []),
+        (f"GET {S3}/mint", []),
         # Two at once
         (f"GET {HUB}/api/models/a/xet-read-token/xet-write-token", ["xet-read-token", "xet-write-token"]),
-        (f"GET {HUB}/api/models/a/b/xet-read-token/main?session", ["CreateSession", "xet-read-token"]),
+        (f"GET {HUB}/api/models/a/b/xet-read-token/main?mint", ["Mint", "xet-read-token"]),
         (f"DELETE {HUB}/oauth/", ["oauth-token"]),
         (f"POST {HUB}/acme/llama.git/info/lfs/objects/batch", ["lfs-batch"]),
     ],
@@ -454,9 +561,9 @@ def test_names_the_service_of_an_api(catalogue: Catalogue) -> None:
     ("service", "line", "expected"),
     [
         ("s3", f"GET {S3}/v1/realtime/sessions", []),
-        ("s3", f"GET {S3}/data?session", ["CreateSession"]),
-        ("openai", "POST https://api.openai.com/v1/realtime/sessions?session", ["realtime-client-secret"]),
-        ("openai", "GET https://api.openai.com/v1/x?session", []),
+        ("s3", f"GET {S3}/data?mint", ["Mint"]),
+        ("openai", "POST https://api.openai.com/v1/realtime/sessions?mint", ["realtime-client-secret"]),
+        ("openai", "GET https://api.openai.com/v1/x?mint", []),
     ],
 )
 def test_a_guard_knows_the_apis_of_its_services_only(
@@ -473,7 +580,7 @@ def test_a_guard_without_services_finds_nothing() -> None:
 
 def test_an_api_needs_all_of_its_query(catalogue: Catalogue) -> None:
     service = catalogue["s3"]
-    api = replace(service.minting[0], query=("Mint", "Key"))
+    api = replace(MINT, query=("Mint", "Key"))
     guard = MintingGuard([replace(service, minting=(api,))])
 
     assert guard.find(ask(f"GET {S3}/?mint")) == ()

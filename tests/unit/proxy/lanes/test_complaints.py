@@ -195,3 +195,49 @@ def test_a_lease_that_was_spent_after_the_clock_was_learnt_was_not_sent_again_fo
     complaints.record(replace(RECORD, retried=True))
 
     assert world.recorder.spent == [("s3", False)]
+
+
+# --- a bucket in another region --------------------------------------------------------------------------
+
+GUESSED = replace(FORWARD, guessed_region="us-east-1")
+ELSEWHERE = (("x-amz-bucket-region", "eu-west-1"),)
+
+
+def test_a_region_that_is_told_is_learnt_and_the_request_may_go_there(
+    world: World, complaints: Complaints
+) -> None:
+    complaints.heard(complaints.suspicion(GUESSED, 400, ELSEWHERE), attached())
+
+    assert world.lane_world.regions.of(HOST) == "eu-west-1"
+    assert world.recorder.regions == [(HOST, "eu-west-1")]
+    assert world.leases.given_back == []
+    assert complaints.again(GUESSED)
+
+
+def test_a_region_that_was_known_already_is_no_reason_to_ask_again(
+    world: World, complaints: Complaints
+) -> None:
+    world.lane_world.regions.learn(HOST, "eu-west-1")
+
+    complaints.heard(complaints.suspicion(GUESSED, 400, ELSEWHERE), attached())
+
+    assert world.recorder.regions == []
+    assert not complaints.again(GUESSED)
+
+
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_goes_to_the_application_and_its_region_is_kept(
+    status: int, world: World, complaints: Complaints
+) -> None:
+    suspicion = complaints.suspicion(GUESSED, status, ELSEWHERE)
+
+    assert suspicion.complaint is Complaint.NONE
+    assert world.lane_world.regions.of(HOST) == "eu-west-1"
+
+
+def test_a_redirect_of_a_host_that_names_its_region_teaches_nothing(
+    world: World, complaints: Complaints
+) -> None:
+    complaints.suspicion(FORWARD, 301, ELSEWHERE)
+
+    assert world.lane_world.regions.of(HOST) is None

@@ -291,3 +291,55 @@ def test_where_the_status_alone_says_it_a_wrong_clock_is_looked_for_first() -> N
     packed = ("Content-Encoding", "gzip")
     assert heard(403, xml("RequestTimeTooSkewed"), date_of(HOUR), packed, signs=signs).complaint is SPENT
     assert heard(403, xml("RequestTimeTooSkewed"), date_of(HOUR), packed).complaint is NONE
+
+
+# --- another region ----------------------------------------------------------------------------------------
+
+WRONG_SCOPE = (
+    b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong; expecting "
+    b"'eu-west-1'</Message><Region>%s</Region></Error>"
+)
+
+
+def guessing(status: int, body: bytes = b"", *fields: tuple[str, str], guess: str = "us-east-1") -> Suspicion:
+    suspicion = Suspicion(S3, status, fields, guessed_region=guess)
+    suspicion.feed(body)
+    suspicion.end()
+    return suspicion
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_bucket_elsewhere_is_told_by_the_head(status: int) -> None:
+    suspicion = Suspicion(S3, status, [("x-amz-bucket-region", "eu-west-1")], guessed_region="us-east-1")
+    assert (suspicion.complaint, suspicion.region) == (Complaint.ELSEWHERE, "eu-west-1")
+
+
+def test_a_bucket_elsewhere_is_told_by_the_error() -> None:
+    suspicion = guessing(400, WRONG_SCOPE % b"eu-west-1")
+    assert (suspicion.complaint, suspicion.region) == (Complaint.ELSEWHERE, "eu-west-1")
+
+
+@pytest.mark.parametrize("region", [b"us-east-1", b"nowhere", b"", b"*"])
+def test_a_region_that_is_no_other_one_is_no_complaint(region: bytes) -> None:
+    assert guessing(400, WRONG_SCOPE % region).complaint is NONE
+
+
+def test_the_region_that_was_guessed_is_no_complaint() -> None:
+    assert guessing(403, xml("AccessDenied"), ("x-amz-bucket-region", "us-east-1")).complaint is NONE
+
+
+def test_a_lease_that_is_spent_stays_spent_where_the_region_was_guessed() -> None:
+    assert guessing(400, xml("ExpiredToken")).complaint is SPENT
+
+
+@pytest.mark.parametrize("status", [200, 301, 307, 404, 500])
+def test_other_answers_do_not_complain_of_a_region(status: int) -> None:
+    suspicion = guessing(status, WRONG_SCOPE % b"eu-west-1", ("x-amz-bucket-region", "eu-west-1"))
+    assert suspicion.complaint is NONE
+
+
+def test_where_the_host_names_its_region_nobody_else_does() -> None:
+    suspicion = Suspicion(S3, 400, [("x-amz-bucket-region", "eu-west-1")])
+    suspicion.feed(WRONG_SCOPE % b"eu-west-1")
+    suspicion.end()
+    assert suspicion.complaint is NONE

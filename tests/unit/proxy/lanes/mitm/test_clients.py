@@ -74,6 +74,18 @@ def test_a_response_that_nobody_asked_for_is_nobodys_answer(world: World, talk: 
     assert len(talk.servers) == 2
 
 
+def test_a_second_answer_to_a_request_that_is_on_its_way_ends_the_connection(
+    world: World, talk: Talk
+) -> None:
+    talk.say(b"PUT /v1/x HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\n01234")
+    assert talk.reply(OK) == OK
+
+    assert talk.reply(b"HTTP/1.1 100 Continue\r\n\r\n" + OK) == b""
+
+    assert talk.servers[0].state is ConnectionState.CLOSED
+    assert world.recorder.crashes == []
+
+
 # --- limits ----------------------------------------------------------------------------------------------
 
 

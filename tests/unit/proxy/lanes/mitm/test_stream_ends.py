@@ -249,6 +249,24 @@ def test_who_is_refused_is_not_told_and_its_connection_ends(world: World, talk: 
     assert len(world.recorder.records) == 1
 
 
+def test_over_http2_a_client_that_leaves_after_its_answer_ends_its_body_upstream(world: World) -> None:
+    talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
+    client = H2Client(talk)
+    stream = client.request(method=b"PUT", path=b"/v1/x", end=False)
+    client.h2.send_data(stream, b"abc")
+    client.flush()
+    upstream = H2Upstream(talk)
+    upstream.answer([(b":status", b"413")], b"no", end=True)
+    assert upstream.of(h2.events.StreamReset) == []
+
+    client.h2.reset_stream(stream)
+    client.flush()
+
+    (reset,) = upstream.of(h2.events.StreamReset)
+    assert reset.error_code == h2.errors.ErrorCodes.CANCEL
+    assert talk.http.streams == {}
+
+
 # --- HTTP/2 --------------------------------------------------------------------------------------------
 
 
