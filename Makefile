@@ -22,6 +22,8 @@ $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml .ci/setup
 .PHONY: test
 test: $(READY) ## run all tests; those in network namespaces need root and nftables, else they skip and say so
 	@.ci/oidc-provider
+	@.ci/swift
+	@.ci/s3-clients
 	$(BIN)/python -m pytest -q
 
 .PHONY: check
@@ -60,11 +62,14 @@ fuzz: $(READY) ## the property tests again, with new inputs and a hundred times 
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -k "fuzz or property or properties"
 
 .PHONY: bench
-bench: $(READY) ## measure: one decision, podkey check on 10,000 documents, start time, leases, the lanes
+bench: $(READY) ## measure: decisions, podkey check, start time, leases, signatures, the lanes, 5 GiB of S3 each way
+	@.ci/swift
 	$(BIN)/python -O bench/decision.py
 	$(BIN)/python -O bench/commands.py
 	$(BIN)/python -O bench/leases.py
+	$(BIN)/python -O bench/signing.py
 	$(BIN)/python -O bench/lanes.py
+	$(BIN)/python -O bench/s3.py
 
 .PHONY: radosgw
 radosgw: $(READY) ## AssumeRoleWithWebIdentity at a real radosgw (root; its Debian root takes 1 GB of the cache folder)

@@ -366,7 +366,7 @@ def sink(authority: UpstreamAuthority) -> Iterator[Store]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
-            yield Store(int(process.stdout.readline()), Keys("AKIAOFTHEBENCHITSELF", secrets.token_hex(20)))
+            yield Store(int(process.stdout.readline()), Keys("BENCH", secrets.token_hex(20)))
         finally:
             process.terminate()
 

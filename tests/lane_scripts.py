@@ -58,21 +58,26 @@ class Script:
     wants: int | None = None
     rewrite: Callable[[], BodyTransform] | None = None
     is_timed: bool = False
+    guessed_region: str | None = None
     answer: OwnAnswer | None = None
     derivation: Derivation | None = None
     bodies: list[object] = field(default_factory=list)
     signed: list[datetime] = field(default_factory=list)
+    regions: list[str | None] = field(default_factory=list)
 
-    def steps(  # noqa: PLR0917 - as `open_request` has them
+    def steps(
         self,
         pod: PodState,
         arrival: Arrival,
         head: Head,
         now: datetime,
         request_id: str,
+        *,
         signed_at: datetime,
+        region: str | None = None,
     ) -> Steps:
         self.signed.append(signed_at)
+        self.regions.append(region)
         if self.wants is not None:
             body = yield WantBody(self.wants)
             self.bodies.append(body)
@@ -85,7 +90,8 @@ class Script:
         if self.answer is not None:
             return Answered(opening.record, self.answer)
         rewrite = self.rewrite() if self.rewrite is not None else None
-        return replace(opening, rewrite=rewrite, is_timed=self.is_timed)
+        guessed = (region or self.guessed_region) if self.guessed_region is not None else None
+        return replace(opening, rewrite=rewrite, is_timed=self.is_timed, guessed_region=guessed)
 
     def _real(self, steps: Steps) -> Steps:
         try:

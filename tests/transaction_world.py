@@ -124,16 +124,18 @@ class Driven:
         return next((want for want in self.wants if isinstance(want, WantBody)), None)
 
 
-def drive(  # noqa: PLR0917 - what a lane knows
+def drive(
     what: Head | HeadProblem,
     at: Arrival = API,
     pod: PodState = POD,
     answer: Callable[[CredentialRef], LeaseReply] = lease_of,
     body: bytes | BodyFault = b"",
+    *,
     signed_at: datetime | None = None,
+    region: str | None = None,
 ) -> Driven:
     """As a lane does it: the lease and the body come when they are asked for, each of them once."""
-    steps = open_request(pod, at, what, NOON, "request-1", signed_at=signed_at)
+    steps = open_request(pod, at, what, NOON, "request-1", signed_at=signed_at, region=region)
     wants: list[Want] = []
     try:
         want = next(steps)

@@ -18,6 +18,7 @@ DECODED_LENGTH: Final = "x-amz-decoded-content-length"
 TRAILER: Final = "x-amz-trailer"
 
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+UNSIGNED_TRAILER: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 # S3 takes one checksum of a body and knows ten algorithms; no store needs more trailers than there are.
 MAX_TRAILERS: Final = 10
@@ -66,7 +67,7 @@ type Payload = Unsigned | Literal | UnsignedTrailer | SignedChunks
 
 _WORDS: Final[dict[str, Payload]] = {
     UNSIGNED_PAYLOAD: Unsigned(),
-    "STREAMING-UNSIGNED-PAYLOAD-TRAILER": UnsignedTrailer(),
+    UNSIGNED_TRAILER: UnsignedTrailer(),
     **{
         f"STREAMING-{algorithm.value}-PAYLOAD{end}": SignedChunks(algorithm, has_trailer=bool(end))
         for algorithm in ChunkAlgorithm
@@ -84,10 +85,11 @@ class ChunkPlan:
     trailers: frozenset[str]
 
 
-def read_payload(values: Sequence[str]) -> Payload | BodyFault:
-    """From the values of all `x-amz-content-sha256` fields."""
+def read_payload(values: Sequence[str], trailers: Sequence[str] = ()) -> Payload | BodyFault:
+    """From the values of all `x-amz-content-sha256` fields, and of all `x-amz-trailer` fields: who signs nothing
+    (anonymous pyarrow) frames a body all the same, and only the latter say so."""
     if not values:
-        return Unsigned()
+        return UnsignedTrailer() if trailers else Unsigned()
     if len(values) > 1:
         return BodyFault(Reason.UNSUPPORTED_PAYLOAD, f"several {CONTENT_HASH} headers: send one")
     word = values[0].strip(" \t")

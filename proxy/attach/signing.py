@@ -15,9 +15,11 @@ from proxy.attach.payload import (
     DECODED_LENGTH,
     TRAILER,
     UNSIGNED_PAYLOAD,
+    UNSIGNED_TRAILER,
     ChunkAlgorithm,
     Payload,
     SignedChunks,
+    UnsignedTrailer,
     read_chunk_plan,
 )
 from proxy.attach.placing import MAX_CREDENTIAL_BYTES, Unplaceable
@@ -154,8 +156,9 @@ class Signer:
             )
             return BodyFault(Reason.UNSUPPORTED_PAYLOAD, message)
         named = [value for name, value in call.fields if name.lower() == CONTENT_HASH]
-        added = () if named else ((CONTENT_HASH, UNSIGNED_PAYLOAD),)
-        body_hash = named[0].strip() if named else UNSIGNED_PAYLOAD
+        word = UNSIGNED_TRAILER if isinstance(payload, UnsignedTrailer) else UNSIGNED_PAYLOAD
+        added = () if named else ((CONTENT_HASH, word),)
+        body_hash = named[0].strip() if named else word
         signed = self._signed(call, keys, body_hash, added, ecdsa=ecdsa)
         if not isinstance(payload, SignedChunks):
             return SignedCall((*added, *signed.headers))

@@ -178,12 +178,14 @@ def _layout(names: tuple[str, ...]) -> _Layout:
 def canonical_headers(headers: Headers) -> tuple[str, str]:
     """Their lines and their names. Values are trimmed, and a run of white space is one space."""
     picked, template, names = _layout(tuple([name for name, _ in headers]))
-    lines = template % picked([" ".join(value.split()) for _, value in headers])
-    if not lines.isascii():
+    values = [value for _, value in headers]
+    if "".join(values).isascii():
+        tidy = [" ".join(value.split()) for value in values]
+    else:
         # As bytes: to a `str`, half of some UTF-8 characters is white space (0x85, 0xA0).
-        in_bytes = (b" ".join(value.encode("latin-1").split()) for _, value in headers)
-        lines = template % picked([value.decode("latin-1") for value in in_bytes])
-    return lines, names
+        in_bytes = (b" ".join(value.encode("latin-1").split()) for value in values)
+        tidy = [value.decode("latin-1") for value in in_bytes]
+    return template % picked(tidy), names
 
 
 def canonical_request(request: Unsigned, brought: Headers, style: Style) -> tuple[str, str]:

@@ -79,9 +79,10 @@ class Complaints:
             self._learn_region(suspicion.region)
 
     def _learn_region(self, region: str) -> None:
+        # Another request may have been told first, and this one was signed before that.
         if self._world.regions.learn(self._host, region):
             self._world.recorder.region_learnt(self._host, region)
-            self._last = Complaint.ELSEWHERE
+        self._last = Complaint.ELSEWHERE
 
     def again(self, opening: Opening) -> bool:
         """Whether it is to be asked if the request may be sent once more, with another lease or time."""

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from typing import Final
 
 from proxy.attach.bodies import BodyFault
-from proxy.attach.payload import Literal, Unsigned, read_payload
+from proxy.attach.payload import CONTENT_HASH, TRAILER, Literal, Unsigned, read_payload
 from proxy.aws.delete_objects import MAX_BODY, read_delete_objects
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
@@ -15,7 +15,6 @@ from proxy.judge.index import HostRules
 from proxy.transaction.head import Head
 from proxy.transaction.steps import Want, WantBody
 
-_HASH: Final = "x-amz-content-sha256"
 _UTF_8: Final = re.compile(r';\s*charset=("?)utf-8\1\s*(?=;|\Z)')
 Fields = tuple[tuple[str, str], ...]
 Read = tuple[bytes, tuple[Removal, ...]]
@@ -46,7 +45,7 @@ def unread(rules: HostRules, verdict: ReadBody, reason: Reason) -> PassThrough |
 
 def _wrapping(fields: Fields) -> BodyFault | None:
     """What would let somebody else read another list than we do."""
-    payload = read_payload([value for name, value in fields if name.lower() == _HASH])
+    payload = read_payload(_values(fields, CONTENT_HASH), _values(fields, TRAILER))
     if isinstance(payload, BodyFault):
         return payload
     if not isinstance(payload, Literal | Unsigned):
@@ -60,3 +59,7 @@ def _wrapping(fields: Fields) -> BodyFault | None:
         if key == "content-type" and "charset" in _UTF_8.sub("", said):
             return BodyFault(Reason.UNSUPPORTED_PAYLOAD, "a list of keys to delete is sent in UTF-8")
     return None
+
+
+def _values(fields: Fields, wanted: str) -> list[str]:
+    return [value for name, value in fields if name.lower() == wanted]

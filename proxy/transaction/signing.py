@@ -7,7 +7,7 @@ from typing import Final
 
 from proxy.attach.bodies import BodyFault
 from proxy.attach.client_signature import read_client_signature
-from proxy.attach.payload import CONTENT_HASH, Literal, Payload, Unsigned, read_payload
+from proxy.attach.payload import CONTENT_HASH, TRAILER, Literal, Payload, Unsigned, read_payload
 from proxy.attach.placing import Unplaceable
 from proxy.attach.signing import (
     EXPRESS,
@@ -50,7 +50,7 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
     signer = _signer(granted, target, signed_at)
 
     # (1) How the body travels. All but S3 want its hash, so it is read before anything is sent.
-    payload = read_payload(_values(granted, CONTENT_HASH))
+    payload = read_payload(_values(granted, CONTENT_HASH), _values(granted, TRAILER))
     if isinstance(payload, BodyFault):
         return granted.refused(payload.reason, payload.message)
     body: object = granted.body or b""

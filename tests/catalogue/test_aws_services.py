@@ -1,5 +1,6 @@
 """Bedrock, SageMaker, ECR and the services that hand out credentials, held against botocore's own model."""
 
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,17 +12,26 @@ from botocore.config import Config
 from proxy.aws.hosts import read_aws_host
 from proxy.aws.partitions import partition_of
 from proxy.core.aws_sources import AwsStatic
-from proxy.core.credentials import CredentialSource, EcrToken, SigV4
+from proxy.core.credentials import CredentialRef, CredentialSource, EcrToken, RegistryToken, SigV4
 from proxy.core.globs import Glob
 from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.identity import WorkloadIdentity
+from proxy.core.lease import Lease
+from proxy.core.parts import Part
 from proxy.core.policy import Access, AccessPolicy, Grant, WorkloadSelector
 from proxy.core.reasons import Reason
+from proxy.core.secret import Secret
 from proxy.core.services import Catalogue, Endpoint
 from proxy.core.verdict import Attach, Refuse, Verdict
 from proxy.judge.decide import decide
 from proxy.judge.index import PolicyIndex
-from tests.judge_world import ask
+from proxy.transaction.opening import Forward
+from proxy.transaction.pod import PodState
+from proxy.transaction.slots import Placeholders
+from tests.judge_world import PROOF, ask
+from tests.source_world import Request
+from tests.stand_ins.aws_signatures import Keys, signer
+from tests.transaction_world import PLACEHOLDER, WHO, Driven, drive, head, text, to, wire_fields
 
 NOON: Final = datetime(2026, 3, 4, 12, tzinfo=UTC)
 POD: Final = WorkloadIdentity("ml", "trainer")
@@ -369,3 +379,94 @@ def test_leave_for_one_operation_of_s3_or_bedrock_opens_nothing_that_hands_out_c
     for line in MINTING_LINES:
         found = verdict(catalogue, line, grant("aws-credentials"), *others)
         assert isinstance(found, Refuse)
+
+
+# --- as it leaves us ---------------------------------------------------------------------------------
+
+KEYS: Final = Keys("example-id", "an example/secret", "an-example-session")
+
+
+def lease(ref: CredentialRef) -> Lease:
+    parts = {
+        Part.ACCESS_KEY_ID: Secret(KEYS.access_key_id.encode()),
+        Part.SECRET_ACCESS_KEY: Secret(KEYS.secret_access_key.encode()),
+        Part.SESSION_TOKEN: Secret((KEYS.session_token or "").encode()),
+        Part.USERNAME: Secret(b"AWS"),
+        Part.PASSWORD: Secret(b"an example token"),
+    }
+    return Lease("l-1", ref, parts, NOON)
+
+
+def sent(catalogue: Catalogue, line: str, body: bytes, one: Grant) -> tuple[Driven, Request]:
+    method, _, url = line.partition(" ")
+    host, slash, rest = url.removeprefix("https://").partition("/")
+    policy = AccessPolicy("ml", "p", WorkloadSelector(("trainer",)), (one,))
+    index = PolicyIndex((policy,), (CredentialSource("ml", "aws", AwsStatic("s")),), catalogue)
+    pod = PodState(index, WHO, Placeholders(frozenset({PLACEHOLDER})), PROOF)
+    what = head(
+        f"{slash}{rest}",
+        ("Content-Type", "application/json"),
+        ("Authorization", f"AWS4-HMAC-SHA256 Credential={PLACEHOLDER}/20260304/us-east-1/x/aws4_request"),
+        *((("Content-Length", str(len(body))),) if body else ()),
+        method=method,
+        host=host,
+        has_body=bool(body),
+    )
+    driven = drive(what, to(host), pod, lease, body)
+    assert isinstance(driven.opening, Forward), driven.opening
+    headers = {name.lower(): value for name, value in wire_fields(driven.opening)}
+    headers.pop("host", None)
+    return driven, Request(method, f"https://{host}{text(driven.opening.target)}", headers, body)
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "one", "service"),
+    [
+        (
+            f"POST {BEDROCK}/model/{MODEL.replace(':', '%3A')}/converse-stream",
+            b'{"messages": []}',
+            grant("bedrock-runtime", Access.READ),
+            "bedrock",
+        ),
+        (
+            f"GET {BEDROCK}/async-invoke?sortOrder=Descending&maxResults=5",
+            b"",
+            grant("bedrock-runtime", Access.LIST),
+            "bedrock",
+        ),
+        (
+            f"POST {SAGEMAKER}/endpoints/churn/invocations",
+            b"1,2,3",
+            grant("sagemaker-runtime", Access.READ),
+            "sagemaker",
+        ),
+        (
+            "POST https://sts.us-east-1.amazonaws.com/",
+            b"Action=GetCallerIdentity&Version=2011-06-15",
+            grant("aws-credentials", allow_minting=("any-operation",)),
+            "sts",
+        ),
+        (
+            "POST https://secretsmanager.us-east-1.api.aws/",
+            b"{}",
+            grant("aws-credentials", allow_minting=("any-operation",)),
+            "secretsmanager",
+        ),
+    ],
+)
+def test_what_is_granted_is_signed_as_botocore_would(
+    catalogue: Catalogue, line: str, body: bytes, one: Grant, service: str
+) -> None:
+    driven, request = sent(catalogue, line, body, one)
+    assert driven.lease is not None
+    assert driven.lease.derivation is None
+    assert signer(request, {KEYS.access_key_id: KEYS}.get, service, "us-east-1", NOON) == KEYS
+
+
+def test_a_registry_is_sent_the_token_of_its_region(catalogue: Catalogue) -> None:
+    one = grant("ecr", Access.READ, pins={"account": "111122223333"})
+    driven, request = sent(catalogue, f"GET {ECR}/v2/team/app/manifests/v1", b"", one)
+    assert driven.lease is not None
+    assert driven.lease.derivation == RegistryToken("us-east-1")
+    assert b64decode(request.headers["authorization"].removeprefix("Basic ")) == b"AWS:an example token"
+    assert "x-amz-date" not in request.headers

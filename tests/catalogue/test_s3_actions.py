@@ -1,5 +1,5 @@
-"""Every form of a request to S3 (API reference, "Actions", and what SDKs make of them): its action, its bucket
-and its key; or no action, so that no grant covers it."""
+"""Every form of a request to S3 (API reference, "Actions", and what SDKs make of them): its action, its
+bucket and its key; or no action, so that no grant covers it."""
 
 import re
 from collections.abc import Mapping

@@ -13,7 +13,9 @@ from tests.sidecar_pod import wait_for
 from tests.swift_server import MISSING as NO_SWIFT
 from tests.swift_server import Front
 
-HERE: Final = Front(EU, region=REGION)
+# The name without a region leads to whichever region a bucket is in; here that is this one.
+GLOBAL: Final = "s3.amazonaws.com"
+HERE: Final = Front(EU, region=REGION, more_names=(GLOBAL,))
 THERE: Final = Front("s3.eu-central-1.amazonaws.com", region="eu-central-1", address="203.0.113.20")
 # Hosts whose clocks are not the machine's; each test has one that the sidecar has not met yet.
 AHEAD: Final = Front("s3.eu-north-1.amazonaws.com", region="eu-north-1", address="203.0.113.21", clock=3600)
@@ -109,6 +111,18 @@ def test_a_temporary_redirect_is_the_sdk_s_to_follow_and_ours_to_judge(world: S3
     # The bucket that it leads to is not granted.
     assert get(world, THERE, bucket="secret").status == 403
     assert statuses(world, before) == [307]
+
+
+def test_the_region_of_a_bucket_is_learnt_where_its_host_names_none(world: S3World) -> None:
+    """Nobody has signed it: nothing says a region but the store's own refusal of another one."""
+    one = Upload("GET", "/train/a", (("host", f"acme.{GLOBAL}"),), b"")
+    before = len(world.store.requests())
+
+    with world.connect(f"acme.{GLOBAL}") as sock:
+        first, second = ask(sock, one.head), ask(sock, one.head)
+
+    assert [first.body, second.body] == [b"here", b"here"]
+    assert statuses(world, before) == [400, 200, 200]
 
 
 # --- clocks --------------------------------------------------------------------------------------------

@@ -366,13 +366,13 @@ def test_a_url_of_somebody_else_passes_as_it_is_where_the_grant_says_so(world: S
 
 def test_nobody_else_s_signature_gets_our_credential_on_top(world: S3World) -> None:
     """A signature that S3 would not take stays one that S3 does not take."""
-    liar = Signer(Keys("AKIANOBODYKNOWSWHO00", "no secret of anybody's at all"), REGION)
+    liar = Signer(Keys("NOBODYKNOWSWHO", "no secret of anybody's at all"), REGION)
     target = liar.presigned("GET", f"shared.{EU}", "/a")
 
     answer = call(world, "GET", "shared", target)  # signed in its headers, too
 
     assert answer.status in {400, 403}
-    keys = {request["key"] for request in world.store.requests() if "AKIANOBODY" in request["query"]}
+    keys = {request["key"] for request in world.store.requests() if "NOBODYKNOWSWHO" in request["query"]}
     assert world.keys.access_key_id not in keys
 
 

@@ -53,9 +53,6 @@ class Fuse(layer.Layer):
             if self.child is not None:
                 yield from self.child.handle_event(event)
         except Exception as error:  # noqa: BLE001 - fail closed
-            import traceback
-
-            import traceback; open("/tmp/h5/tb.txt","a").write(traceback.format_exc())  # TMPDEBUG
             self._world.recorder.crashed("mitmproxy layer", error)
             self.child = None
             yield commands.CloseConnection(self.context.client)

@@ -121,6 +121,10 @@ class EndingStream(HttpStream):
             yield from super().handle_protocol_error(event)
             self.exchange.finish(Ending.CLIENT_GONE)
             return
+        if (yield from self.check_killed(emit_error_hook=False)):
+            # Both are gone, and what is written to an end of TLS that was closed breaks its layer.
+            self.exchange.finish(Ending.CLIENT_GONE)
+            return
         nothing_sent = self.exchange.status is None and self.client_state != self.state_errored
         if nothing_sent and isinstance(self.exchange.opening, Forward):
             reason, why = self._conversation.upstream_fault(event.code is ErrorCode.CONNECT_FAILED)

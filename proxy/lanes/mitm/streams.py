@@ -35,7 +35,8 @@ from proxy.transaction.opening import Answered, Forward, Refused
 from proxy.transaction.spent import Complaint, Suspicion
 
 SWITCHING_PROTOCOLS: Final = 101
-LEAST_REFUSAL: Final = 400
+# Redirects and refusals are what tells something of the request.
+LEAST_TELLING: Final = 300
 
 
 class GuardedStream(RequestSide):
@@ -68,7 +69,7 @@ class GuardedStream(RequestSide):
             yield from self._answer(self.exchange.fail(Reason.UPSTREAM_FAILED, fault))
             return
         # Nearly all answers are none of these: their fields are not looked at for it.
-        fields = text_of(response.headers.fields) if response.status_code >= LEAST_REFUSAL else ()
+        fields = text_of(response.headers.fields) if response.status_code >= LEAST_TELLING else ()
         suspicion = self.exchange.suspicion(response.status_code, fields)
         self._watch(suspicion)
         if suspicion.complaint is not Complaint.NONE and self._may_repeat:

@@ -178,3 +178,8 @@ def test_a_head_that_leaves_open_how_the_body_ends_is_refused(
     payload: SignedChunks, lengths: list[str], trailers: list[str], message: str
 ) -> None:
     assert malformed(read_chunk_plan(payload, lengths, trailers)) == message
+
+
+def test_who_signs_nothing_says_with_a_trailer_alone_how_the_body_is_framed() -> None:
+    assert read_payload([], ["x-amz-checksum-crc64nvme"]) == UnsignedTrailer()
+    assert read_payload(["UNSIGNED-PAYLOAD"], ["x-amz-checksum-crc64nvme"]) == Unsigned()

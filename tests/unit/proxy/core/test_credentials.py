@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from proxy.core.credentials import (
@@ -6,9 +8,14 @@ from proxy.core.credentials import (
     Bearer,
     CredentialRef,
     CredentialSource,
+    Derived,
+    EcrToken,
+    ExpressSession,
     Header,
     QueryParameter,
+    RegistryToken,
     SigV4,
+    derivation_name,
     needed_parts,
     optional_parts,
     scheme_name,
@@ -30,6 +37,7 @@ ONLY_TOKEN = frozenset({Part.TOKEN})
         (Header("X-Api-Key"), "header", ONLY_TOKEN),
         (QueryParameter("key"), "query", ONLY_TOKEN),
         (SigV4(), "sigv4", KEY_PAIR),
+        (EcrToken(), "ecrToken", KEY_PAIR),
     ],
 )
 def test_a_scheme_knows_its_key_and_the_parts_it_needs(
@@ -77,3 +85,22 @@ def test_a_reference_cannot_be_changed_after_it_was_checked() -> None:
     ref = CredentialRef("ml-team", "openai")
     with pytest.raises(AttributeError):
         ref.namespace = "other"  # type: ignore[misc]
+
+
+def test_what_is_derived_is_named_for_people_and_what_documents_say_is_not() -> None:
+    mounted = MountedSecret("s", ((Part.ACCESS_KEY_ID, "id"), (Part.SECRET_ACCESS_KEY, "key")))
+    reads = ExpressSession("b--z--x-s3.example.com", "eu-central-1", read_only=True)
+    kinds = [Derived(mounted, what) for what in (reads, replace(reads, read_only=False), RegistryToken("x"))]
+    assert [derivation_name(kind) for kind in (mounted, *kinds)] == [
+        None,
+        "session of b--z--x-s3.example.com, to read",
+        "session of b--z--x-s3.example.com",
+        "registry token for x",
+    ]
+
+
+def test_what_is_derived_has_the_parts_of_what_it_stands_for() -> None:
+    mounted = MountedSecret("s", ((Part.TOKEN, "t"),))
+    session = Derived(mounted, ExpressSession("b.example.com", "eu-central-1", read_only=True))
+    assert session.parts == needed_parts(SigV4()) | {Part.SESSION_TOKEN}
+    assert Derived(mounted, RegistryToken("x")).parts == {Part.USERNAME, Part.PASSWORD}

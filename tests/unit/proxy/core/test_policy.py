@@ -1,16 +1,20 @@
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from proxy.core.hosts import Hostname
 from proxy.core.policy import (
     Access,
     AccessPolicy,
+    Addressing,
+    ForeignPresigned,
     Gpu,
     Grant,
     ImageRules,
     Mode,
     OnForeignCredential,
     OnRevoke,
+    StoreEndpoint,
     WorkloadSelector,
 )
 from proxy.core.validity import Validity
@@ -24,10 +28,13 @@ from proxy.core.validity import Validity
         (Access, ["read", "write", "list", "delete"]),
         (OnForeignCredential, ["replace", "refuse"]),
         (OnRevoke, ["finish", "cut"]),
+        (ForeignPresigned, ["refuse", "pass"]),
+        (Addressing, ["path", "virtual"]),
     ],
 )
 def test_words_are_spelled_as_documents_spell_them(
-    words: type[Mode | Gpu | Access | OnForeignCredential | OnRevoke], spelled: list[str]
+    words: type[Mode | Gpu | Access | OnForeignCredential | OnRevoke | ForeignPresigned | Addressing],
+    spelled: list[str],
 ) -> None:
     assert [word.value for word in words] == spelled
 
@@ -61,3 +68,28 @@ def test_a_grant_cannot_be_widened_after_it_was_checked() -> None:
 
 def test_equal_grants_are_one_key() -> None:
     assert {Grant("openai", service="openai"): 1} == {Grant("openai", service="openai"): 1}
+
+
+@pytest.mark.parametrize(
+    ("host", "in_path", "in_host"),
+    [
+        ("store.example.com", "", ""),
+        ("data.store.example.com", None, "data"),
+        ("a.b.store.example.com", None, "a.b"),
+        ("xstore.example.com", None, None),
+        ("example.com", None, None),
+        ("store.example.com.evil.example", None, None),
+    ],
+)
+def test_a_store_has_one_host_or_one_for_each_bucket(
+    host: str, in_path: str | None, in_host: str | None
+) -> None:
+    store = StoreEndpoint(Hostname("store.example.com"))
+    assert store.bucket_in(Hostname(host)) == in_path
+    assert replace(store, addressing=Addressing.VIRTUAL).bucket_in(Hostname(host)) == in_host
+
+
+def test_a_store_knows_what_its_hosts_look_like() -> None:
+    store = StoreEndpoint(Hostname("store.example.com"))
+    assert store.label_globs == ("store", "example", "com")
+    assert replace(store, addressing=Addressing.VIRTUAL).label_globs == ("**", *store.label_globs)

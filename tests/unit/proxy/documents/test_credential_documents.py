@@ -5,6 +5,7 @@ from proxy.core.credentials import (
     Basic,
     Bearer,
     CredentialSource,
+    EcrToken,
     Header,
     QueryParameter,
     SigV4,
@@ -60,6 +61,7 @@ def test_reads_a_source(keys: str, attach: str, expected: CredentialSource) -> N
         ("{header: {name: Authorization, prefix: 'Token '}}", Header("Authorization", "Token ")),
         ("{query: {name: key}}", QueryParameter("key")),
         ("{sigv4: {}}", SigV4()),
+        ("{ecrToken: {}}", EcrToken()),
     ],
 )
 def test_reads_how_a_credential_is_attached(text: str, scheme: AttachScheme) -> None:
@@ -192,6 +194,9 @@ def test_kind_and_scheme_stand_on_the_lines_that_the_table_counts() -> None:
         (Basic("api"), {Part.USERNAME, Part.PASSWORD}, False),
         (Bearer(), {Part.TOKEN, Part.SESSION_TOKEN}, False),
         (Bearer(), {Part.TOKEN, Part.USERNAME}, False),
+        (EcrToken(), {Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY}, True),
+        (EcrToken(), {Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY, Part.SESSION_TOKEN}, True),
+        (EcrToken(), {Part.USERNAME, Part.PASSWORD}, False),
         (SigV4(), {Part.ACCESS_KEY_ID}, False),
         (SigV4(), {Part.SESSION_TOKEN}, False),
     ],

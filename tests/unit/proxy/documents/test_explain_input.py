@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from proxy.core.hosts import Hostname
 from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.paths import RequestPath
-from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.request import ClientCredential, Removal, RequestFacts
 from proxy.documents.explain_input import ExplainInput, read_explain_input
 from proxy.documents.problems import ProblemCode
 
@@ -68,6 +68,19 @@ def test_yaml_will_do_and_what_is_left_out_has_its_default() -> None:
         WorkloadIdentity("default", "default"),
         None,
     )
+
+
+def test_the_keys_in_a_body_are_what_it_removes() -> None:
+    text = "{request: {method: POST, url: 'https://b.s3.amazonaws.com/?delete', deleteKeys: [a/b, 'no']}}"
+    assert read(text).request.removals == (Removal("a/b"), Removal("no"))
+
+
+@pytest.mark.parametrize("keys", ["[]", "x", "['']", "[a, a]"])
+def test_keys_are_a_list_of_texts(keys: str) -> None:
+    text = f"{{request: {{method: POST, url: 'https://b.s3.amazonaws.com/?delete', deleteKeys: {keys}}}}}"
+    found = read_explain_input(text.encode(), "in.json")
+    assert isinstance(found, list)
+    assert found[0].path.startswith("request.deleteKeys")
 
 
 def test_an_identity_of_nothing_is_the_default_pod() -> None:

@@ -8,6 +8,7 @@ from proxy.documents.host_names import (
     is_public_suffix,
     is_unlisted_single_label,
     parse_host_pattern,
+    parse_store_host,
     suffix_below,
 )
 from proxy.documents.problems import Fault
@@ -150,6 +151,40 @@ def test_knows_whether_a_public_suffix_lies_below_a_name(name: str, suffix: str 
         assert found is not None
         assert found.endswith(f".{suffix}")
         assert is_public_suffix(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("Store.Example.com", "store.example.com"),
+        ("münchen.example", "xn--mnchen-3ya.example"),
+        ("minio", "minio"),
+        # Public suffixes of companies, below which their customers make buckets.
+        ("s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com"),
+        ("s3.fr-par.scw.cloud", "s3.fr-par.scw.cloud"),
+    ],
+)
+def test_the_host_of_a_store_may_be_one_below_which_strangers_have_names(text: str, host: str) -> None:
+    assert parse_store_host(text) == host
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("com", "host_public_suffix", "`com` is a public suffix, not a store"),
+        ("foo.ck", "host_public_suffix", "`foo.ck` is a public suffix"),
+        ("*.example.com", "host_wildcard", "`*.example.com` is not one host"),
+        ("example.com.", "host_malformed", "ends in a dot"),
+        ("10.0.0.1", "host_is_address", "is an IP address"),
+        ("127.1", "host_is_address", "is an IP address"),
+        ("", "host_malformed", "is not a host name"),
+    ],
+)
+def test_refuses_what_is_no_host_of_a_store(text: str, code: str, message: str) -> None:
+    with pytest.raises(Fault) as caught:
+        parse_store_host(text)
+    assert caught.value.code.value == code
+    assert message in caught.value.message
 
 
 def test_knows_a_single_label() -> None:

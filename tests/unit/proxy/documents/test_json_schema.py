@@ -284,7 +284,7 @@ CLIENT_AUTH = ["federated", "privateKeyJwt", "secretBasic", "secretPost"]
                 ".spec.vault.auth": [["kubernetes", "jwt"]],
                 ".spec.vault.read": [["kv2", "dynamic"]],
                 ".spec.githubApp": [["clientId", "appId"]],
-                ".spec.attach": [["bearer", "basic", "header", "query", "sigv4"]],
+                ".spec.attach": [["bearer", "basic", "header", "query", "sigv4", "ecrToken"]],
             },
         ),
     ],

@@ -21,6 +21,7 @@ from proxy.documents.setting_kinds import (
     or_empty,
     seconds,
     shown,
+    size,
 )
 
 
@@ -31,6 +32,7 @@ class Colour(Enum):
 
 PORT = number("a port", 1024, 65535)
 TIME = seconds("1s", "1h")
+SIZE = size("1Ki", "2Mi")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,10 @@ TIME = seconds("1s", "1h")
         (TIME, "10m", 600),
         (TIME, "1h", 3600),
         (seconds("0s", "1h"), "0", 0),
+        (SIZE, "1Ki", 1024),
+        (SIZE, "1024", 1024),
+        (SIZE, "2Mi", 2_097_152),
+        (SIZE, "2097152", 2_097_152),
         (lifetime("1d", "365d"), "90d", timedelta(days=90)),
         (lifetime("10m", "24h"), "24h", timedelta(days=1)),
         (one_of(Colour), "dark-blue", Colour.DARK_BLUE),
@@ -81,6 +87,13 @@ def test_reads(kind: Kind[Any], text: str, value: object) -> None:
         (TIME, "25S", "`25S` is not a time", None),
         (TIME, "0", "`0` is not a time from 1s to 1h", "write a time from 1s to 1h"),
         (TIME, "61m", "`61m` is not a time from 1s to 1h", "write a time from 1s to 1h"),
+        *(
+            (SIZE, text, f"`{text}` is not a size", "write bytes, or a number with `Ki` or `Mi`: `16Mi`")
+            for text in ("1M", "1m", "1MiB", "1.5Mi", "1 Mi", "-1Ki", "1Gi", "1mi", "Ki", "1e6")
+        ),
+        (SIZE, "1023", "`1023` is not a size from 1Ki to 2Mi", "write a size from 1Ki to 2Mi"),
+        (SIZE, "2049Ki", "`2049Ki` is not a size from 1Ki to 2Mi", "write a size from 1Ki to 2Mi"),
+        (SIZE, "9" * 5000, "`999999999999…` is not a size", None),
         (lifetime("10m", "24h"), "25h", "`25h` is not a time from 10m to 24h", None),
         (one_of(Colour), "Red", "`Red` is not `red` or `dark-blue`", "did you mean `red`?"),
         (items(PORT, ",", "commas", least=1), ",", "it lists nothing", None),

@@ -32,6 +32,7 @@ def test_the_pods_name_is_all_that_must_be_set() -> None:
     assert got.listeners.capture == {Capture.TRANSPARENT}
     assert got.listeners.admin_address == "127.0.0.1"
     assert got.timeouts.drain == 25
+    assert (got.bodies.hashed_limit, got.bodies.held_limit) == (16 << 20, 64 << 20)
     assert got.trust.ca_lifetime == timedelta(days=90)
     assert got.output.audit_file is None
     assert got.folders.placeholders_file is None
@@ -83,6 +84,8 @@ def test_every_variable_arrives_in_its_field() -> None:
         PODKEY_IDLE_TIMEOUT="2m",
         PODKEY_HEADER_TIMEOUT="3",
         PODKEY_CONNECT_TIMEOUT="4s",
+        PODKEY_HASHED_BODY_LIMIT="2Mi",
+        PODKEY_HELD_BODIES_LIMIT="3145728",
         PODKEY_LOG_LEVEL="debug",
         PODKEY_LOG_FORMAT="console",
         PODKEY_AUDIT_FILE="/audit",
@@ -97,6 +100,7 @@ def test_every_variable_arrives_in_its_field() -> None:
         3,
         4,
     )
+    assert (got.bodies.hashed_limit, got.bodies.held_limit) == (2 << 20, 3 << 20)
     assert (got.output.log_level, got.output.log_format) == (LogLevel.DEBUG, LogFormat.CONSOLE)
     # Whatever a variable could change was changed: none is read into another's field, or forgotten.
     for group in ProxySettings.__slots__:
@@ -112,6 +116,18 @@ def test_credentials_for_a_proxy_that_is_not_set_are_a_problem() -> None:
     assert [name for name, _ in problems(PODKEY_EGRESS_PROXY="x", PODKEY_EGRESS_PROXY_AUTH_FILE="/f")] == [
         "PODKEY_EGRESS_PROXY"
     ]
+
+
+def test_one_body_is_no_larger_than_all_of_them() -> None:
+    assert problems(PODKEY_HASHED_BODY_LIMIT="32Mi", PODKEY_HELD_BODIES_LIMIT="32Mi") == []
+    [problem] = problems(PODKEY_HASHED_BODY_LIMIT="65Mi")
+    assert problem == (
+        "PODKEY_HELD_BODIES_LIMIT",
+        "one body may be larger (PODKEY_HASHED_BODY_LIMIT) than all of them together",
+    )
+    # A value that is wrong by itself is reported as that.
+    [(name, _)] = problems(PODKEY_HASHED_BODY_LIMIT="512Mi")
+    assert name == "PODKEY_HASHED_BODY_LIMIT"
 
 
 def test_a_password_goes_to_no_proxy_in_clear_text() -> None:

@@ -10,7 +10,7 @@ from proxy.core.identity import WorkloadIdentity
 from proxy.core.labels import LabelSelector
 from proxy.core.policy import AccessPolicy, OnForeignCredential, WorkloadSelector
 from proxy.core.reasons import Reason
-from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.request import ClientCredential, Removal, RequestFacts
 from proxy.core.services import Catalogue
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, RuleRef
 from proxy.judge.decide import decide
@@ -80,6 +80,94 @@ def test_does_not_say_that_a_grant_fails_to_name_a_blob_host(catalogue: Catalogu
         ),
     )
     assert explanation.verdict == BLOB
+
+
+STORES = policy(
+    "{service: s3, endpoint: 'store.example.com:9000', buckets: [data], access: [read], credential: aws}",
+    "{service: s3, endpoint: münchen.example, addressing: virtual, buckets: [a], access: [read],"
+    " credential: aws}",
+    "{service: s3, buckets: [data], access: [read], credential: aws}",
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("store.example.com", [True, False, False]),
+        ("data.store.example.com", [False, False, False]),
+        ("xn--mnchen-3ya.example", [False, True, False]),
+        ("a.xn--mnchen-3ya.example", [False, True, False]),
+        ("s3.eu-central-1.amazonaws.com", [False, False, True]),
+    ],
+)
+def test_a_grant_for_a_store_names_its_hosts_and_no_others(
+    catalogue: Catalogue, host: str, named: list[bool]
+) -> None:
+    (considered,) = explained(STORES, catalogue, f"GET https://{host}/x").policies
+
+    assert [grant.target for grant in considered.grants] == [
+        "s3 at store.example.com:9000",
+        "s3 at münchen.example (xn--mnchen-3ya.example)",
+        "s3",
+    ]
+    unnamed = [grant.lacks == f"does not name the host {host}" for grant in considered.grants]
+    assert [not one for one in unnamed] == named
+
+
+COPY = policy(
+    "{service: s3, buckets: [data], access: [read, write], credential: aws}",
+    "{service: s3, buckets: [data, more], access: [read], credential: aws}",
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [
+        ("/data/a%20b", "copies: data/a b, which ml/p grants[0] and ml/p grants[1] lets it read"),
+        ("more/x", "copies: more/x, which ml/p grants[1] lets it read"),
+        ("other/x", "copies: other/x, which no grant lets it read"),
+    ],
+)
+def test_tells_who_may_read_what_is_copied(catalogue: Catalogue, source: str, note: str) -> None:
+    request = ask(f"PUT {HOST}/data/copy", {"x-amz-copy-source": source})
+
+    assert note in explain(index_of(COPY, catalogue), POD, request, NOON).notes
+
+
+def test_tells_why_a_source_cannot_be_read(catalogue: Catalogue) -> None:
+    request = ask(f"PUT {HOST}/data/copy", {"x-amz-copy-source": "nothing"})
+
+    explanation = explain(index_of(COPY, catalogue), POD, request, NOON)
+
+    assert explanation.verdict == Refuse(Reason.SOURCE_NOT_GRANTED, ref("p"))
+    (note,) = (note for note in explanation.notes if note.startswith("copies: "))
+    assert "which" not in note
+
+
+def test_tells_what_a_body_deletes_and_that_it_must_be_known(catalogue: Catalogue) -> None:
+    text = policy("{service: s3, buckets: [data], prefixes: [a/], access: [delete], credential: aws}")
+    index = index_of(text, catalogue)
+    request = ask(f"POST {HOST}/data?delete")
+
+    assert isinstance(explain(index, POD, request, NOON).verdict, ReadBody)
+    for keys, covers in ((("a/x",), True), (("a/x", "b"), False)):
+        named = replace(request, removals=tuple(map(Removal, keys)))
+        explanation = explain(index, POD, named, NOON)
+        assert [note for note in explanation.notes if note.startswith("deletes: ")] == [
+            f"deletes: {key}" for key in keys
+        ]
+        assert isinstance(explanation.verdict, Attach) is covers
+        (considered,) = explanation.policies
+        assert considered.grants[0].covers is covers
+
+
+def test_tells_that_somebody_else_has_signed_it(catalogue: Catalogue) -> None:
+    request = replace(ask(f"GET {HOST}/data/x"), signed_elsewhere=True)
+
+    explanation = explain(index_of(COPY, catalogue), POD, request, NOON)
+
+    assert explanation.verdict == Refuse(Reason.FOREIGN_PRESIGNED, ref("p"))
+    assert any("somebody else has signed" in note for note in explanation.notes)
 
 
 def test_tells_that_a_policy_on_trial_changes_nothing_where_another_enforces(catalogue: Catalogue) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from proxy.aws.copy_source import read_copy_source
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.reasons import Reason
 from proxy.core.request import Removal
@@ -259,8 +260,7 @@ def test_names_the_header_s_action_where_that_is_what_is_lacking(catalogue: Cata
         (
             WRITE,
             "a/k?x",
-            "what the request copies cannot be told from its copy source: "
-            + "what follows its `?` is no `versionId`",
+            f"what the request copies cannot be told from its copy source: {read_copy_source('a/k?x')}",
         ),
         # This grant would do; it is not asked for its own sake then.
         (

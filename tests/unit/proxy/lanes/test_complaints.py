@@ -214,7 +214,7 @@ def test_a_region_that_is_told_is_learnt_and_the_request_may_go_there(
     assert complaints.again(GUESSED)
 
 
-def test_a_region_that_was_known_already_is_no_reason_to_ask_again(
+def test_a_region_that_another_request_was_told_meanwhile_is_told_of_once(
     world: World, complaints: Complaints
 ) -> None:
     world.lane_world.regions.learn(HOST, "eu-west-1")
@@ -222,7 +222,7 @@ def test_a_region_that_was_known_already_is_no_reason_to_ask_again(
     complaints.heard(complaints.suspicion(GUESSED, 400, ELSEWHERE), attached())
 
     assert world.recorder.regions == []
-    assert not complaints.again(GUESSED)
+    assert complaints.again(GUESSED)
 
 
 @pytest.mark.parametrize("status", [301, 307])

@@ -1,6 +1,5 @@
 """Requests to AWS, and to stores that speak as S3 does: what is signed, for whom, and with what in it."""
 
-from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -190,11 +189,21 @@ def test_the_clients_region_changes_nothing_where_the_host_names_one() -> None:
     assert verified(sent(signed_by(PLACEHOLDERS, there, region="us-east-2"))).region == "eu-north-1"
 
 
+def test_where_the_upstream_has_told_the_region_nobody_has_to_guess() -> None:
+    for what in (asked(f"https://{GLOBAL}/k"), signed_by(PLACEHOLDERS, f"https://{ACCELERATE}/k")):
+        opening = drive(*what, POD, live_lease, region="sa-east-1").opening
+        assert isinstance(opening, Forward)
+        assert verified(opening).region == "sa-east-1"
+    opening = drive(*asked(f"https://{EU}/k"), POD, live_lease, region="sa-east-1").opening
+    assert isinstance(opening, Forward)
+    assert verified(opening).region == "eu-west-1"
+
+
 def test_a_guess_at_the_region_is_told_as_one() -> None:
-    assert not sent(asked(f"https://{EU}/k")).is_region_guessed
-    assert not sent(asked(f"https://{ACCELERATE}/k")).is_region_guessed  # it is for all of them
-    assert sent(asked(f"https://{GLOBAL}/k")).is_region_guessed
-    assert sent(signed_by(PLACEHOLDERS, f"https://{GLOBAL}/k")).is_region_guessed
+    assert sent(asked(f"https://{EU}/k")).guessed_region is None
+    assert sent(asked(f"https://{ACCELERATE}/k")).guessed_region is None  # it is for all of them
+    assert sent(asked(f"https://{GLOBAL}/k")).guessed_region == "us-east-1"
+    assert sent(signed_by(PLACEHOLDERS, f"https://{GLOBAL}/k")).guessed_region == "eu-west-1"
 
 
 # --- what the application signed ---------------------------------------------------------------------
@@ -743,15 +752,3 @@ def test_a_reply_of_the_wrong_kind_sends_nothing() -> None:
     with pytest.raises(StopIteration) as no_body:
         steps.send(live_lease(CredentialRef("ml", "signed")))
     assert no_body.value.value.refusal.reason is Reason.INTERNAL_ERROR
-
-
-def test_what_a_registry_takes_is_no_signature() -> None:
-    """The same keys, and `Basic` in place of a signature: see test_attaching."""
-    head, at = asked(f"https://{OWNER}.dkr.ecr.eu-west-1.amazonaws.com/v2/")
-    lease = lease_with(KEYS)
-    parts = {Part.USERNAME: Secret(b"AWS"), Part.PASSWORD: Secret(b"a-token-of-the-registry")}
-    what = forwarded(head, at, POD, lambda ref: replace(lease(ref), parts=parts))
-
-    basic = b64encode(b"AWS:a-token-of-the-registry").decode()
-    assert values_of(what, "authorization") == [f"Basic {basic}"]
-    assert not what.is_timed

@@ -531,6 +531,38 @@ def test_nothing_is_sent_three_times(world: World, timed: Script, first: bytes, 
     assert len(world.recorder.records) == 1
 
 
+def elsewhere(status: str = "400 Bad Request") -> bytes:
+    return f"HTTP/1.1 {status}\r\nx-amz-bucket-region: eu-west-1\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+def test_a_bucket_that_lies_elsewhere_is_asked_once_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = scripted(monkeypatch, Script(is_timed=True, guessed_region="us-east-1"))
+    talk = Talk(world)
+    talk.say(GET)
+
+    assert talk.reply(elsewhere()) == b""
+
+    assert script.regions == [None, "eu-west-1"]
+    assert talk.reply(elsewhere("403 Forbidden")) == elsewhere("403 Forbidden")
+    assert world.recorder.regions == [(HOST, "eu-west-1")]
+
+
+def test_a_redirect_to_another_region_goes_to_the_application_and_is_remembered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = scripted(monkeypatch, Script(is_timed=True, guessed_region="us-east-1"))
+    talk = Talk(world)
+    talk.say(GET)
+    answer = elsewhere("307 Temporary Redirect")
+
+    assert talk.reply(answer) == answer
+
+    talk.say(GET)
+    assert script.regions == [None, "eu-west-1"]
+
+
 # --- clients that leave ----------------------------------------------------------------------------------
 
 

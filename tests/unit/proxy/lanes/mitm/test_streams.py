@@ -586,6 +586,21 @@ def test_a_client_that_leaves_while_it_is_judged_sends_nothing(world: World) -> 
     assert world.recorder.record.ending is Ending.CLIENT_GONE
 
 
+def test_a_client_that_leaves_while_its_upstream_cannot_be_connected_to_is_told_nothing(world: World) -> None:
+    talk = Talk(world)
+
+    def fails(_server: Server) -> str | None:
+        talk.hang_up(talk.client)
+        return "client disconnected"
+
+    talk.upstream.answer = fails  # type: ignore[method-assign]
+    talk.say(UPLOAD)
+
+    assert talk.answer == b""
+    assert world.recorder.record.ending is Ending.CLIENT_GONE
+    assert talk.http.streams == {}
+
+
 def test_a_client_that_leaves_in_its_upload_takes_the_upstream_connection_with_it(world: World) -> None:
     talk = Talk(world)
     talk.say(UPLOAD + b"01234")
