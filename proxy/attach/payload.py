@@ -86,8 +86,8 @@ class ChunkPlan:
 
 
 def read_payload(values: Sequence[str], trailers: Sequence[str] = ()) -> Payload | BodyFault:
-    """From the values of all `x-amz-content-sha256` fields, and of all `x-amz-trailer` fields: who signs nothing
-    (anonymous pyarrow) frames a body all the same, and only the latter say so."""
+    """From the values of all `x-amz-content-sha256` fields, and of all `x-amz-trailer` fields: who signs
+    nothing (anonymous pyarrow) frames a body all the same, and only the latter say so."""
     if not values:
         return UnsignedTrailer() if trailers else Unsigned()
     if len(values) > 1:
