@@ -43,7 +43,8 @@ HOME: Final = ROOT / ".tools" / "swift"
 MISSING: Final = "" if (HOME / ".installed").is_file() else "OpenStack Swift is not installed: run .ci/swift"
 PARTS: Final = Path(__file__).parent / "swift"
 
-READY_SECONDS: Final = 30.0
+# Far above what it takes; a busy machine starts several of them at a time.
+READY_SECONDS: Final = 120.0
 # What S3 asks of a part that is not the last.
 PART: Final = 5 * 1024**2
 # Room that a folder in memory must have, or the data goes to the disk.

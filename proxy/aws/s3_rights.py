@@ -123,8 +123,8 @@ class _Tenant:
             yield Right("*", "lambda:InvokeFunction", _THROUGH_OBJECT_LAMBDA)
 
     def _sessions(self, what: str) -> Iterator[Right]:
-        """A session is for the whole bucket, so podkey alone holds prefixes and operations. "Authorizing Zonal
-        endpoint API operations with CreateSession" (S3 User Guide)."""
+        """A session is for the whole bucket, so podkey alone holds prefixes and operations ("Authorizing
+        Zonal endpoint API operations with CreateSession", S3 User Guide)."""
         if self._does_anything():
             arn = f"{self._arn('s3express')}*:{self.owner or '*'}:{what}"
             yield Right(arn, CREATE_SESSION, self._mode())

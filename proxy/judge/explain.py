@@ -90,9 +90,10 @@ def _source_note(source: Reading | str, group: GrantGroup, request: RequestFacts
         return f"copies: {source}"
     asked = asked_for_source(request)
     readers = [str(grant.rule) for grant in group.grants if grant.miss(asked, source, (), now) is None]
-    by = " and ".join(readers) if readers else "no grant"
     place = "/".join(filter(None, (source.pins.get(BUCKET), source.key)))
-    return f"copies: {place}, which {by} lets it read"
+    return f"copies: {place}, " + (
+        f"which may be read by {' and by '.join(readers)}" if readers else "which no grant lets it read"
+    )
 
 
 def _request_notes(request: RequestFacts) -> Iterator[str]:

@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,147 @@ def test_what_a_request_holds_cannot_repaint_the_report(capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "\\x1b[2J\\u202e" in out
     assert out.replace("\n", "").isprintable()
+
+
+# --- S3 ------------------------------------------------------------------------------------------
+
+BUCKET = "https://s3.eu-central-1.amazonaws.com/data"
+NOW = ("--at", "2026-03-04T12:00:00Z")
+SIGNED = "X-Amz-Date=20260304T115900Z&X-Amz-SignedHeaders=host&X-Amz-Algorithm=AWS4-HMAC-SHA256"
+SCOPE = "X-Amz-Credential=AKEY%2F20260304%2Feu-central-1%2Fs3%2Faws4_request"
+
+
+def presigned(key: str = "x", seconds: int = 900, more: str = "") -> str:
+    return f"{BUCKET}/{key}?{SIGNED}&{SCOPE}&X-Amz-Expires={seconds}&X-Amz-Signature={'0' * 64}{more}"
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Callable[..., int]:
+    """`explain` with a policy for one bucket of Amazon's and one of a store."""
+
+    def asked(*argv: str, foreign: str = "refuse", mode: str = "enforce") -> int:
+        what = "buckets: [data], prefixes: [x], access: [read, write, delete], credential: aws"
+        (tmp_path / "policy.yaml").write_text(f"""\
+apiVersion: podkey.io/v1alpha1
+kind: AccessPolicy
+metadata: {{name: s3}}
+spec:
+  workloads: {{serviceAccounts: ["*"]}}
+  mode: {mode}
+  grants:
+    - {{service: s3, foreignPresigned: {foreign}, {what}}}
+    - {{service: s3, endpoint: "minio.example.com:9000", {what}}}
+---
+apiVersion: podkey.io/v1alpha1
+kind: CredentialSource
+metadata: {{name: aws}}
+spec:
+  awsStatic: {{secretName: aws}}
+""")
+        return podkey("explain", *argv, "--policies", str(tmp_path), *NOW)
+
+    return asked
+
+
+def test_a_store_is_shown_in_its_grants(s3: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert s3("GET", "https://minio.example.com:9000/data/x") == 0
+    out = capsys.readouterr().out
+    assert "  - grants[0] s3: does not name the host minio.example.com\n" in out
+    assert "  + grants[1] s3 at minio.example.com:9000: covers the request\n" in out
+
+
+def test_a_body_that_names_the_keys_leaves_the_question_open(
+    s3: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert s3("POST", f"{BUCKET}?delete") == 1
+    assert capsys.readouterr().out.endswith(
+        "verdict  read_body\n"
+        "         granted as far as its head says, by default/s3 grants[0]\n"
+        "         its body names the keys: give them with --delete-key (in --input: deleteKeys)\n"
+    )
+
+    assert s3("POST", f"{BUCKET}?delete", "--output", "json") == 1
+    assert answer(capsys)["verdict"] == {
+        "verdict": "read_body",
+        "reason": None,
+        "rule": "default/s3 grants[0]",
+        "credential": None,
+        "attach": None,
+        "would": None,
+    }
+
+
+@pytest.mark.parametrize(("keys", "status"), [(("x",), 0), (("x/1", "x/2"), 0), (("x/1", "y"), 2)])
+def test_the_keys_of_a_body_may_be_given(
+    s3: Callable[..., int], capsys: pytest.CaptureFixture[str], keys: tuple[str, ...], status: int
+) -> None:
+    flags = [part for key in keys for part in ("--delete-key", key)]
+    assert s3("POST", f"{BUCKET}?delete", *flags) == status
+    out = capsys.readouterr().out
+    assert all(f"         deletes: {key}\n" in out for key in keys)
+
+
+@pytest.mark.parametrize(("source", "status"), [("data/x/1", 0), ("/data/y", 2), ("secret/x", 2)])
+def test_what_is_copied_is_given_as_its_header(
+    s3: Callable[..., int], capsys: pytest.CaptureFixture[str], source: str, status: int
+) -> None:
+    assert s3("PUT", f"{BUCKET}/x/2", "--header", f"x-amz-copy-source: {source}") == status
+    out = capsys.readouterr().out
+    assert f"copies: {source.lstrip('/')}, which" in out
+    assert status == 0 or "verdict  refuse [source_not_granted]" in out
+
+
+def test_a_presigned_url_is_judged_as_the_pods_own(
+    s3: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert s3("GET", presigned()) == 0
+    out = capsys.readouterr().out
+    assert "presigned; --client-credential foreign asks as somebody else's\n" in out
+    assert "verdict  attach [granted]\n" in out
+    # Headers that the SDK put into the query count as headers.
+    assert s3("PUT", presigned(more="&x-amz-acl=public-read")) == 2
+    assert "[action_not_granted]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("url", "reason", "words"),
+    [
+        (presigned(seconds=30), "presigned_expired", "expired at 2026-03-04 11:59:30 UTC"),
+        (presigned(seconds=0), "malformed_presigned", "its date or its lifetime cannot be read"),
+    ],
+)
+def test_a_presigned_url_that_counts_no_more_is_told(
+    s3: Callable[..., int], capsys: pytest.CaptureFixture[str], url: str, reason: str, words: str
+) -> None:
+    assert s3("GET", url) == 2
+    out = capsys.readouterr().out
+    assert words in out
+    assert f"verdict  refuse [{reason}]" in out
+    # On trial it goes out as it is.
+    assert s3("GET", url, mode="observe") == 0
+    assert "verdict  pass_through [would_refuse]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sent", ["foreign", "absent"])
+def test_a_presigned_url_of_somebody_else_passes_where_the_grant_says_so(
+    s3: Callable[..., int], capsys: pytest.CaptureFixture[str], sent: str
+) -> None:
+    argv = ("GET", presigned(), "--client-credential", sent)
+    assert s3(*argv) == 2
+    out = capsys.readouterr().out
+    assert "the URL is one that somebody else has signed" in out
+    assert "verdict  refuse [foreign_presigned]" in out
+
+    assert s3(*argv, foreign="pass") == 0
+    assert "verdict  pass_through [presigned_elsewhere]" in capsys.readouterr().out
+    assert s3("GET", presigned("y"), "--client-credential", sent, foreign="pass") == 2
+
+
+def test_a_signature_in_another_services_url_is_not_read(
+    s3: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert s3("GET", f"https://example.com/x?X-Amz-Signature={'0' * 64}") == 0
+    assert "verdict  pass_through [ungoverned_host]" in capsys.readouterr().out
 
 
 # --- what goes in --------------------------------------------------------------------------------

@@ -123,8 +123,8 @@ COPY = policy(
 @pytest.mark.parametrize(
     ("source", "note"),
     [
-        ("/data/a%20b", "copies: data/a b, which ml/p grants[0] and ml/p grants[1] lets it read"),
-        ("more/x", "copies: more/x, which ml/p grants[1] lets it read"),
+        ("/data/a%20b", "copies: data/a b, which may be read by ml/p grants[0] and by ml/p grants[1]"),
+        ("more/x", "copies: more/x, which may be read by ml/p grants[1]"),
         ("other/x", "copies: other/x, which no grant lets it read"),
     ],
 )

@@ -237,7 +237,7 @@ def test_what_needs_no_bucket_is_not_granted_there_either(catalogue: Catalogue) 
 def test_the_catalogues_own_hosts_are_no_store(catalogue: Catalogue, host: str) -> None:
     store = Grant("a", "s3", access=tuple(Access), endpoint=StoreEndpoint(Hostname(host)))
     amazon = Grant("b", "s3", access=(Access.READ,))
-    for grants, reason in ((store,), Reason.PIN_UNREADABLE), ((store, amazon), Reason.ACTION_NOT_GRANTED):
+    for grants, reason in ((store,), Reason.UNKNOWN_ACTION), ((store, amazon), Reason.ACTION_NOT_GRANTED):
         one = AccessPolicy("ml", "p", WorkloadSelector(("*",)), grants)
         index = PolicyIndex([one], world.world_sources(), catalogue)
         found = verdict(index, f"PUT https://{host}/data/x")
