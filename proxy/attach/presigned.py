@@ -31,6 +31,8 @@ _V2: Final = frozenset({"awsaccesskeyid", "expires", "signature", "x-amz-securit
 _AUTH: Final = _V4 | _V2
 # Every header of S3's own may stand in the query of a presigned URL; no parameter of S3 begins like that.
 _HOISTED: Final = "x-amz-"
+# What comes out of a query's escapes could be anything, and a line break would end the header.
+_NAME: Final = re.compile(r"x-amz-[a-z0-9-]{1,120}").fullmatch
 # A header's value: visible ASCII and spaces inside.
 _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?").fullmatch
 _NUMBER: Final = re.compile(r"[0-9]{1,10}").fullmatch
@@ -104,6 +106,8 @@ def _shape_fault(auth: dict[str, list[str]], headers: list[tuple[str, str]]) -> 
         return _malformed(f"`{missing[0]}` is missing")
     counts = Counter(name for name, _ in headers)
     for name, value in headers:
+        if not _NAME(name):
+            return _malformed("a parameter that would be a header has no name that a header can have")
         if counts[name] > 1 or "+" in value or not _VALUE(unquote(value)):
             return _malformed(f"the parameter `{name[:40]}` is no header's value, or stands in it twice")
     return None

@@ -140,6 +140,8 @@ class Signer:
     region: str | None = None
     # What the pod was given in place of secrets; empty where that is not known.
     placeholders: frozenset[str] = frozenset()
+    # Where the session's token goes.
+    token_header: str = SESSION_TOKEN
 
     def sign_whole(self, call: Call, keys: SigningKeys, body_hash: str) -> SignedCall:
         """For services that want the hash of the body, whatever the header says."""
@@ -187,7 +189,7 @@ class Signer:
         headers = (("host", call.authority), *fields, *added)
         unsigned = Unsigned(call.method, call.path, call.query, headers, body_hash)
         target = self.target
-        token = EXPRESS_TOKEN if target.service == EXPRESS else SESSION_TOKEN
+        token = self.token_header
         if ecdsa:
             where = self._region or EVERY_REGION
             return sign_v4a(

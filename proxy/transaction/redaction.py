@@ -61,6 +61,8 @@ def forms_of(secrets: Iterable[Secret]) -> frozenset[bytes]:
         value = secret.reveal()
         for text in (value, *_within_base64(value)):
             forms |= _spelled(text)
+        if len(value) >= MIN_FORM_BYTES:
+            forms |= _in_hexadecimal(value)
     return frozenset(form for form in forms if len(form) >= MIN_FORM_BYTES and not _CONTROL(form))
 
 
@@ -73,6 +75,12 @@ def _spelled(text: bytes) -> set[bytes]:
     ways = {tuple(spelling.get(byte, chr(byte)) for byte in special) for spelling in _SPELLINGS}
     tables = (dict(zip(special, way, strict=True)) for way in ways)
     return {text, *(characters.translate(table).encode("latin-1") for table in tables)}
+
+
+def _in_hexadecimal(value: bytes) -> set[bytes]:
+    """As dumps have it: S3 shows a request whose signature it does not accept byte by byte, with spaces."""
+    texts = (value.hex(), value.hex(" "))
+    return {text.encode() for plain in texts for text in (plain, plain.upper())}
 
 
 def _within_base64(value: bytes) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from proxy.attach.payload import CONTENT_HASH, TRAILER, Literal, Payload, Unsign
 from proxy.attach.placing import Unplaceable
 from proxy.attach.signing import (
     EXPRESS,
+    EXPRESS_TOKEN,
     SIGNED_AWAY,
     Call,
     SignedCall,
@@ -70,8 +71,10 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
         operation = granted.operation
         if operation is not None and operation.answered_here:
             return answer_session(granted)
-        reads = operation is not None and operation.access in _READS
-        derivation = ExpressSession(granted.facts.host, target.region or "", reads)
+        if not _copies(granted):
+            reads = operation is not None and operation.access in _READS
+            derivation = ExpressSession(granted.facts.host, target.region or "", reads)
+            signer = replace(signer, token_header=EXPRESS_TOKEN)
     lease = live_lease(granted, (yield WantLease(verdict.credential, derivation)))
     if isinstance(lease, Refused):
         return lease
@@ -102,6 +105,13 @@ def _signer(granted: Granted, target: Target, signed_at: datetime) -> Signer:
     values = granted.asked.pod.placeholders.values
     known = values | SESSION_PLACEHOLDERS if values else values
     return Signer(target, signed_at, client, granted.region, known)
+
+
+def _copies(granted: Granted) -> bool:
+    """A session is for one bucket: copies are signed with the credential itself, as SDKs do it ("CopyObject",
+    S3 API reference: "you must use IAM credentials")."""
+    sources = (name for service in granted.rules.services for name in service.source_headers)
+    return any(name in granted.facts.headers for name in sources)
 
 
 def _framed(payload: Payload) -> BodyFault | None:

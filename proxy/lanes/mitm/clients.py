@@ -66,7 +66,11 @@ class WithoutTrailers:
 class LimitedHttp1Client(Http1Client):
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, Forget):
-            return  # one request at a time: its answer came to its end
+            # One request at a time: its answer came to its end, and mostly the request did.
+            if self.request is not None and not self.request_done:
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
+            return
         yield from super()._handle_event(event)
         if len(self.buf) > MAX_UNREAD:
             self.buf.maybe_extract_at_most(len(self.buf))

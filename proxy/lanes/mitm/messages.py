@@ -12,6 +12,7 @@ from proxy.lanes.interface import shown
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward
 from proxy.transaction.refusals import OwnAnswer
+from proxy.wire.fields import NOT_IN_TOKEN, NOT_IN_VALUE
 
 CONTINUE: Final = "100-continue"
 
@@ -75,9 +76,16 @@ def peer_shown(address: object) -> str:
 
 def _field(name: str, value: str | Secret) -> tuple[bytes, bytes]:
     """A credential never goes into HTTP/2's compression table, to be guessed at (RFC 7541 §7.1.3)."""
+    if NOT_IN_TOKEN.search(name) or not name or NOT_IN_VALUE.search(_text(value)):
+        # Whoever put it there has let it through: what a line break would begin, nobody has judged.
+        raise ValueError("a header that would end another one")
     if isinstance(value, Secret):
         return NeverIndexedHeaderTuple(name.lower().encode("latin-1"), value.reveal())
     return name.encode("latin-1"), value.encode("latin-1")
+
+
+def _text(value: str | Secret) -> str:
+    return value.reveal().decode("latin-1") if isinstance(value, Secret) else value
 
 
 def _bytes(value: str | Secret) -> bytes:

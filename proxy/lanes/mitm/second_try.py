@@ -32,12 +32,14 @@ class HeldBody:
         self._room = room
         self._data = bytearray()
         self._is_whole = False
+        # As far as the request itself goes, whatever its body.
+        self.may_go_twice = False
 
     def allow(self, opening: Opening, request: http.Request, *, elsewhere: bool = False) -> None:
         """Begin, where the request could be sent again. `elsewhere`: its body is kept by somebody else."""
         attached = isinstance(opening, Forward) and opening.attached and not opening.is_websocket
-        small = elsewhere or _declared(request) <= HELD_BYTES
-        self._is_whole = attached and request.data.method in IDEMPOTENT and small
+        self.may_go_twice = attached and request.data.method in IDEMPOTENT
+        self._is_whole = self.may_go_twice and (elsewhere or _declared(request) <= HELD_BYTES)
 
     @property
     def is_whole(self) -> bool:

@@ -120,9 +120,13 @@ class GuardedStream(RequestSide):
 
     @property
     def _may_repeat(self) -> bool:
-        """Whether the request could be sent once more: all of it was sent, and is here; and it never was."""
-        was_sent = self.client_state == self.state_done and not self._is_short
-        return self._body.is_whole and was_sent and not self.exchange.retried
+        """Whether the request could be sent once more: all of it was sent, and is here, or nothing of its body
+        was; and it never was."""
+        if self.exchange.retried or self._is_short:
+            return False
+        if self._waits:
+            return self._body.may_go_twice
+        return self._body.is_whole and self.client_state == self.state_done
 
     def _watch(self, suspicion: Suspicion) -> None:
         """Tell of it as soon as it is sure; until then it is looked for in the body."""
@@ -164,7 +168,8 @@ class GuardedStream(RequestSide):
             yield from self.server_state(event)
 
     def _try_again(self, held: HeldAnswer) -> Commands:
-        if not self.exchange.judge_again():
+        # Who waited may have begun since.
+        if not self._may_repeat or not self.exchange.judge_again():
             yield from self._release(held)
             return
         yield SendHttp(Forget(self.stream_id), self.context.server)
@@ -183,10 +188,13 @@ class GuardedStream(RequestSide):
             yield from self._send_again(opening)
 
     def _send_again(self, opening: Forward) -> Commands:
+        self.flow.response = None
+        if self._waits:
+            yield from self._forward(opening)
+            return
         whole = self.exchange.body.whole
         body = self._body.take()
         self._write(opening)
-        self.flow.response = None
         yield from self._send_whole(body if whole is None else whole)
 
     def send_response(self, already_streamed: bool = False) -> Commands:  # noqa: FBT001, FBT002 - mitmproxy's

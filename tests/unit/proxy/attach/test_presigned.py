@@ -180,6 +180,13 @@ def test_version_2_names_its_end() -> None:
         (query(V4) + "&x-amz-meta-a=%c3%a9", "no header's value"),
         (query(V4) + "&x-amz-meta-a=%20a", "no header's value"),
         (query(V4) + "&x-amz-meta-a=a+b", "no header's value"),
+        (query(V4) + "&x-amz-meta-a:%201%0d%0atransfer-encoding:%20chunked%0d%0ax=1", "no name"),
+        (query(V4) + "&x-amz-meta-a%0a=1", "no name"),
+        (query(V4) + "&x-amz-a%3ab=1", "no name"),
+        (query(V4) + "&x-amz-a_b=1", "no name"),
+        (query(V4) + "&x-amz-a+b=1", "no name"),
+        (query(V4) + "&x-amz-%c3%a9=1", "no name"),
+        (query(V4) + "&x-amz-=1", "no name"),
         (query(V4) + "&x-amz-meta-a=", "no header's value"),
     ],
 )

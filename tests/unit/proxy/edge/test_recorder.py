@@ -4,6 +4,7 @@ import pytest
 
 from proxy.core.arrival import LaneName
 from proxy.core.audit import AuditRecord, Ending
+from proxy.core.hosts import Hostname
 from proxy.edge.recorder import LONG_SECONDS, MAX_KINDS, EdgeRecorder
 from proxy.edge.telemetry import Metrics
 from tests.lane_world import HOST, LIVE, NOON, Clock, arrival_of
@@ -167,6 +168,17 @@ def test_a_spent_lease_is_counted_and_told_where_the_application_saw_it(house: H
     assert (level, fields["service"]) == ("warning", "openai")
     assert house.metric('podkey_leases_spent_total{retried="true"}') == 1
     assert house.metric('podkey_leases_spent_total{retried="false"}') == 1
+
+
+def test_a_clock_and_a_region_that_were_learnt_are_told(house: House) -> None:
+    for seconds in (-3601.4, -3599.0, -3600.0):
+        house.recorder.clock_learnt(Hostname("s3.eu-west-1.amazonaws.com"), seconds)
+    house.recorder.region_learnt(Hostname("data.s3.amazonaws.com"), "eu-west-1")
+
+    (first, _, clock), (again, _, _), (level, _, region) = house.log.lines
+    assert (first, again, level) == ("warning", "warning", "info")
+    assert (clock["host"], clock["minutes"]) == ("s3.eu-west-1.amazonaws.com", "-60")
+    assert (region["host"], region["region"]) == ("data.s3.amazonaws.com", "eu-west-1")
 
 
 def test_a_request_that_was_cut_is_told_with_its_policy(house: House) -> None:

@@ -7,7 +7,14 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from proxy.core.secret import Secret
-from proxy.transaction.redaction import MIN_FORM_BYTES, Redactor, forms_of, is_text, redact_value
+from proxy.transaction.redaction import (
+    MIN_FORM_BYTES,
+    Redactor,
+    forms_of,
+    is_text,
+    redact_bytes,
+    redact_value,
+)
 
 TOKEN = b"hf_" + b"canaryCANARY0123456789"
 # Every character that some encoder escapes. It holds `*` and `#`, so it is blotted out with something else.
@@ -78,9 +85,20 @@ def test_all_secrets_are_looked_for() -> None:
     assert shown == b"%s and %s and ******** eight" % (b"*" * len(TOKEN), b"*" * len(composed))
 
 
-def test_plain_text_has_four_forms() -> None:
-    assert len(forms(TOKEN)) == 4
+def test_plain_text_has_eight_forms() -> None:
+    assert len(forms(TOKEN)) == 8
     assert TOKEN in forms(TOKEN)
+
+
+@pytest.mark.parametrize(
+    "dumped", [bytes.hex, lambda data: data.hex(" "), lambda data: data.hex(" ").upper()]
+)
+def test_a_dump_in_hexadecimal_shows_nothing(dumped: Callable[[bytes], str]) -> None:
+    clean = redact_bytes(dumped(b"token:" + TOKEN + b"\nhost:x").encode(), forms(TOKEN)).decode()
+
+    assert dumped(TOKEN) not in clean
+    assert clean.startswith(dumped(b"token:"))
+    assert clean.endswith(dumped(b"host:x"))
 
 
 @pytest.mark.parametrize("secret", [b"", b"admin", b"a" * 5])
@@ -188,7 +206,7 @@ def test_after_its_end_a_stream_holds_nothing() -> None:
 def test_a_redactor_shows_no_form() -> None:
     redactor = Redactor(forms(TOKEN))
     redactor.feed(TOKEN + TOKEN[:5])
-    assert repr(redactor) == "<Redactor of 4 forms, 1 hits>"
+    assert repr(redactor) == "<Redactor of 8 forms, 1 hits>"
 
 
 # --- single values -----------------------------------------------------------------------------------

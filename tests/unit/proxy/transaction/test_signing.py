@@ -616,6 +616,18 @@ def test_a_directory_bucket_is_asked_within_a_session_of_podkeys_own(
     assert SESSION_TOKEN not in every_word(driven.opening)
 
 
+def test_a_copy_into_a_directory_bucket_is_signed_without_a_session() -> None:
+    """A session is for one bucket ("CopyObject", S3 API reference)."""
+    source = ("x-amz-copy-source", f"{DIRECTORY}/a")
+    driven = drive(*asked(f"https://{EXPRESS}/k", source, method="PUT"), POD, live_lease)
+
+    assert driven.wants == (WantLease(CredentialRef("ml", "aws")),)
+    assert isinstance(driven.opening, Forward)
+    found = verified(driven.opening, "PUT")
+    assert (found.service, found.region) == ("s3express", "us-west-2")
+    assert values_of(driven.opening, "x-amz-s3session-token") == []
+
+
 @pytest.mark.parametrize("mode", [Mode.SIGNED, Mode.SIGNED_TRAILER])
 def test_chunks_that_are_signed_in_a_session_are_verified_with_its_placeholder(mode: Mode) -> None:
     session = Keys(PLACEHOLDERS.access_key_id, SESSION_SECRET_KEY)

@@ -2,6 +2,7 @@
 upstream whole or not to its end."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -14,7 +15,7 @@ from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook
 from proxy.lanes.mitm.streams import GuardedStream
 from proxy.lanes.room import Room
 from tests.lane_scripts import Marked, Script, scripted
-from tests.lane_world import POLICY, Talk, World, pod_of
+from tests.lane_world import POLICY, Talk, World, live_lease, pod_of
 
 CUT: Final = POLICY.replace("  grants:", "  onRevoke: cut\n  grants:")
 BODY: Final = b"abcdefghijklmnopqrstuvwxyz"
@@ -126,6 +127,7 @@ def test_nothing_stays_and_nothing_is_committed_in_part(  # noqa: PLR0917 - what
     head += "Expect: 100-continue\r\n" if expects else ""
     head += "Transfer-Encoding: chunked\r\n\r\n" if chunked else f"Content-Length: {len(body)}\r\n\r\n"
     world = World(pod=pod_of(CUT), room=Room(room))
+    world.leases.reply = lambda ref: replace(live_lease(ref), id=f"lease-{len(world.leases.given_back)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(request_side, "PIECE", 7)
         scripted(patch, script)

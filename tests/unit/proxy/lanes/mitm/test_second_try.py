@@ -12,6 +12,7 @@ import h2.errors
 import h2.events
 import pytest
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessage, ResponseHeaders
 
 from proxy.core.audit import Ending
@@ -561,6 +562,120 @@ def test_a_redirect_to_another_region_goes_to_the_application_and_is_remembered(
 
     talk.say(GET)
     assert script.regions == [None, "eu-west-1"]
+
+
+# --- bodies that nobody has begun ------------------------------------------------------------------------
+
+
+def waiting(size: int, method: str = "PUT") -> bytes:
+    return (
+        upload(size, method)
+        .removesuffix(b"x" * size)
+        .replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+    )
+
+
+def test_a_request_whose_body_was_not_begun_is_sent_once_more_however_large_it_is(world: World) -> None:
+    size = HELD_BYTES * 2
+    talk = Talk(world)
+    talk.say(waiting(size))
+
+    assert talk.reply(SPENT) == b""
+
+    first, second = talk.servers
+    assert first.state is ConnectionState.CLOSED
+    assert tokens(talk.forwarded) == ["first", "next"]
+    assert talk.forwarded.count(b"Expect: 100-continue\r\n") == 2
+    # What becomes of the first connection is no news.
+    talk.hang_up(first)
+    assert talk.reply(GO_ON, second) == GO_ON
+    talk.say(b"x" * size)
+    assert talk.reply(OK, second) == OK
+    record = world.recorder.record
+    assert (record.retried, record.sent_bytes, record.ending) == (True, size, Ending.COMPLETED)
+    talk.say(GET)
+    assert talk.reply(OK, second) == OK
+
+
+def test_a_body_that_begins_while_the_answer_is_held_goes_with_it(world: World) -> None:
+    talk = Talk(world)
+    talk.say(waiting(HELD_BYTES * 2))
+    assert talk.reply(SPENT[:-1]) == b""
+
+    talk.say(b"x")
+
+    assert talk.reply(SPENT[-1:]) == SPENT
+    assert tokens(talk.forwarded) == ["first"]
+    assert talk.forwarded.endswith(b"\r\n\r\nx")
+
+
+def test_a_body_that_begins_while_the_second_lease_is_fetched_goes_to_the_second(world: World) -> None:
+    talk = Talk(world)
+    talk.say(waiting(10))
+    talk.holds = True
+    assert talk.reply(SPENT) == b""
+    talk.say(b"0123456789")
+
+    talk.judge()
+
+    assert bytes(talk.to[talk.servers[1]]).endswith(b"\r\n\r\n0123456789")
+    assert b"0123456789" not in talk.to[talk.servers[0]]
+    assert talk.reply(GO_ON + OK) == OK
+
+
+def test_the_second_answer_that_comes_before_the_body_is_final(world: World) -> None:
+    talk = Talk(world)
+    talk.say(waiting(10))
+    talk.reply(SPENT)
+
+    answer = talk.reply(SPENT)
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close" in answer.lower()
+    assert talk.half_closed == [talk.client]
+    assert [server.state for server in talk.servers] == [ConnectionState.CLOSED] * 2
+    assert len(world.recorder.records) == 1
+
+
+def test_who_waits_with_what_must_not_be_repeated_gets_its_answer(world: World) -> None:
+    talk = Talk(world)
+    talk.say(waiting(10, "POST"))
+
+    assert talk.reply(SPENT).startswith(b"HTTP/1.1 401 ")
+    assert tokens(talk.forwarded) == ["first"]
+
+
+def test_who_waits_gets_the_first_answer_where_there_is_no_other_lease(world: World) -> None:
+    world.leases.reply = live_lease
+    talk = Talk(world)
+    talk.say(waiting(10))
+
+    answer = talk.reply(SPENT)
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert answer.endswith(b"gone")
+    assert talk.half_closed == [talk.client]
+    assert world.recorder.record.ending is Ending.COMPLETED
+
+
+def test_over_http2_too_it_is_sent_once_more_while_its_client_waits(world: World) -> None:
+    talk, client = h2_talk(world)
+    stream = client.request([(b"expect", b"100-continue")], method=b"PUT", path=b"/v1/x", end=False)
+    upstream = H2Upstream(talk)
+    first = upstream.stream
+
+    upstream.answer([(b":status", b"401")], b"gone", end=True)
+
+    (reset,) = upstream.of(h2.events.StreamReset)
+    assert (reset.stream_id, upstream.stream != first) == (first, True)
+    upstream.h2.send_headers(upstream.stream, [(b":status", b"100")])
+    upstream.flush()
+    assert len(client.of(h2.events.InformationalResponseReceived, stream)) == 1
+    client.h2.send_data(stream, b"abc", end_stream=True)
+    client.flush()
+    upstream.answer([(b":status", b"200")], b"hello", end=True)
+    assert (client.head(stream)[":status"], client.body(stream)) == ("200", b"hello")
+    assert world.recorder.record.retried
 
 
 # --- clients that leave ----------------------------------------------------------------------------------
