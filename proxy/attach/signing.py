@@ -20,6 +20,7 @@ from proxy.attach.payload import (
     Payload,
     SignedChunks,
     UnsignedTrailer,
+    announced_trailers,
     read_chunk_plan,
 )
 from proxy.attach.placing import MAX_CREDENTIAL_BYTES, Unplaceable
@@ -157,6 +158,9 @@ class Signer:
                 "the body is signed in chunks for one region, and the host needs SigV4a, which is for all"
             )
             return BodyFault(Reason.UNSUPPORTED_PAYLOAD, message)
+        trailers = announced_trailers(_values(call, TRAILER))
+        if isinstance(trailers, BodyFault):
+            return trailers
         named = [value for name, value in call.fields if name.lower() == CONTENT_HASH]
         word = UNSIGNED_TRAILER if isinstance(payload, UnsignedTrailer) else UNSIGNED_PAYLOAD
         added = () if named else ((CONTENT_HASH, word),)

@@ -15,7 +15,7 @@ from proxy.core.hosts import Hostname, parse_hostname
 from proxy.core.paths import RequestPath
 from proxy.core.queries import EMPTY_QUERY, Query
 from proxy.core.reasons import Reason
-from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.request import RequestFacts
 from proxy.core.settings import Capture
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse
 from proxy.judge.decide import decide
@@ -88,7 +88,6 @@ def open_request(
         return refuse(asked, head, record, url.reason, url.message)
     query = Query.parse(url.query) if url.query else EMPTY_QUERY
     client = classify(read_slots(url.fields, query, rules.slots), pod.placeholders)
-    seen = ClientCredential.FOREIGN if url.is_foreign else client
 
     # (5) The verdict; where the body names what is touched, once more with the body.
     facts = RequestFacts(
@@ -108,13 +107,13 @@ def open_request(
         if isinstance(read, BodyFault):
             verdict = unread(rules, verdict, read.reason)
             if isinstance(verdict, Refuse):
-                record = decided(record, verdict, rules, facts, seen)
+                record = decided(record, verdict, rules, facts)
                 return refuse(asked, head, record, read.reason, read.message, verdict.rule)
         else:
             body, removals = read
             facts = replace(facts, removals=removals)
             verdict = decide(pod.policies, pod.identity, facts, now)
-    record = decided(record, verdict, rules, facts, seen)
+    record = decided(record, verdict, rules, facts)
     match verdict:
         case Refuse(reason=reason, rule=rule):
             message = explain_lack(rules, verdict, facts, now)

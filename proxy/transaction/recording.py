@@ -62,15 +62,14 @@ def _evidence(proof: Proof, now: datetime) -> EvidenceFields:
     }
 
 
-def decided(
-    record: AuditRecord, verdict: Verdict, rules: HostRules, facts: RequestFacts, client: ClientCredential
-) -> AuditRecord:
+def decided(record: AuditRecord, verdict: Verdict, rules: HostRules, facts: RequestFacts) -> AuditRecord:
+    foreign = facts.signed_elsewhere or facts.client_credential is ClientCredential.FOREIGN
     return replace(  # once: a copy of the record costs more than the decision
         record,
         service=rules.services[0].name if rules.services else "",
         action=_action(rules, facts),
         reason=(verdict.granted if isinstance(verdict, ReadBody) else verdict).reason.value,
-        static_credential_seen=client is ClientCredential.FOREIGN,
+        static_credential_seen=foreign,
         **_outcome(verdict),
     )
 

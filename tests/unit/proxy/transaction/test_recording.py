@@ -9,7 +9,7 @@ from proxy.core.credentials import Bearer
 from proxy.core.hosts import Hostname
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, RequestFacts
-from proxy.core.verdict import Attach, PassThrough, Refuse, Verdict
+from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, Verdict
 from proxy.transaction.recording import began, decided, leased, refused
 from tests.judge_world import NOON, credential, ref
 from tests.transaction_world import API, POD, POLICIES, WHO, head, lease_of
@@ -23,8 +23,8 @@ def after(
     verdict: Verdict, target: str = "/v1", host: str = API.name, client: str = "absent", method: str = "GET"
 ) -> AuditRecord:
     rules = POLICIES.for_pod(WHO).rules_for(Hostname(host))
-    facts = RequestFacts.of(Hostname(host), method, target)
-    return decided(BEGUN, verdict, rules, facts, ClientCredential(client))
+    facts = RequestFacts.of(Hostname(host), method, target, client_credential=ClientCredential(client))
+    return decided(BEGUN, verdict, rules, facts)
 
 
 def changes(record: AuditRecord) -> dict[str, object]:
@@ -65,6 +65,16 @@ def test_it_begins_with_who_where_and_what() -> None:
         (Refuse(Reason.MALFORMED_PATH), {"verdict": "refuse", "reason": "malformed_path"}),
         (PassThrough(Reason.BLOB_HOST), {"verdict": "pass_through", "reason": "blob_host"}),
         (
+            ReadBody(GRANTED),
+            {
+                "verdict": "attach",
+                "reason": "granted",
+                "policy": "ml/p",
+                "grant": 2,
+                "credential": "ml/a",
+            },
+        ),
+        (
             PassThrough(Reason.WOULD_ATTACH, GRANTED),
             {
                 "verdict": "pass_through",
@@ -97,6 +107,15 @@ def test_every_verdict_is_written_with_its_rule(verdict: Verdict, written: dict[
 @pytest.mark.parametrize(("client", "seen"), [("absent", False), ("placeholder", False), ("foreign", True)])
 def test_only_a_credential_that_is_not_ours_is_an_event(client: str, seen: bool) -> None:  # noqa: FBT001
     assert after(GRANTED, client=client).static_credential_seen is seen
+
+
+def test_a_url_that_somebody_else_signed_holds_one() -> None:
+    facts = replace(RequestFacts.of(S3, "GET", "/data/key"), signed_elsewhere=True)
+    record = decided(
+        BEGUN, PassThrough(Reason.PRESIGNED_ELSEWHERE), POLICIES.for_pod(WHO).rules_for(S3), facts
+    )
+
+    assert (record.verdict, record.static_credential_seen) == ("pass_through", True)
 
 
 @pytest.mark.parametrize(
