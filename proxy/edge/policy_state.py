@@ -19,7 +19,7 @@ from proxy.edge.policy_files import SUFFIXES
 from proxy.edge.snapshots import Unread, read_tree, readable
 from proxy.edge.watch import digest
 from proxy.judge.index import PolicyIndex
-from proxy.transaction.pod import PodState
+from proxy.transaction.pod import DEFAULT_HASHED_BODY, PodState
 from proxy.transaction.slots import Placeholders
 
 # What a log line shows of a bad policy; `podkey check` shows all.
@@ -104,8 +104,11 @@ class PolicyState:
         placeholder_values: frozenset[str],
         changed: Callable[[PodState], None],
         now: Callable[[], datetime],
+        *,
+        hashed_body_limit: int = DEFAULT_HASHED_BODY,
     ) -> None:
         self._now = now
+        self._hashed_body_limit = hashed_body_limit
         self._declared = declared
         self._values = placeholder_values
         self._changed = changed
@@ -218,4 +221,12 @@ class PolicyState:
         known = (placeholder for service in services for placeholder in service.placeholders)
         placeholders = Placeholders.of(known, self._values)
         proof = self._attested.proof
-        return PodState(self._index, self._identity(), placeholders, proof, self._withdrawn, self._now())
+        return PodState(
+            self._index,
+            self._identity(),
+            placeholders,
+            proof,
+            self._withdrawn,
+            self._now(),
+            self._hashed_body_limit,
+        )

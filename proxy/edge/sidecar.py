@@ -35,6 +35,7 @@ from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
 from proxy.edge.watch import FolderWatch
 from proxy.lanes.interface import LaneWorld
+from proxy.lanes.room import Room
 from proxy.transaction.pod import PodState
 
 # While something is missing at the start, it is looked for this often.
@@ -115,7 +116,14 @@ class Sidecar:
         placeholders = await self._until("pod", self._read_placeholders)
         if placeholders is None:
             return None
-        state = PolicyState(policy, identity, placeholders, self._state_changed, self._clock.now)
+        state = PolicyState(
+            policy,
+            identity,
+            placeholders,
+            self._state_changed,
+            self._clock.now,
+            hashed_body_limit=self._settings.bodies.hashed_limit,
+        )
         credentials = self._credentials = self._prepare(trust, state)
         world = self._world = self._lane_world(state, credentials.leases)
         self._state_changed(state())
@@ -151,7 +159,8 @@ class Sidecar:
 
     def _lane_world(self, state: PolicyState, leases: LeaseKeeper) -> LaneWorld:
         timeouts = self._settings.timeouts
-        return LaneWorld(state, leases, self._recorder, self._clock, new_request_id, timeouts)
+        room = Room(self._settings.bodies.held_limit)
+        return LaneWorld(state, leases, self._recorder, self._clock, new_request_id, timeouts, room=room)
 
     def _state_changed(self, state: PodState) -> None:
         """Leases that nothing names any more end, and requests that would not be granted now."""

@@ -70,6 +70,7 @@ class ServiceReader:
         self._templates = knowledge.templates(host.endpoint, frozenset(self._fixed))
         # A path that no template fits (`//bucket/key`) is of no operation, not of one without captures.
         self._fixed_shown = None if self._templates else self._table.telling(self._fixed)
+        self._fixed_plain = self._table.plain(self._fixed_shown)
 
     def read(self, request: RequestFacts) -> Reading:
         text = request.path.text
@@ -81,12 +82,13 @@ class ServiceReader:
                     captures = {name: unquote(value) for name, value in captures.items()}
                 captures.update(self._fixed)
                 # Without a query, the method alone tells.
-                has_query = request.query.values
-                operation = self._table.find(request, shown) if has_query else plain.get(request.method)
+                queried = request.query.values
+                find = self._table.find
+                operation = find(request, shown, plain) if queried else plain.get(request.method)
                 break
         else:
             captures = self._fixed
-            operation = self._table.find(request, self._fixed_shown)
+            operation = self._table.find(request, self._fixed_shown, self._fixed_plain)
         pins: dict[str, str] = {}
         for name, only, read in self._pins:
             value = captures.get(only) if read is None else read(captures, request)
@@ -200,7 +202,7 @@ class OperationTable:
         """Those captures that tell operations apart."""
         return tuple(sorted(self._captures.intersection(captures)))
 
-    def plain(self, captures: tuple[str, ...]) -> dict[str, Operation]:
+    def plain(self, captures: tuple[str, ...] | None) -> dict[str, Operation]:
         """The operations without a sub-resource, by method."""
         return {
             method: row
@@ -208,18 +210,18 @@ class OperationTable:
             if shown == captures and not named
         }
 
-    def find(self, request: RequestFacts, captures: tuple[str, ...] | None) -> Operation | None:
+    def find(
+        self, request: RequestFacts, captures: tuple[str, ...] | None, plain: dict[str, Operation]
+    ) -> Operation | None:
         """The operation, or None where it is unknown: every parameter must be known, too."""
-        if captures is None:
-            return None
-        subresources: tuple[str, ...] = ()
         query = request.query.values
         if query:
             if request.query.has_semicolon or not self._known.issuperset(query):
                 return None
-            if not self._subresources.isdisjoint(query):
-                subresources = tuple(sorted(query.keys() & self._subresources))
-        return self.rows.get((request.method, captures, subresources))
+            if captures is not None and not self._subresources.isdisjoint(query):
+                named = tuple(sorted(query.keys() & self._subresources))
+                return self.rows.get((request.method, captures, named))
+        return plain.get(request.method)
 
     def reading(self, *, versioned: bool) -> Operation | None:
         """The operation that reads an object, or a version of one."""

@@ -12,6 +12,7 @@ from proxy.attach.client_signature import ECDSA, HMAC, ClientSignature
 from proxy.attach.payload import ChunkAlgorithm, SignedChunks, Unsigned, UnsignedTrailer
 from proxy.attach.placing import MAX_CREDENTIAL_BYTES, Unplaceable
 from proxy.attach.signing import (
+    EXPRESS_TOKEN,
     MAX_ACCESS_KEY_ID,
     Call,
     SignedCall,
@@ -258,14 +259,14 @@ def test_the_region_is_the_hosts_or_what_the_application_has_in_mind(signer: Sig
     assert signer.guess == (None if signer.target is EU or region == "*" else region)
 
 
-@pytest.mark.parametrize(
-    ("service", "header"), [("s3", "x-amz-security-token"), ("s3express", "x-amz-s3session-token")]
-)
-def test_a_session_goes_into_the_header_of_its_kind(service: str, header: str) -> None:
-    for region in ("eu-west-1", None):
-        found = headers(Signer(Target(service, region, Style.S3), NOON).sign_s3(CALL, KEYS, Unsigned()))
+@pytest.mark.parametrize("header", ["x-amz-security-token", EXPRESS_TOKEN])
+def test_a_session_goes_into_the_header_of_its_kind(header: str) -> None:
+    for target in (EU, ANYWHERE):
+        found = headers(Signer(target, NOON, token_header=header).sign_s3(CALL, KEYS, Unsigned()))
         assert found[header] == "live//token=="
         assert len({name for name in found if name.endswith("-token")}) == 1
+        if target is EU:
+            assert header in found["authorization"]
 
 
 # --- bodies in chunks --------------------------------------------------------------------------------

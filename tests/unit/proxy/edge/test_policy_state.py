@@ -24,7 +24,7 @@ from proxy.edge.policy_state import (
 )
 from proxy.judge.decide import decide
 from proxy.tokens.pod_token import Verified
-from proxy.transaction.pod import PodState
+from proxy.transaction.pod import DEFAULT_HASHED_BODY, PodState
 from tests.judge_world import NOON, POD, PROOF, SOURCES, policy
 from tests.kubelet_volume import KubeletVolume
 
@@ -477,3 +477,16 @@ def test_a_folder_that_may_not_be_read_is_told(folder: PolicyFolder) -> None:
         assert "Permission denied" in refusal(folder)
     finally:
         folder.path.chmod(0o700)
+
+
+# --- limits ------------------------------------------------------------------------------------------------
+
+
+def test_each_state_knows_how_much_of_a_body_may_be_hashed(folder: PolicyFolder) -> None:
+    loaded_policy = loaded(folder.load())
+    state = PolicyState(
+        loaded_policy, POD, frozenset(), lambda _state: None, lambda: NOON, hashed_body_limit=1234
+    )
+
+    assert state().hashed_body_limit == 1234
+    assert in_force(loaded_policy)().hashed_body_limit == DEFAULT_HASHED_BODY
