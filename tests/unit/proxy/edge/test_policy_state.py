@@ -483,7 +483,7 @@ def test_a_folder_that_may_not_be_read_is_told(folder: PolicyFolder) -> None:
 
 
 def test_each_state_knows_how_much_of_a_body_may_be_hashed(folder: PolicyFolder) -> None:
-    loaded_policy = loaded(folder.load())
+    loaded_policy = loaded(folder)
     state = PolicyState(
         loaded_policy, POD, frozenset(), lambda _state: None, lambda: NOON, hashed_body_limit=1234
     )
