@@ -61,6 +61,9 @@ demo: $(READY) ## an unchanged program behind the sidecar, told in the terminal 
 fuzz: $(READY) ## the property tests again, with new inputs and a hundred times the examples (takes a while)
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -k "fuzz or property or properties"
 
+# How much bench/s3.py moves each way: past podkey to a store that costs nothing, and to a real one.
+S3_GIB ?= 5
+S3_SWIFT_GIB ?= 1
 .PHONY: bench
 bench: $(READY) ## measure: decisions, podkey check, start time, leases, signatures, the lanes, 5 GiB of S3 each way
 	@.ci/swift
@@ -69,7 +72,7 @@ bench: $(READY) ## measure: decisions, podkey check, start time, leases, signatu
 	$(BIN)/python -O bench/leases.py
 	$(BIN)/python -O bench/signing.py
 	$(BIN)/python -O bench/lanes.py
-	$(BIN)/python -O bench/s3.py
+	$(BIN)/python -O bench/s3.py --gib $(S3_GIB) --swift-gib $(S3_SWIFT_GIB)
 
 .PHONY: radosgw
 radosgw: $(READY) ## AssumeRoleWithWebIdentity at a real radosgw (root; its Debian root takes 1 GB of the cache folder)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 from xml.parsers import expat
 
+from proxy.core.paths import has_dot_segments
 from proxy.core.request import Removal
 
 # DeleteObjects' own limit (API reference).
@@ -125,6 +126,9 @@ class _Reader:
             raise _Fault("an object has no key")
         if len(key.encode()) > MAX_KEY_BYTES:
             raise _Fault(f"a key is longer than {MAX_KEY_BYTES:,} bytes")
+        if has_dot_segments(key):
+            # As in paths and copy sources: to Amazon they are part of the key, and some stores follow them.
+            raise _Fault("a key has a dot segment")
         if version is not None and not version.strip(_WHITESPACE):
             # Is that the newest one, or the one that has no name?
             raise _Fault("an object has an empty VersionId")

@@ -30,6 +30,10 @@ _CONTROL = re.compile(r"%(?:[01][0-9A-F]|7F)")
 # Tomcat and its kin drop a path parameter before they resolve dots: `/a/..;x/b` is `/b` to them. Others trim
 # what an escape adds (`..%20`, `..%3B`), or cut there.
 _DOTS_AND_MORE = re.compile(r"/\.{1,2}[;%]")
+# The same in what is no path, and comes as it is.
+_BEFORE, _DOT = r"(?:\A|[/\\]|%(?:25)*(?:2F|5C))", r"(?:\.|%(?:25)*2E)"
+_DOTS_IN_KEY = re.compile(rf"{_BEFORE}{_DOT}{{1,2}}(?:[/\\;% ]|\Z)", re.IGNORECASE).search
+_DOTS_IN_PREFIX = re.compile(rf"{_BEFORE}(?:{_DOT}{{1,2}}[/\\;% ]|{_DOT}{{2}}\Z)", re.IGNORECASE).search
 # What a lax server does not see: path parameters, empty segments, dots and spaces at a segment's end.
 _LAX = re.compile(r"//|;|[./ ](?:/|\Z)").search
 
@@ -96,6 +100,14 @@ def _is_utf8(text: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def has_dot_segments(key: str, *, is_prefix: bool = False) -> bool:
+    """Whether a store that makes file paths of keys would take the key for another one's.
+
+    The last segment of a prefix is the beginning of one: `data/.` lists what is hidden there.
+    """
+    return (_DOTS_IN_PREFIX if is_prefix else _DOTS_IN_KEY)(key) is not None
 
 
 def folded(path: str) -> str:

@@ -72,6 +72,8 @@ class Endpoint:
     values: tuple[tuple[str, str], ...] = ()
     # It is for those of its hosts that no other endpoint of the service is for.
     otherwise: bool = False
+    # First segments of paths that are the server's own, whatever its hosts mean otherwise.
+    own_paths: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Operation:
 class HeaderAction:
     """Headers with which a request does more than its operation says: the grant must cover `action` too.
 
-    Without an action no grant covers a request that carries one of them.
+    Without an action no grant covers a request that carries one of them. A name may end with a star.
     """
 
     headers: tuple[str, ...]
@@ -147,6 +149,9 @@ class SpentSign:
     status: int
     codes: tuple[str, ...] = ()
 
+
+# What an extension of HTTP begins with, by custom (RFC 6648), and how a CGI-like server may be sent it.
+EXTENSIONS: Final = ("x-", "x_")
 
 # What HTTP itself means by it (RFC 9110 §15.5.2), where nobody says more. 403 means that the credential is
 # good, and may not.
@@ -222,8 +227,14 @@ class Service:
     header_actions: tuple[HeaderAction, ...] = ()
     # Headers that name a second object, which is read: some grant must let it be read, too.
     source_headers: tuple[str, ...] = ()
+    # Which further headers that begin with `x-` a client may send; a name may end with a star. Where it is
+    # empty, any.
+    headers: tuple[str, ...] = ()
     # Parameters that never change what an operation does; any other one makes it unknown.
     parameters: tuple[str, ...] = ()
+    # Sub-resources and parameters that have one value each, and not an empty one; other sub-resources have
+    # none.
+    ids: tuple[str, ...] = ()
     opaque_paths: bool = False
     dialect: Dialect = Dialect.PLAIN_JSON
     spent: tuple[SpentSign, ...] = DEFAULT_SPENT
@@ -240,10 +251,18 @@ class Service:
 
     @property
     def wanted_headers(self) -> frozenset[str]:
-        """Headers, in lower case, that a decision about this service looks at."""
+        """Headers, in lower case, that a decision about this service looks at, by their names."""
         pins = {pin.header for pin in self.pins if pin.header is not None}
-        named = {name for row in self.header_actions for name in row.headers}
+        named = {name for row in self.header_actions for name in row.headers if not name.endswith("*")}
         return frozenset(pins | named | set(self.source_headers))
+
+    @property
+    def wanted_beginnings(self) -> tuple[str, ...]:
+        """What else it looks at: headers that begin with one of these."""
+        starred = (n[:-1] for row in self.header_actions for n in row.headers if n.endswith("*"))
+        stems = (spelled for stem in starred for spelled in (stem, stem.replace("-", "_")))
+        extensions = EXTENSIONS if self.headers else ()
+        return (*extensions, *dict.fromkeys(s for s in stems if not s.startswith(extensions)))
 
     def operations_of(self, grant: Grant) -> tuple[Operation, ...]:
         """The operations that the grant's `access` and `actions` cover."""

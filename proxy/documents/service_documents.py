@@ -228,7 +228,9 @@ OPERATION = Record(
 HEADER_ACTION = Record(
     "a header action",
     (
-        Field("headers", ListOf(values.HEADER_NAME), "The headers.", required=True),
+        Field(
+            "headers", ListOf(values.HEADER_NAME), "The headers; a name may end with a star.", required=True
+        ),
         Field(
             "action",
             values.FIELD_NAME,
@@ -259,7 +261,8 @@ class Entry:
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401 - handed on to Service
         self.fields = fields
-        fields["source_headers"] = tuple(name.lower() for name in fields.get("source_headers", ()))
+        for names in ("source_headers", "headers"):
+            fields[names] = tuple(name.lower() for name in fields.get(names, ()))
         endpoints: tuple[Endpoint, ...] = fields["endpoints"]
         in_hosts = {name for e in endpoints for host in e.hosts for name in host.captures}
         in_hosts.update(name for e in endpoints for name, _ in e.values)
@@ -268,6 +271,14 @@ class Entry:
         for index, pin in enumerate(pins):
             self._known(pin.captures, captured, f"pins[{index}]")
         operations: tuple[Operation, ...] = fields.get("operations", ())
+        parameters = {
+            *fields.get("parameters", ()),
+            *(name for row in operations for name in row.subresources),
+        }
+        for index, name in enumerate(fields.get("ids", ())):
+            if name not in parameters:
+                message = f"no operation has the sub-resource `{name}`, and it is no parameter"
+                raise Fault(message, did_you_mean(name, parameters), at=f"ids[{index}]")
         rows: dict[tuple[object, ...], str] = {}
         for index, row in enumerate(operations):
             self._known(row.captures + row.requires, captured, f"operations[{index}]")
@@ -320,9 +331,21 @@ ENTRY_SPEC = Record(
             "Headers that name a second object, as S3's copies do: some grant must let it be read, too.",
         ),
         Field(
+            "headers",
+            ListOf(values.HEADER_NAME),
+            "Headers that begin with `x-` and may be sent, besides those that stand elsewhere in the entry; a "
+            "name may end with a star. A request with any other is refused. Where it is left out, none is.",
+        ),
+        Field(
             "parameters",
             ListOf(values.QUERY_NAME),
             "Query parameters that do not change which operation it is.",
+        ),
+        Field(
+            "ids",
+            ListOf(values.QUERY_NAME),
+            "Sub-resources and parameters that must have one value, and not an empty one; other sub-resources "
+            "must have none.",
         ),
         Field("opaquePaths", Flag(), "Whether paths are keys in which dots and slashes are data."),
         Field("dialect", Choice(Dialect), "The shape of error bodies that its SDKs understand."),

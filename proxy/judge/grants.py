@@ -16,7 +16,8 @@ from proxy.core.reasons import Reason
 from proxy.core.request import Removal, RequestFacts
 from proxy.core.services import Service
 from proxy.core.verdict import Attach, RuleRef
-from proxy.judge.reading import MintingName, Reading
+from proxy.judge.reading import BUCKET, MintingName, Reading
+from proxy.judge.stores import is_surely_bucket
 
 # What a body that deletes keys does where it names a version: it is what is left of a deleted object.
 DELETE_VERSION: Final = "s3:DeleteObjectVersion"
@@ -94,7 +95,10 @@ class BoundGrant:
         self._ports = frozenset(grant.ports)
         self._methods = frozenset(grant.methods) or None
         self._path_fits: Callable[[str], object] | None = None
-        self._pins = tuple((name, _any_glob(globs)) for name, globs in grant.pins)
+        self._pins = tuple(
+            (name, _any_bucket(globs) if grant.endpoint and name == BUCKET else _any_glob(globs))
+            for name, globs in grant.pins
+        )
         self._named = frozenset(grant.actions)
         self._actions = _actions(grant, service)
         self._prefixes = KeyPrefixes.of(grant.prefixes) if grant.prefixes else None
@@ -221,6 +225,12 @@ def _any_glob(globs: tuple[Glob, ...]) -> Callable[[str], object]:
     if all(glob.is_literal for glob in globs):
         return frozenset(glob.text for glob in globs).__contains__
     return re.compile("|".join(f"(?:{glob.expression})" for glob in globs)).fullmatch
+
+
+def _any_bucket(globs: tuple[Glob, ...]) -> Callable[[str], object]:
+    """At a store, which may have its own API where its buckets are: a star covers buckets, and nothing else."""
+    named, fits = frozenset(glob.text for glob in globs if glob.is_literal), _any_glob(globs)
+    return lambda name: name in named or (is_surely_bucket(name) and fits(name))
 
 
 def _actions(grant: Grant, service: Service | None) -> frozenset[str] | None:

@@ -82,7 +82,16 @@ class SharedGrants(NamedTuple):
 class HostRules:
     """What this pod's policies say of one host."""
 
-    __slots__ = ("groups", "minting", "observed", "opaque_paths", "outside", "services", "slots")
+    __slots__ = (
+        "groups",
+        "minting",
+        "observed",
+        "opaque_paths",
+        "outside",
+        "services",
+        "slots",
+        "wanted_beginnings",
+    )
 
     def __init__(
         self,
@@ -101,6 +110,8 @@ class HostRules:
         self.groups = groups
         self.minting = minting
         self.opaque_paths = any(service.opaque_paths for service in services)
+        # Besides `PolicyIndex.wanted_headers`, `RequestFacts.headers` must hold all that begin with these.
+        self.wanted_beginnings = tuple(dict.fromkeys(b for s in services for b in s.wanted_beginnings))
         # Whether every policy that governs the host only observes.
         self.observed = observed
 

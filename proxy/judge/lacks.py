@@ -1,5 +1,6 @@
 """What a grant lacks, in words: what was asked, and what is granted. For `explain` and for refusals."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -27,7 +28,7 @@ def lack(reason: Reason, bound: BoundGrant, reading: Reading, request: RequestFa
         case Reason.PIN_NOT_GRANTED:
             return _foreign(bound, reading, request)
         case Reason.UNKNOWN_ACTION:
-            return "no operation of the service has this method, path and query"
+            return reading.doubt or "no operation of the service has this method, path and query"
         case Reason.ACTION_NOT_GRANTED:
             granted = [access.value for access in grant.access] + [*grant.actions]
             return f"{_uncovered(bound, reading)} is not covered by {_one_of(granted)}"
@@ -90,8 +91,11 @@ def _source(bound: BoundGrant, reading: Reading, request: RequestFacts, now: dat
 def _foreign(bound: BoundGrant, reading: Reading, request: RequestFacts) -> str:
     name = bound.foreign_pin(reading)
     if name is not None:
-        globs = dict(bound.grant.pins)[name]
-        return f"{name} {reading.pins[name]} is not {_one_of(glob.text for glob in globs)}"
+        globs, value = dict(bound.grant.pins)[name], reading.pins[name]
+        named = _one_of(glob.text for glob in globs)
+        if any(re.fullmatch(glob.expression, value) for glob in globs):
+            return f"{name} {value} may be an API of the store: only its name covers it, and not {named}"
+        return f"{name} {value} is not {named}"
     prefixes = _one_of(bound.grant.prefixes)
     removal = bound.foreign_removal(request.removals or ())
     if removal is not None:

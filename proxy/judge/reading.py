@@ -9,12 +9,13 @@ from urllib.parse import unquote
 from proxy.aws.copy_source import read_copy_source
 from proxy.aws.partitions import partition_of
 from proxy.core.hosts import CAPTURE
-from proxy.core.paths import PathPattern, RequestPath, folded
-from proxy.core.queries import EMPTY_QUERY
+from proxy.core.paths import PathPattern, RequestPath, folded, has_dot_segments
+from proxy.core.queries import EMPTY_QUERY, Query
 from proxy.core.request import RequestFacts
 from proxy.core.services import (
     AWS_PARTITION,
     AWS_REGION,
+    EXTENSIONS,
     Endpoint,
     HostReading,
     MintingApi,
@@ -28,6 +29,8 @@ KEY: Final = "key"
 BUCKET: Final = "bucket"
 # What reads a version of an object, and not the newest one.
 VERSION: Final = "versionId"
+# So much of a name that an application chose is said again.
+MAX_SHOWN_NAME: Final = 60
 _NO_PATH: Final = RequestPath("")
 
 # A minting API by service and name: two services may use the same name for different things.
@@ -55,6 +58,8 @@ class Reading(NamedTuple):
     needs_more: bool = False
     # The requests that would read what it copies; where a header names nothing readable, why.
     sources: "tuple[Reading | str, ...]" = ()
+    # Why it has no operation, where more than its method, path and query says so.
+    doubt: str = ""
 
 
 NOTHING = Reading({})
@@ -67,6 +72,7 @@ class ServiceReader:
         self._table = knowledge.table
         self._pins = knowledge.pins
         self._fixed = {**host.captures, **_made_values(host)}
+        self._own_paths = host.endpoint.own_paths
         self._templates = knowledge.templates(host.endpoint, frozenset(self._fixed))
         # A path that no template fits (`//bucket/key`) is of no operation, not of one without captures.
         self._fixed_shown = None if self._templates else self._table.telling(self._fixed)
@@ -74,6 +80,8 @@ class ServiceReader:
 
     def read(self, request: RequestFacts) -> Reading:
         text = request.path.text
+        if self._own_paths and text.split("/", 2)[1] in self._own_paths:
+            return NOTHING
         for fits, shown, plain in self._templates:
             match = fits(text)
             if match is not None:
@@ -81,10 +89,10 @@ class ServiceReader:
                 if "%" in text:
                     captures = {name: unquote(value) for name, value in captures.items()}
                 captures.update(self._fixed)
-                # Without a query, the method alone tells.
-                queried = request.query.values
-                find = self._table.find
-                operation = find(request, shown, plain) if queried else plain.get(request.method)
+                if request.query.values:
+                    operation = self._table.find(request, shown, plain)
+                else:  # the method alone tells
+                    operation = plain.get(request.method)
                 break
         else:
             captures = self._fixed
@@ -96,20 +104,25 @@ class ServiceReader:
                 pins[name] = value
         key = captures.get(KEY)
         if operation is None:
-            return Reading(pins, None, key if self._table.rows else None)
+            doubt = self._table.misused(request.query)
+            return Reading(pins, None, key if self._table.rows else None, doubt=doubt)
         listed = None
         if operation.prefix_from is not None:
             values = request.query.values.get(operation.prefix_from, [""])
+            if any(has_dot_segments(value, is_prefix=True) for value in values):
+                return Reading(pins, None, key, doubt=f"`{operation.prefix_from}` has a dot segment")
             listed = values[0] if len(values) == 1 else None
         more = operation.body_keys or operation.answered_here
         if operation.requires and not self._fixed.keys() >= set(operation.requires):
             return Reading(pins, None, key)
         if not request.headers:
             return Reading(pins, operation, key, listed, (), more)
-        also = self._table.also(request)
+        also = self._table.also(request.headers)
+        if isinstance(also, str):
+            return Reading(pins, None, key, doubt=also)
         named = self._table.source_headers & request.headers.keys()
-        if also is None or (named and not operation.copies):
-            return Reading(pins, None, key)
+        if named and not operation.copies:
+            return Reading(pins, None, key, doubt=f"{operation.name} copies nothing")
         sources = tuple(self._source(request.headers[name], request, captures) for name in sorted(named))
         return Reading(pins, operation, key, listed, also, more or bool(sources), sources)
 
@@ -193,10 +206,19 @@ class OperationTable:
         self._captures = frozenset(name for row in rows for name in row.captures)
         self._subresources = frozenset(name for row in rows for name in row.subresources)
         self._known = self._subresources | frozenset(service.parameters)
-        self._header_actions = {
-            header: row.action for row in service.header_actions for header in row.headers
-        }
+        self._ids = frozenset(service.ids)
+        self._valued = self._subresources | self._ids
+        actions = {header: row.action for row in service.header_actions for header in row.headers}
+        self._header_actions = {name: action for name, action in actions.items() if not name.endswith("*")}
+        self._starred_actions = {name[:-1]: action for name, action in actions.items() if name.endswith("*")}
         self.source_headers = frozenset(service.source_headers)
+        shown_by = (pin.header for pin in service.pins if pin.header is not None)
+        # Headers that say nothing about the operation, or whose value is looked at elsewhere.
+        plain = frozenset((*service.headers, *service.slots.headers, *service.source_headers, *shown_by))
+        self._plain_headers = plain - self._header_actions.keys()
+        self._starred_headers = tuple(name[:-1] for name in service.headers if name.endswith("*"))
+        # Where an entry does not list them, other headers are not our business.
+        self._listed = EXTENSIONS if service.headers else ()
 
     def telling(self, captures: Collection[str]) -> tuple[str, ...]:
         """Those captures that tell operations apart."""
@@ -215,23 +237,53 @@ class OperationTable:
     ) -> Operation | None:
         """The operation, or None where it is unknown: every parameter must be known, too."""
         query = request.query.values
-        if query:
-            if request.query.has_semicolon or not self._known.issuperset(query):
-                return None
-            if captures is not None and not self._subresources.isdisjoint(query):
-                named = tuple(sorted(query.keys() & self._subresources))
-                return self.rows.get((request.method, captures, named))
-        return plain.get(request.method)
+        if request.query.has_semicolon or not self._known.issuperset(query):
+            return None
+        if self._valued.isdisjoint(query):
+            return plain.get(request.method)
+        if captures is None or self.misused(request.query):
+            return None
+        named = tuple(sorted(query.keys() & self._subresources))
+        return self.rows.get((request.method, captures, named))
 
     def reading(self, *, versioned: bool) -> Operation | None:
         """The operation that reads an object, or a version of one."""
         return self.rows.get(("GET", self.telling((BUCKET, KEY)), (VERSION,) if versioned else ()))
 
-    def also(self, request: RequestFacts) -> tuple[str, ...] | None:
-        """The actions that headers add; None where a header does what no grant can cover."""
-        found = self._header_actions.keys() & request.headers.keys()
-        actions = {self._header_actions[header] for header in found}
-        return None if None in actions else tuple(sorted(a for a in actions if a is not None))
+    def misused(self, query: Query) -> str:
+        """What is wrong with the values of sub-resources and ids; empty where nothing is. With `?uploadId=`
+        one server ends an upload, and another deletes the object."""
+        for name in sorted(self._valued & query.values.keys()):
+            found = query.values[name]
+            if len(found) != 1:
+                return f"`{name}` stands twice in the query"
+            if bool(found[0]) != (name in self._ids):
+                return f"`{name}` needs a value" if name in self._ids else f"`{name}` takes no value"
+        return ""
+
+    def also(self, headers: Mapping[str, str]) -> tuple[str, ...] | str:
+        """The actions that headers add; or why no grant can cover them."""
+        if self._plain_headers.issuperset(headers):
+            return ()
+        actions = set()
+        for name in sorted(headers.keys() - self._plain_headers):
+            action = self._header_action(name)
+            if action is None:
+                return f"no grant covers a request with the header `{name[:MAX_SHOWN_NAME]}`"
+            if action:
+                actions.add(action)
+        return tuple(sorted(actions))
+
+    def _header_action(self, name: str) -> str | None:
+        """What the header does besides; empty where it does nothing. None: no grant can cover it."""
+        if name in self._header_actions:
+            return self._header_actions[name]
+        # To a CGI-like server an underscore is a hyphen.
+        alike = name.replace("_", "-")
+        for stem, action in self._starred_actions.items():
+            if alike.startswith(stem):
+                return action
+        return None if name.startswith(self._listed) and not name.startswith(self._starred_headers) else ""
 
 
 class MintingGuard:

@@ -96,7 +96,7 @@ def open_request(
         path,
         query,
         arrival.port,
-        _wanted(pod, url.fields),
+        _wanted(pod, rules, url.fields),
         client,
         signed_elsewhere=url.is_foreign,
     )
@@ -194,12 +194,12 @@ def _shown(host: str) -> Hostname | str:
     return parse_hostname(host) or "something else"
 
 
-def _wanted(pod: PodState, fields: tuple[tuple[str, str], ...]) -> dict[str, str]:
+def _wanted(pod: PodState, rules: HostRules, fields: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """The headers that a decision looks at; one that was sent several times is joined by commas."""
-    wanted = pod.policies.wanted_headers
+    wanted, beginnings = pod.policies.wanted_headers, rules.wanted_beginnings
     found: dict[str, str] = {}
     for name, value in fields:
         key = name.lower()
-        if key in wanted:
+        if key in wanted or key.startswith(beginnings):
             found[key] = f"{found[key]},{value}" if key in found else value
     return found

@@ -51,6 +51,7 @@ class Express:
     region: str = "eu-central-1"
     zone: str = "euc1-az1"
     now: datetime = NOON
+    lasts: timedelta = SESSION
     # What no request decides.
     fails: tuple[int, str, str] | None = None
     sessions: list[Session] = field(default_factory=list)
@@ -92,4 +93,4 @@ class Express:
         if mode not in self.may.get(caller.access_key_id, ()):
             raise DeniedError(403, "AccessDenied", "Access Denied")
         keys = Keys(f"example{secrets.token_hex(6)}", secrets.token_urlsafe(30), secrets.token_urlsafe(120))
-        return Session(bucket, mode, keys, self.now.replace(microsecond=0) + SESSION)
+        return Session(bucket, mode, keys, self.now.replace(microsecond=0) + self.lasts)

@@ -25,6 +25,12 @@ _AUTHORIZATION: Final = re.compile(
     r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})"
 ).fullmatch
 SKEW: Final = timedelta(minutes=15)
+SECURITY_TOKEN: Final = "x-amz-security-token"
+# Of a session of a directory bucket ("CreateSession", S3 API reference).
+EXPRESS_TOKEN: Final = "x-amz-s3session-token"
+CONTENT_HASH: Final = "x-amz-content-sha256"
+# What stands in place of the body's hash where S3 takes it from elsewhere, or not at all.
+UNHASHED: Final = frozenset({"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,17 @@ class NotSignedError(Exception):
         self.fault, self.message = fault, message
 
 
+class _S3(S3SigV4Auth):
+    """Signs what the request states of its body."""
+
+    def __init__(self, credentials: Credentials, service: str, region: str, stated: str) -> None:
+        super().__init__(credentials, service, region)
+        self._stated = stated
+
+    def payload(self, _request: AWSRequest) -> str:
+        return self._stated
+
+
 def signer(
     request: Request,
     known: Callable[[str], Keys | None],
@@ -50,15 +67,20 @@ def signer(
     now: datetime,
     *,
     s3: bool = False,
+    token_header: str = SECURITY_TOKEN,
 ) -> Keys:
-    """The keys with which it was signed. Raises NotSignedError."""
+    """The keys with which it was signed. Raises NotSignedError.
+
+    What is in a body that is not hashed is the caller's to verify.
+    """
     found = _AUTHORIZATION(request.headers.get("authorization", ""))
     if found is None:
         raise NotSignedError("missing", "Request is missing Authentication Token")
     keys = known(found[1])
     if keys is None:
         raise NotSignedError("unknown", "The security token included in the request is invalid.")
-    if request.headers.get("x-amz-security-token") != keys.session_token:
+    others = {SECURITY_TOKEN, EXPRESS_TOKEN} - {token_header}
+    if request.headers.get(token_header) != keys.session_token or others & request.headers.keys():
         raise NotSignedError("token", "The security token included in the request is invalid.")
     moment = datetime.strptime(request.headers["x-amz-date"] + "+0000", "%Y%m%dT%H%M%SZ%z")
     if abs(moment - now) > SKEW:
@@ -69,11 +91,14 @@ def signer(
     owed = {"host", "x-amz-date", *(name for name in request.headers if name.startswith("x-amz-"))}
     if not owed <= set(names):
         raise NotSignedError("headers", "There were headers present which were not signed")
-    if s3 and request.headers["x-amz-content-sha256"] != sha256(request.body).hexdigest():
+    hashed = sha256(request.body).hexdigest()
+    stated = request.headers[CONTENT_HASH] if s3 else request.headers.get(CONTENT_HASH, hashed)
+    if stated not in ({hashed} | UNHASHED if s3 else {hashed}):
         raise NotSignedError("signature", "The provided 'x-amz-content-sha256' header does not match")
-    kind = S3SigV4Auth if s3 else SigV4Auth
-    credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
-    if _signature(request, kind(credentials, service, region), moment, names) != found[6]:
+    token = keys.session_token if token_header == SECURITY_TOKEN else None
+    credentials = Credentials(keys.access_key_id, keys.secret_access_key, token)
+    again = _S3(credentials, service, region, stated) if s3 else SigV4Auth(credentials, service, region)
+    if _signature(request, again, moment, names) != found[6]:
         message = (
             "The request signature we calculated does not match the signature you provided. Check your "
             "AWS Secret Access Key and signing method."
@@ -84,7 +109,7 @@ def signer(
 
 def _signature(request: Request, again: SigV4Auth, moment: datetime, names: list[str]) -> str:
     """Over the headers that the request says are signed."""
-    added = {"host", "x-amz-date", "x-amz-security-token"}
+    added = {"host", "x-amz-date", SECURITY_TOKEN}
     headers = {name: request.headers[name] for name in names if name not in added}
     host = {"host": urlsplit(request.url).netloc}
     copy = AWSRequest(request.method, request.url, {**headers, **host}, request.body)

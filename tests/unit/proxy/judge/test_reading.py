@@ -154,6 +154,8 @@ OPERATIONS = [
     ("GET", f"{S3}/?session", None),
     ("GET", f"{S3}/?location", None),
     ("GET", f"{S3}//k", None),
+    ("GET", f"{S3}//k?acl", None),
+    ("GET", f"{S3}//k?x-id=GetObject", None),
     ("GET", f"{S3}//", None),
     ("GET", f"{S3}//other/k", None),
     ("PUT", f"{S3}/data/k?renameObject", None),
