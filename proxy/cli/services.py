@@ -76,9 +76,14 @@ def lines(service: Service) -> Iterator[str]:
         names = dict.fromkeys(o.name for o in service.operations if o.access is access)
         if names:
             yield f"access {access.value}: {', '.join(names)}"
-    named = dict.fromkeys(o.name for o in service.operations if o.access is None)
+    named = dict.fromkeys(o.name for o in service.operations if o.access is None and not o.answered_here)
     if named:
         yield f"granted by name only: {', '.join(named)}"
+    answered = dict.fromkeys(o.name for o in service.operations if o.answered_here)
+    if answered:
+        yield f"answered by podkey, with placeholders, where any grant covers the bucket: {', '.join(answered)}"
+    for header in service.source_headers:
+        yield f"with {header}: some grant with the same credential must let the source be read"
     for row in service.header_actions:
         needs = f"the grant must also cover {row.action}" if row.action else "no grant covers the request"
         yield f"with {' or '.join(row.headers)}: {needs}"

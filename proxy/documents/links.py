@@ -38,7 +38,7 @@ def _sample_hosts(service: Service) -> Iterator[Hostname]:
 
 
 def _bounded(operation: Operation) -> bool:
-    return KEY_CAPTURE in operation.captures or operation.prefix_from is not None
+    return KEY_CAPTURE in operation.captures or operation.prefix_from is not None or operation.body_keys
 
 
 def check_links(

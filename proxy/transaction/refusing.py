@@ -78,8 +78,9 @@ def _dialect(asked: Asked) -> Dialect:
 
 def explain_lack(rules: HostRules, verdict: Refuse, facts: RequestFacts, now: datetime) -> str:
     """What the nearest grant lacks, in words; what the reason means, where no grant came near."""
-    # A reason that is no grant's own has no place in DISTANCE: the grants cover the request, and still.
-    for group in rules.groups if verdict.reason in DISTANCE else ():
+    # Another reason that is no grant's own has no place in DISTANCE: the grants cover the request, and still.
+    told = verdict.reason in DISTANCE or verdict.reason is Reason.SOURCE_NOT_GRANTED
+    for group in rules.groups if told else ():
         for grant in group.grants:
             if grant.rule == verdict.rule:
                 return lack(verdict.reason, grant, group.read(facts), facts, now)

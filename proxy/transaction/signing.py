@@ -67,14 +67,13 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
 
     # (2) The lease; for a directory bucket, of a session that podkey opens with it.
     derivation: Derivation | None = None
-    if target.service == EXPRESS:
-        operation = granted.operation
-        if operation is not None and operation.answered_here:
-            return answer_session(granted)
-        if not _copies(granted):
-            reads = operation is not None and operation.access in _READS
-            derivation = ExpressSession(granted.facts.host, target.region or "", reads)
-            signer = replace(signer, token_header=EXPRESS_TOKEN)
+    operation = granted.operation if granted.query or target.service == EXPRESS else None
+    if operation is not None and operation.answered_here:
+        return answer_session(granted)
+    if target.service == EXPRESS and not _copies(granted):
+        reads = operation is not None and operation.access in _READS
+        derivation = ExpressSession(granted.facts.host, target.region or "", reads)
+        signer = replace(signer, token_header=EXPRESS_TOKEN)
     lease = live_lease(granted, (yield WantLease(verdict.credential, derivation)))
     if isinstance(lease, Refused):
         return lease

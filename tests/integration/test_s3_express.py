@@ -133,7 +133,7 @@ def test_boto3_works_in_sessions_that_podkey_opens_and_it_never_sees(world: Worl
     ]
     # What boto3 asked itself was answered by podkey: with nothing but this pod's placeholder.
     assert {one["AccessKeyId"] for one in seen} == {world.pod.placeholders["AWS_ACCESS_KEY_ID"]}
-    asked = [
+    print([(r["action"], r["method"], r["path"]) for r in world.pod.sidecar.wait_audit(7)]); asked = [
         record for record in world.pod.sidecar.wait_audit(7) if record["action"] == "s3express:CreateSession"
     ]
     assert len(asked) == len(seen) == 1
