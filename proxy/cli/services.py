@@ -81,7 +81,7 @@ def lines(service: Service) -> Iterator[str]:
         yield f"granted by name only: {', '.join(named)}"
     answered = dict.fromkeys(o.name for o in service.operations if o.answered_here)
     if answered:
-        yield f"answered by podkey, with placeholders, where any grant covers the bucket: {', '.join(answered)}"
+        yield f"answered by podkey, with placeholders, where a grant covers the bucket: {', '.join(answered)}"
     for header in service.source_headers:
         yield f"with {header}: some grant with the same credential must let the source be read"
     for row in service.header_actions:

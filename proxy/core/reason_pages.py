@@ -200,6 +200,20 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         Actor.PLATFORM,
         "Grant `read` on the source's bucket and key, with the same credential; the message names both.",
     ),
+    Reason.MALFORMED_REQUEST: ReasonPage(
+        "The request head can be read in two ways, or in none: several Host headers, Content-Length beside "
+        "Transfer-Encoding, a line break or NUL in a header, whitespace before a colon and their kin. Such "
+        "requests are how one request is smuggled behind another.",
+        Actor.ML_ENGINEER,
+        "Send the request with a common HTTP library; the message names the rule that was broken.",
+        400,
+    ),
+    Reason.HEADERS_TOO_LARGE: ReasonPage(
+        "The request head is larger than podkey reads (64 KiB, 200 headers, 16 KiB for the request line).",
+        Actor.ML_ENGINEER,
+        "Move large values from headers into the body.",
+        431,
+    ),
     Reason.MALFORMED_PRESIGNED: ReasonPage(
         "The URL is presigned with this pod's placeholder, and its signature's parameters are incomplete, "
         "repeated or cannot be read.",
@@ -243,20 +257,6 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "Send fewer such requests at once; if that is no help, the platform team can give the sidecar memory "
         "and raise `PODKEY_HELD_BODIES_LIMIT`.",
         503,
-    ),
-    Reason.MALFORMED_REQUEST: ReasonPage(
-        "The request head can be read in two ways, or in none: several Host headers, Content-Length beside "
-        "Transfer-Encoding, a line break or NUL in a header, whitespace before a colon and their kin. Such "
-        "requests are how one request is smuggled behind another.",
-        Actor.ML_ENGINEER,
-        "Send the request with a common HTTP library; the message names the rule that was broken.",
-        400,
-    ),
-    Reason.HEADERS_TOO_LARGE: ReasonPage(
-        "The request head is larger than podkey reads (64 KiB, 200 headers, 16 KiB for the request line).",
-        Actor.ML_ENGINEER,
-        "Move large values from headers into the body.",
-        431,
     ),
     Reason.NAME_MISMATCH: ReasonPage(
         "The name in the request (Host, `:authority`) is not the one that the TLS connection was opened for. "

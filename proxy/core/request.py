@@ -46,8 +46,8 @@ class Removal:
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
     """`host` is the verified name. `headers` have lower-case names and hold at least those that
-    `PolicyIndex.wanted_headers` lists and that begin as `HostRules.wanted_beginnings` say; one that is sent several times stands there once, its values joined
-    by commas (RFC 9110 §5.3)."""
+    `PolicyIndex.wanted_headers` lists, and those that begin as `HostRules.wanted_beginnings` say; one that is
+    sent several times stands there once, its values joined by commas (RFC 9110 §5.3)."""
 
     host: Hostname
     method: str

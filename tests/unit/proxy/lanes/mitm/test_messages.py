@@ -112,3 +112,19 @@ def test_fields_are_read_and_written_byte_for_byte() -> None:
 )
 def test_addresses_are_shown_with_their_port(address: object, text: str) -> None:
     assert peer_shown(address) == text
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("x-a: 1\r\ntransfer-encoding: chunked\r\nx", "1"),
+        ("", "1"),
+        ("x a", "1"),
+        ("x-a", "1\r\nx-b: 2"),
+        ("x-a", "1\x00"),
+        ("x-a", Secret(b"1\nx-b: 2")),
+    ],
+)
+def test_a_header_that_would_end_another_one_is_never_written(field: tuple[str, str | Secret]) -> None:
+    with pytest.raises(ValueError, match="a header that would end another one"):
+        written(HttpVersion.HTTP1, field)
