@@ -122,8 +122,8 @@ AUDIT_FIELDS: Final[dict[str, str]] = {
     "grant": "The number of its grant, from 0.",
     "credential": "The CredentialSource whose credential was attached, `namespace/name`.",
     "leaseId": "Which lease of it. It tells that two leases differ, nothing of their value.",
-    "retried": "The upstream called the first lease expired or revoked, or the time or region of the signature wrong; the "
-    "request was sent once more, with what was learnt.",
+    "retried": "The upstream called the first lease expired or revoked, or the time or region of the "
+    "signature wrong; the request was sent once more, with what was learnt.",
     "staticCredentialSeen": "The application sent a credential of its own instead of a placeholder.",
     "lane": "Which lane moved the bytes.",
     "capture": "How the request reached podkey: `transparent`, `explicit` or `endpoint`.",

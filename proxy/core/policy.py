@@ -74,7 +74,7 @@ class StoreEndpoint:
     addressing: Addressing = Addressing.PATH
 
     def bucket_in(self, host: Hostname) -> str | None:
-        """The bucket that a host of this store names, empty where it names none. None: it is no host of it."""
+        """The bucket that a host of this store names, empty where it names none. None: no host of it."""
         if host == self.host:
             return ""
         below = self.addressing is Addressing.VIRTUAL and host.endswith(f".{self.host}")

@@ -271,10 +271,8 @@ class Entry:
         for index, pin in enumerate(pins):
             self._known(pin.captures, captured, f"pins[{index}]")
         operations: tuple[Operation, ...] = fields.get("operations", ())
-        parameters = {
-            *fields.get("parameters", ()),
-            *(name for row in operations for name in row.subresources),
-        }
+        subresources = (name for row in operations for name in row.subresources)
+        parameters = {*fields.get("parameters", ()), *subresources}
         for index, name in enumerate(fields.get("ids", ())):
             if name not in parameters:
                 message = f"no operation has the sub-resource `{name}`, and it is no parameter"
@@ -333,8 +331,8 @@ ENTRY_SPEC = Record(
         Field(
             "headers",
             ListOf(values.HEADER_NAME),
-            "Headers that begin with `x-` and may be sent, besides those that stand elsewhere in the entry; a "
-            "name may end with a star. A request with any other is refused. Where it is left out, none is.",
+            "Headers that begin with `x-` and may be sent, besides those that stand elsewhere in the entry; "
+            "a name may end with a star. A request with any other is refused. Where it is left out, none is.",
         ),
         Field(
             "parameters",
@@ -344,8 +342,8 @@ ENTRY_SPEC = Record(
         Field(
             "ids",
             ListOf(values.QUERY_NAME),
-            "Sub-resources and parameters that must have one value, and not an empty one; other sub-resources "
-            "must have none.",
+            "Sub-resources and parameters that must have one value, and not an empty one; other "
+            "sub-resources must have none.",
         ),
         Field("opaquePaths", Flag(), "Whether paths are keys in which dots and slashes are data."),
         Field("dialect", Choice(Dialect), "The shape of error bodies that its SDKs understand."),

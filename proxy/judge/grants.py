@@ -228,7 +228,7 @@ def _any_glob(globs: tuple[Glob, ...]) -> Callable[[str], object]:
 
 
 def _any_bucket(globs: tuple[Glob, ...]) -> Callable[[str], object]:
-    """At a store, which may have its own API where its buckets are: a star covers buckets, and nothing else."""
+    """At a store, which may have an API of its own where its buckets are: a star covers buckets alone."""
     named, fits = frozenset(glob.text for glob in globs if glob.is_literal), _any_glob(globs)
     return lambda name: name in named or (is_surely_bucket(name) and fits(name))
 

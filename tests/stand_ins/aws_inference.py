@@ -87,7 +87,7 @@ class Inference:
 
     def sts(self, request: Whole) -> HttpReply:
         self._verify(request, "sts")
-        assert request.form["Action"] == "GetCallerIdentity"
+        assert (request.form | request.query)["Action"] == "GetCallerIdentity"
         body = (
             '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
             "<GetCallerIdentityResult><Arn>arn:aws:sts::111122223333:assumed-role/inference/x</Arn>"
