@@ -284,8 +284,9 @@ def _verify_sigv4a(
     path, _, query = target.partition("?")
     spelled, again = _encoded_again(path, query)
     joined: dict[str, str] = {}
-    for name, value in fields:
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    for name, value in fields:  # each is trimmed before they are joined
+        trimmed = " ".join(value.split())
+        joined[name] = f"{joined[name]},{trimmed}" if name in joined else trimmed
     canonical = s3_signer.canonical_request(
         method, f"{spelled}?{again}", joined, joined["x-amz-content-sha256"]
     )

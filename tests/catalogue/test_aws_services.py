@@ -345,6 +345,18 @@ MINTING_LINES: Final = (
     "POST https://api.ecr.eu-central-1.amazonaws.com/",
     "POST https://iam.amazonaws.com/",
     "POST https://ssm-fips.us-east-1.api.aws/",
+    "POST https://codeartifact.us-east-1.amazonaws.com/v1/authorization-token",
+    "POST https://redshift-fips.us-east-1.amazonaws.com/",
+    "POST https://redshift-serverless.us-east-1.api.aws/",
+    "POST https://lakeformation.us-east-1.amazonaws.com/GetTemporaryGlueTableCredentials",
+    "GET https://datazone.us-east-1.api.aws/v2/domains/d/environments/e/credentials",
+    "GET https://scheduling.deadline.us-east-1.amazonaws.com/2023-10-12/farms/f",
+    "GET https://account-access-runtime.us-east-1.api.aws/",
+    "POST https://vpce-0a.cognito-identity.us-east-1.vpce.amazonaws.com/",
+    "POST https://vpce-0a.ecr.us-east-1.vpce.amazonaws.com/",
+    "POST https://vpce-0a-b.api.codeartifact.us-east-1.vpce.amazonaws.com/v1/authorization-token",
+    "POST https://vpce-0a.redshift.us-east-1.vpce.amazonaws.com/",
+    "GET https://vpce-0a.portal.sso.us-east-1.vpce.amazonaws.com/federation/credentials",
 )
 
 

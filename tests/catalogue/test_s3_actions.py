@@ -65,7 +65,7 @@ OBJECTS = [
     ),
     *on_object("s3:GetObject", "GET ?response-content-type=text/plain&response-expires=0"),
     *on_object(
-        "s3:GetObjectVersion", "GET ?versionId=v", "HEAD ?versionId=v", "GET ?versionId=&partNumber=2"
+        "s3:GetObjectVersion", "GET ?versionId=v", "HEAD ?versionId=v", "GET ?versionId=v&partNumber=2"
     ),
     *on_object("s3:GetObjectAttributes", "GET ?attributes", "GET ?attributes&versionId=v"),
     *on_object("s3:GetObjectTagging", "GET ?tagging", "GET ?tagging&versionId=v"),
@@ -243,6 +243,19 @@ NO_ACTION = [
     *unknown(f"PUT {EXPRESS}/k?renameObject", f"PUT {EXPRESS}/k", headers=RENAME),
     *unknown(f"PUT {PATH}/data/k?tagging", f"GET {PATH}/data/k", f"POST {PATH}/data/k?uploads", headers=COPY),
     *unknown(f"PUT {PATH}/data", f"DELETE {PATH}/data/k", f"POST {PATH}/data?delete", headers=COPY),
+    # Some stores take an id without a value for none, and end nothing but delete the object.
+    *unknown(
+        f"DELETE {PATH}/data/k?uploadId", f"DELETE {VIRTUAL}/k?uploadId=", f"GET {PATH}/data/k?uploadId="
+    ),
+    *unknown(f"PUT {PATH}/data/k?partNumber=&uploadId=u", f"PUT {PATH}/data/k?partNumber=1&uploadId="),
+    *unknown(f"PUT {PATH}/data/k?partNumber=1&partNumber=2&uploadId=u", f"GET {PATH}/data/k?partNumber"),
+    *unknown(f"DELETE {PATH}/data/k?uploadId=a&uploadId=b", f"DELETE {PATH}/data/k?uploadId=&uploadId=a"),
+    *unknown(f"GET {PATH}/data/k?versionId=", f"GET {PATH}/data/k?versionId=a&versionId=b"),
+    *unknown(f"PUT {PATH}/data/k?annotation&annotationName=", f"DELETE {PATH}/data?inventory&id"),
+    *unknown(f"POST {PATH}/data/k?select&select-type"),
+    # What is no id has no value.
+    *unknown(f"GET {PATH}/data/k?acl=x", f"GET {PATH}/data/k?acl&acl", f"POST {PATH}/data?delete=x"),
+    *unknown(f"POST {PATH}/data/k?uploads=u", f"GET {PATH}/data?location=eu"),
     # What makes and unmakes buckets and access points, answers for functions, and stands on Outposts.
     *unknown(
         f"GET s3express-control.us-east-1.amazonaws.com/{DIRECTORY}",

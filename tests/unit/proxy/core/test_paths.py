@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.paths import MAX_PATH_LENGTH, PathPattern, RequestPath, folded
+from proxy.core.paths import MAX_PATH_LENGTH, PathPattern, RequestPath, folded, has_dot_segments
 from proxy.core.reasons import Reason
 from tests.core_reference import (
     PATHS,
@@ -369,3 +369,51 @@ def test_a_long_path_is_matched_to_its_end() -> None:
 def test_folding_ends_on_hostile_paths() -> None:
     assert folded("/;" * (MAX_PATH_LENGTH // 2)) == "/"
     assert folded("/" * MAX_PATH_LENGTH) == "/"
+
+
+# --- keys that are no paths --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "..",
+        ".",
+        "../a",
+        "a/..",
+        "a/./b",
+        "a/../../b",
+        "a//../b",
+        "a\\..\\b",
+        "a/%2e%2E/b",
+        "a%2F..%2fb",
+        "a%5c..%5Cb",
+        "a/%252e./b",
+        "a/..;x/b",
+        "a/.. /b",
+        "a/..%20/b",
+    ],
+)
+def test_a_key_that_a_file_system_would_take_for_another_one_is_told(key: str) -> None:
+    assert has_dot_segments(key)
+    assert has_dot_segments(f"{key}/x", is_prefix=True)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "a", "a.b/c..d", ".hidden/x", "...", "a/.../b", "..a/b", "a/b..", "a//b"]
+)
+def test_dots_that_are_part_of_a_name_are_data(key: str) -> None:
+    assert not has_dot_segments(key)
+    assert not has_dot_segments(key, is_prefix=True)
+
+
+def test_a_prefix_may_end_with_the_dot_of_a_hidden_name() -> None:
+    assert not has_dot_segments("data/.", is_prefix=True)
+    assert has_dot_segments("data/.", is_prefix=False)
+    assert has_dot_segments("data/..", is_prefix=True)
+
+
+def test_looking_for_dot_segments_ends_on_hostile_keys() -> None:
+    for unit in ("%25", "/.", "%", "..%", "%252"):
+        has_dot_segments(unit * 2000)
+        has_dot_segments(unit * 2000, is_prefix=True)

@@ -133,10 +133,19 @@ def test_actions_and_headers_are_named_by_operations_pins_and_header_actions() -
         (Bearer(),),
         pins=(Pin("p", "P.", header="x-pin"), Pin("q", "Q.", "{q}")),
         operations=(GET_OBJECT,),
-        header_actions=(HeaderAction(("x-acl",), "PutAcl"), HeaderAction(("x-copy",))),
+        header_actions=(
+            HeaderAction(("x-acl", "x-acl-*"), "PutAcl"),
+            HeaderAction(("x-copy", "own-*", "own_*")),
+        ),
     )
     assert service.action_names == {GET_OBJECT.name, "PutAcl"}
     assert service.wanted_headers == {"x-pin", "x-acl", "x-copy"}
+    # Those that end with a star are wanted by what they begin with, in both spellings.
+    assert service.wanted_beginnings == ("x-acl-", "x_acl_", "own-", "own_")
+    # With a list of headers, whatever else begins with `x-` is wanted, too.
+    assert replace(service, headers=("x-date",)).wanted_beginnings == ("x-", "x_", "own-", "own_")
+    assert replace(service, headers=("x-date",)).wanted_headers == service.wanted_headers
+    assert not replace(service, header_actions=()).wanted_beginnings
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,9 @@ spec:
     - {headers: [X-Copy, X-Copy-Range], action: Copy}
     - {headers: [X-Override]}
   sourceHeaders: [X-Source]
+  headers: [X-Date, X-Meta-*]
   parameters: [prefix]
+  ids: [prefix, a]
   opaquePaths: true
   dialect: s3-xml
   spent:
@@ -116,7 +118,9 @@ def test_reads_an_entry_with_everything_in_it() -> None:
         ),
         header_actions=(HeaderAction(("x-copy", "x-copy-range"), "Copy"), HeaderAction(("x-override",))),
         source_headers=("x-source",),
+        headers=("x-date", "x-meta-*"),
         parameters=("prefix",),
+        ids=("prefix", "a"),
         opaque_paths=True,
         dialect=Dialect.S3_XML,
         spent=(SpentSign(401), SpentSign(403, ("ExpiredToken", "token.gone"))),
@@ -337,6 +341,12 @@ def test_tells_what_is_wrong_with_an_endpoint(
             "operations: [{name: G, methods: [GET], requires: [zone]}]",
             "operations[0]",
             "no host or path captures `zone`",
+            "remove it",
+        ),
+        (
+            "ids: [versionId]",
+            "ids[0]",
+            "no operation has the sub-resource `versionId`, and it is no parameter",
             "remove it",
         ),
         (

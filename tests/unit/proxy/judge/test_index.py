@@ -261,6 +261,15 @@ def test_lists_the_headers_that_a_decision_may_need(catalogue: Catalogue) -> Non
     assert PolicyIndex((), (), Catalogue.of(())).wanted_headers == OVERRIDE_HEADERS
 
 
+def test_a_host_lists_what_the_headers_begin_with_that_a_decision_may_need(catalogue: Catalogue) -> None:
+    s3 = "{service: s3, buckets: [data], access: [read], credential: aws}"
+    pod = index_of(policy(API, s3), catalogue).for_pod(POD)
+
+    assert pod.rules_for(Hostname("s3.eu-west-1.amazonaws.com")).wanted_beginnings[:2] == ("x-", "x_")
+    assert pod.rules_for(GET.host).wanted_beginnings == ()
+    assert pod.rules_for(Hostname("elsewhere.example.org")).wanted_beginnings == ()
+
+
 @given(world.worlds(), world.identities, world.many_requests)
 def test_property_no_other_header_changes_a_verdict(
     found: tuple[AccessPolicy, ...],

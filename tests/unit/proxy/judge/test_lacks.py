@@ -120,6 +120,16 @@ TABLE = [
         Reason.UNKNOWN_ACTION,
         "no operation of the service has this method, path and query",
     ),
+    Row(READ, f"GET {HOST}/data/k?versionId=", Reason.UNKNOWN_ACTION, "`versionId` needs a value"),
+    Row(READ, f"GET {HOST}/data/k?acl=1", Reason.UNKNOWN_ACTION, "`acl` takes no value"),
+    Row(READ, f"GET {HOST}/data/k?acl&acl", Reason.UNKNOWN_ACTION, "`acl` stands twice in the query"),
+    Row(PREFIX, f"GET {HOST}/data?prefix=a/../b", Reason.UNKNOWN_ACTION, "`prefix` has a dot segment"),
+    Row(
+        s3("endpoint: store.example.com, buckets: ['*', 'a*'], access: [read]"),
+        "GET https://store.example.com/admin/x",
+        Reason.PIN_NOT_GRANTED,
+        "bucket admin may be an API of the store: only its name covers it, and not one of *, a*",
+    ),
     Row(READ, f"PUT {HOST}/data/k", Reason.ACTION_NOT_GRANTED, "s3:PutObject is not covered by read"),
     Row(
         READ_AND,
@@ -231,6 +241,25 @@ def test_names_what_a_body_asks_for_and_is_not_granted(
 
     assert asked.miss is not None
     assert lack(asked.miss, asked.bound, asked.reading, request, NOON) == clause
+
+
+@pytest.mark.parametrize(
+    ("header", "clause"),
+    [
+        ("x-copy-from", "no grant covers a request with the header `x-copy-from`"),
+        ("seaweed-owner", "no grant covers a request with the header `seaweed-owner`"),
+        ("x-" + "a" * 100, f"no grant covers a request with the header `x-{'a' * 58}`"),
+        ("x-amz-copy-source", "s3:GetObject copies nothing"),
+    ],
+)
+def test_names_the_header_that_no_grant_covers(catalogue: Catalogue, header: str, clause: str) -> None:
+    request = ask(f"GET {HOST}/data/k", {header: "a/b", "x-amz-date": "now"})
+    rules = index_of(policy(READ), catalogue).for_pod(POD).rules_for(request.host)
+    (group,) = rules.groups
+    (grant,) = group.grants
+    reading = group.read(request)
+    assert grant.miss(request, reading, (), NOON) is Reason.UNKNOWN_ACTION
+    assert lack(Reason.UNKNOWN_ACTION, grant, reading, request, NOON) == clause
 
 
 def test_names_the_header_s_action_where_that_is_what_is_lacking(catalogue: Catalogue) -> None:

@@ -317,8 +317,9 @@ def test_every_operation_of_s3_is_found_again(catalogue: Catalogue) -> None:
     for row in service.operations:
         key = "/k" if "key" in row.captures else ""
         path = f"{S3}/data{key}" if row.captures else f"{S3}/"
+        query = "&".join(name + "=1" * (name in service.ids) for name in row.subresources)
         for method in row.methods:
-            request = ask(f"{method} {EXPRESS + '/' if row.requires else path}?{'&'.join(row.subresources)}")
+            request = ask(f"{method} {EXPRESS + '/' if row.requires else path}?{query}")
             assert read(catalogue, request).operation == row
 
 

@@ -113,6 +113,55 @@ def test_a_store_with_buckets_in_the_host(catalogue: Catalogue, line: str, expec
     assert verdict(index, line).reason is expected
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "minio/admin/v3/export-iam",
+        "%6dinio/admin/v3/export-iam",
+        "admin/metadata/user",
+        "swift/v1/x",
+        "auth/v1.0",
+        "rustfs/admin/v3/list-users",
+        ".minio.sys/config/x",
+        "-a/x",
+        "Old_Bucket/x",
+        "tenant:data/x",
+        "ab/x",
+    ],
+)
+def test_a_star_covers_nothing_but_buckets(catalogue: Catalogue, path: str) -> None:
+    starred = index_of(policy(at("store.example.com", "buckets: ['*']")), catalogue)
+    for method in ("GET", "PUT"):
+        found = verdict(starred, f"{method} https://store.example.com/{path}")
+        assert found.reason is Reason.PIN_NOT_GRANTED
+    assert verdict(starred, "GET https://store.example.com/data/minio/x").reason is Reason.GRANTED
+    # Whoever names one of these means it.
+    name = path.partition("/")[0].replace("%6d", "m")
+    literal = index_of(policy(at("store.example.com", f"buckets: ['*', '{name}']")), catalogue)
+    assert verdict(literal, f"GET https://store.example.com/{path}").reason is Reason.GRANTED
+
+
+def test_what_is_copied_is_in_a_bucket_too(catalogue: Catalogue) -> None:
+    index = index_of(policy(at("store.example.com", "buckets: ['*']")), catalogue)
+    for source, reason in (("other/k", Reason.GRANTED), ("minio/k", Reason.SOURCE_NOT_GRANTED)):
+        request = ask("PUT https://store.example.com/data/k", {"x-amz-copy-source": source})
+        assert decide(index, POD, request, NOON).reason is reason
+
+
+def test_amazon_has_no_api_of_its_own_among_buckets(catalogue: Catalogue) -> None:
+    index = index_of(policy("{service: s3, buckets: ['*'], access: [read], credential: aws}"), catalogue)
+    for url in ("s3.eu-west-1.amazonaws.com/minio/x", "data.s3.eu-west-1.amazonaws.com/minio/x"):
+        assert verdict(index, f"GET https://{url}").reason is Reason.GRANTED
+
+
+@pytest.mark.parametrize("path", ["/minio/admin/v3/list-users", "/minio", "/admin/usage", "/%6Dinio/x"])
+def test_a_store_s_own_api_is_no_key_where_buckets_are_in_the_host(catalogue: Catalogue, path: str) -> None:
+    """MinIO asks for its own paths before it asks for the host."""
+    index = index_of(policy(at("store.example.com", VIRTUAL)), catalogue)
+    assert verdict(index, f"GET https://data.store.example.com{path}").reason is Reason.PIN_UNREADABLE
+    assert verdict(index, "GET https://data.store.example.com/a/minio").reason is Reason.GRANTED
+
+
 @pytest.mark.parametrize("addressing", ["path", "virtual"])
 def test_what_names_no_bucket_is_granted_by_its_name(catalogue: Catalogue, addressing: str) -> None:
     named = f'addressing: {addressing}, actions: ["s3:ListAllMyBuckets"]'

@@ -502,6 +502,14 @@ def test_a_field_that_hides_behind_underscores_is_malformed_request(name: str) -
     assert opening.closes
 
 
+@pytest.mark.parametrize("name", ["X-Copy-From", "x-minio-force-delete", "X_Amz_Meta_A", "Destination"])
+def test_a_header_that_clients_of_the_service_do_not_send_is_unknown_action(name: str) -> None:
+    opening = refused(head("/owned/k", (name, "/secret/a"), ("x-amz-date", "now"), host=S3), to(S3))
+
+    assert opening.refusal.reason is Reason.UNKNOWN_ACTION
+    assert f"no grant covers a request with the header `{name.lower()}`." in opening.refusal.message
+
+
 def test_the_grants_bucket_owner_replaces_the_applications() -> None:
     sent = forwarded(head("/owned/k", ("X-Amz-Expected-Bucket-Owner", "999999999999"), host=S3), to(S3))
 

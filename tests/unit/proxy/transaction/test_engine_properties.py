@@ -161,14 +161,18 @@ def verdict_on(at: Arrival, head: Head) -> object:
     headers: dict[str, str] = {}
     for name, value in head.fields:
         headers[name.lower()] = f"{headers[name.lower()]},{value}" if name.lower() in headers else value
-    slots = POLICIES.for_pod(WHO).rules_for(at.name).slots
-    found = read_slots(head.fields, Query.parse(target.partition("?")[2]), slots)
+    rules = POLICIES.for_pod(WHO).rules_for(at.name)
+    found = read_slots(head.fields, Query.parse(target.partition("?")[2]), rules.slots)
     facts = RequestFacts.of(
         at.name,
         head.method,
         target,
         port=at.port,
-        headers={name: headers[name] for name in POLICIES.wanted_headers & headers.keys()},
+        headers={
+            name: value
+            for name, value in headers.items()
+            if name in POLICIES.wanted_headers or name.startswith(rules.wanted_beginnings)
+        },
         client_credential=classify(found, POD.placeholders),
     )
     return decide(POLICIES, WHO, facts, NOON)

@@ -209,9 +209,9 @@ def test_a_header_in_both_places_is_malformed_presigned(name: str) -> None:
     assert "`x-amz-acl` stands in the presigned URL and in the headers" in opening.refusal.message
 
 
-def test_a_header_that_hides_behind_an_underscore_is_malformed_request() -> None:
+def test_a_header_that_hides_behind_an_underscore_is_unknown_action() -> None:
     url = by_hand("/k", "open.s3.eu-west-1.amazonaws.com", "PUT") + "&X-Amz-Acl=private"
-    assert reason(asked(url, ("x_amz_acl", "public-read"), method="PUT")) is Reason.MALFORMED_REQUEST
+    assert reason(asked(url, ("x_amz_acl", "public-read"), method="PUT")) is Reason.UNKNOWN_ACTION
 
 
 def test_a_session_of_s3_express_in_the_query_goes_with_the_signature() -> None:
@@ -276,7 +276,7 @@ def test_one_that_may_pass_goes_out_as_it_came_and_never_with_a_credential(
     beside = (
         ("Range", "bytes=0-9"),
         ("Authorization", f"AWS {PLACEHOLDERS.access_key_id}:c2ln"),
-        ("X_Amz_Security_Token", "t"),
+        ("X-Amz-Security-Token", "t"),
         ("x-amz-s3session-token", "t"),
     )
     head, at = asked(url, *beside)

@@ -1,5 +1,6 @@
 """Requests to AWS, and to stores that speak as S3 does: what is signed, for whom, and with what in it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -209,11 +210,21 @@ def test_a_guess_at_the_region_is_told_as_one() -> None:
 # --- what the application signed ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spelled", [str.lower, str.title, str.upper, lambda name: name.replace("-", "_")])
-def test_nothing_of_the_applications_own_signature_travels_on(spelled: object) -> None:
-    head, at = signed_by(replace(PLACEHOLDERS, session_token="t" * 20), f"https://{EU}/k")
+@pytest.mark.parametrize(
+    ("url", "service", "spelled"),
+    [
+        *((f"https://{EU}/k", "s3", spelled) for spelled in (str.lower, str.title, str.upper)),
+        # S3's own fields have one spelling; elsewhere an underscore is a hyphen to some servers.
+        (DYNAMODB, "dynamodb", str.title),
+        (DYNAMODB, "dynamodb", lambda name: name.replace("-", "_")),
+    ],
+)
+def test_nothing_of_the_applications_own_signature_travels_on(
+    url: str, service: str, spelled: Callable[[str], str]
+) -> None:
+    head, at = signed_by(replace(PLACEHOLDERS, session_token="t" * 20), url, service=service)
     fields = (*head.fields, ("x-amz-s3session-token", "t" * 20), ("x-amz-region-set", "*"))
-    renamed = tuple((spelled(name) if name in SIGNS else name, value) for name, value in fields)  # type: ignore[operator]
+    renamed = tuple((spelled(name) if name in SIGNS else name, value) for name, value in fields)
     what = sent((replace(head, fields=renamed), at))
     names = [name.lower().replace("_", "-") for name, _ in wire_fields(what)]
 
@@ -229,19 +240,23 @@ def test_nothing_of_the_applications_own_signature_travels_on(spelled: object) -
     assert not any(word in words for word in (PLACEHOLDERS.access_key_id, "t" * 20, "20260304T120311Z"))
 
 
+@pytest.mark.parametrize("name", ["X_Amz_Date", "x_amz_security_token", "X_Amz_Acl", "x_amz_copy-source"])
+def test_a_field_that_a_store_could_take_for_one_of_s3s_is_unknown_action(name: str) -> None:
+    assert reason(asked(f"https://{EU}/k", (name, "1"), method="PUT")) is Reason.UNKNOWN_ACTION
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "X_Amz_Content_Sha256",
         "x_amz_decoded_content_length",
         "x-amz_trailer",
-        "X_Amz_Acl",
-        "x_amz_copy-source",
+        "x_amz_expected_bucket_owner",
         "x_amz_source_expected_bucket_owner",
     ],
 )
-def test_a_field_that_some_stores_take_for_a_signed_one_is_malformed(name: str) -> None:
-    assert reason(asked(f"https://{EU}/k", (name, "1"), method="PUT")) is Reason.MALFORMED_REQUEST
+def test_elsewhere_a_field_that_is_signed_in_one_spelling_is_malformed_in_another(name: str) -> None:
+    assert reason(asked(f"{DYNAMODB}k", (name, "1"))) is Reason.MALFORMED_REQUEST
 
 
 def test_metadata_may_be_called_what_it_likes() -> None:

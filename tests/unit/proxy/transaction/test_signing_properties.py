@@ -71,14 +71,24 @@ named = st.sampled_from(
         ("x-amz-expected-bucket-owner", "999999999999"),
         ("X-Amz-Checksum-Crc32", "AAAAAA=="),
         ("X-Amz-Security-Token", "a-placeholders-session-token"),
-        ("X_AMZ_SECURITY_TOKEN", FOREIGN.session_token or ""),
-        ("x_amz_date", "20260304T120311Z"),
+        ("X-AMZ-SECURITY-TOKEN", FOREIGN.session_token or ""),
         ("X-Amz-S3session-Token", FOREIGN.session_token or ""),
         ("X-Amz-Region-Set", "*"),
         ("Accept-Encoding", "gzip"),
     ]
 )
-Case = tuple[Head, Arrival, bytes]
+
+
+class Body(bytes):
+    """A failing test shows what it was given, and these are long."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
+Case = tuple[Head, Arrival, Body]
 
 
 @st.composite
@@ -89,11 +99,12 @@ def cases(draw: st.DrawFn) -> Case:
         case "upload":
             mode = draw(st.sampled_from(Mode))
             head, at, body = upload_by(signer, mode, base + draw(keys), chunk=70_000)
-            return replace(head, fields=(*head.fields, *fields)), at, body
+            return replace(head, fields=(*head.fields, *fields)), at, Body(body)
         case "other":
             url, body = draw(st.sampled_from(OTHERS)), b'{"a": 1}'
             head, at = signed_by(signer, url, "POST", EMPTY, service="x", has_body=True)
-            return replace(head, fields=(*head.fields, *fields)), at, body
+            fields += draw(st.sampled_from([[], [("x_amz_date", "20260304T120311Z")]]))
+            return replace(head, fields=(*head.fields, *fields)), at, Body(body)
         case kind:
             method, query = draw(
                 st.sampled_from(
@@ -109,11 +120,11 @@ def cases(draw: st.DrawFn) -> Case:
     if kind == "url":
         authority, slash, rest = url.removeprefix("https://").partition("/")
         target = Sdk(signer, "eu-west-1").presigned(method, authority, slash + rest)
-        return *asked(f"https://{authority}{target}", *fields, method=method), b""
+        return *asked(f"https://{authority}{target}", *fields, method=method), Body()
     if kind == "bare":
-        return *asked(url, *fields, method=method), b""
+        return *asked(url, *fields, method=method), Body()
     head, at = signed_by(signer, url, method, draw(st.sampled_from([EMPTY, "UNSIGNED-PAYLOAD"])))
-    return replace(head, fields=(*head.fields, *fields)), at, b""
+    return replace(head, fields=(*head.fields, *fields)), at, Body()
 
 
 def sent(case: Case, pod: PodState, leased: Keys) -> Driven:
