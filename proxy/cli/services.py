@@ -87,6 +87,10 @@ def lines(service: Service) -> Iterator[str]:
     for row in service.header_actions:
         needs = f"the grant must also cover {row.action}" if row.action else "no grant covers the request"
         yield f"with {' or '.join(row.headers)}: {needs}"
+    if service.headers:
+        yield f"other headers that begin with x- and may be sent: {', '.join(service.headers)}"
+    if service.ids:
+        yield f"in the query with one value, which is not empty: {', '.join(service.ids)}"
     for api in service.minting:
         yield f"refused unless in allowMinting: {api.name} ({api.summary})"
 

@@ -354,7 +354,7 @@ MINTING_LINES: Final = (
     "GET https://account-access-runtime.us-east-1.api.aws/",
     "POST https://vpce-0a.cognito-identity.us-east-1.vpce.amazonaws.com/",
     "POST https://vpce-0a.ecr.us-east-1.vpce.amazonaws.com/",
-    "POST https://vpce-0a-b.api.codeartifact.us-east-1.vpce.amazonaws.com/v1/authorization-token",
+    "POST https://vpce-0a-b.codeartifact.us-east-1.vpce.amazonaws.com/v1/authorization-token",
     "POST https://vpce-0a.redshift.us-east-1.vpce.amazonaws.com/",
     "GET https://vpce-0a.portal.sso.us-east-1.vpce.amazonaws.com/federation/credentials",
 )

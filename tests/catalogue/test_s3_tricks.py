@@ -358,6 +358,7 @@ def test_no_header_changes_the_method_or_the_path(catalogue: Catalogue, header: 
         ("x-amz-content-sha256", ATTACH),
         ("x-amz-security-token", ATTACH),
         ("x-amz-user-agent", ATTACH),
+        ("x-amz-api-version", ATTACH),
         ("x-amzn-trace-id", ATTACH),
         ("x-datadog-trace-id", ATTACH),
         ("x-amz-meta-a_b", ATTACH),

@@ -50,6 +50,15 @@ def test_shows_what_each_access_class_of_a_service_covers(capsys: pytest.Capture
     assert "\ngranted by name only: " in out
 
 
+def test_shows_which_headers_and_ids_a_service_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["s3"]) == 0
+    out = capsys.readouterr().out
+
+    assert "with destination or destination-account or seaweed-*: no grant covers the request" in out
+    assert "other headers that begin with x- and may be sent: x-amz-content-sha256, x-amz-date, " in out
+    assert "in the query with one value, which is not empty: annotationName, id, partNumber, " in out
+
+
 def test_json_has_the_same_keys_for_every_service(
     catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
