@@ -19,11 +19,10 @@ from proxy.attach.chunk_framing import (
 )
 from proxy.core.reasons import Reason
 
-# A signature stands before its chunk, so a chunk is held whole. SDKs send 64 KiB (minio-go, Kotlin), 80 KiB
-# (.NET) or 128 KiB (Java); botocore's chunks, unsigned, have 1 MiB, which was long the most that MinIO's
-# server took. Four times that leaves room for what is configured, and 16 uploads of such chunks are as much
-# as may be held of all bodies.
-MAX_CHUNK: Final = 4 * 1024 * 1024
+# A signature stands before its chunk, so a chunk is held whole, on each connection that an application cares
+# to open. SDKs send 64 KiB (minio-go, Kotlin), 80 KiB (.NET) or 128 KiB (Java); botocore's chunks, unsigned,
+# have 1 MiB, which was long the most that MinIO's server took.
+MAX_CHUNK: Final = 1024 * 1024
 
 
 class ChunkChain(Protocol):

@@ -24,7 +24,7 @@ from proxy.edge.performing import Performer, Run
 from proxy.edge.recorder import Log
 from proxy.lanes.interface import Clock
 from proxy.leasing.book import BackingOff, Fetching, Have, Held, LeaseBook, MustFetch, RefreshSoon, Ticket
-from proxy.leasing.derivations import FULL, Derivations
+from proxy.leasing.derivations import Derivations
 from proxy.leasing.lifetimes import Span
 from proxy.sources.steps import Acquired, Failed, Occasion, SourceOutcome
 from proxy.sources.table import is_local, renewal_of, steps_of
@@ -97,8 +97,11 @@ class LeaseKeeper:
         lease = await self.lease(base)
         if isinstance(lease, NoLease):
             return lease
-        if not self._derived.admit(key):
-            return NoLease(key.ref, FULL)
+        mono = self._monotonic()
+        gone = self._derived.admit(key, lambda: {held.key for held in self._book.all_held(mono)})
+        if gone is not None:
+            self._ends.retire(self._book.drop(gone, mono), mono)
+            self._told.pop(gone, None)
         if self._derived.is_outlived(key, lease.id):
             mono = self._monotonic()
             self._ends.retire(self._book.drop(key, mono), mono)

@@ -11,7 +11,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseKey
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.opening import Answered, Forward, Opening, Refused
-from proxy.transaction.regions import told_region
+from proxy.transaction.regions import bucket_place, told_region
 from proxy.transaction.spent import Complaint, Suspicion
 
 # With these S3 sends a client to the bucket's own region.
@@ -31,9 +31,10 @@ class Attached:
 class Complaints:
     """Of one request. It is sent at most twice, whatever was complained of."""
 
-    def __init__(self, world: LaneWorld, host: Hostname) -> None:
+    def __init__(self, world: LaneWorld, host: Hostname, target: str = "/") -> None:
         self._world = world
         self._host = host
+        self._place = bucket_place(host, target)
         self._spent = 0
         # The last complaint that something was done about, the one that it was sent again for, and when the
         # last answer began.
@@ -49,6 +50,11 @@ class Complaints:
         self.signed_at = self._world.clocks.at(self._host, now)
         return self.signed_at
 
+    @property
+    def region(self) -> str | None:
+        """Where its bucket is, as far as that was told."""
+        return self._world.regions.of(self._place)
+
     def suspicion(self, opening: Opening, status: int, fields: Iterable[tuple[str, str]]) -> Suspicion:
         """Whether this answer complains; most say at once that it does not."""
         self._answered = self._world.clock.now()
@@ -57,7 +63,7 @@ class Complaints:
         sent, guessed = tuple(fields), opening.guessed_region
         if guessed is not None and status in _MOVED and (region := told_region(sent)) is not None:
             # Its SDK follows; what it asks here from now on is signed for the right region.
-            self._world.regions.learn(self._host, region)
+            self._world.regions.learn(self._place, region)
         return Suspicion(opening.spent, status, sent, self.signed_at if opening.is_timed else None, guessed)
 
     def heard(self, suspicion: Suspicion, attached: Attached | None) -> None:
@@ -80,7 +86,7 @@ class Complaints:
 
     def _learn_region(self, region: str) -> None:
         # Another request may have been told first, and this one was signed before that.
-        if self._world.regions.learn(self._host, region):
+        if self._world.regions.learn(self._place, region):
             self._world.recorder.region_learnt(self._host, region)
         self._last = Complaint.ELSEWHERE
 

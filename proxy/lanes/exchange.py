@@ -71,7 +71,7 @@ class Exchange:
         self._opening: Opening | None = None
         self._leased: Attached | None = None
         self._attached: Attached | None = None
-        self._complaints = Complaints(world, arrival.name)
+        self._complaints = Complaints(world, arrival.name, head.target if isinstance(head, Head) else "/")
         self.body = RequestBody(world.room, self._readable)
         # The last `open` came no further than this: the body is to be collected, and then it is opened again.
         self.wants_body = False
@@ -220,7 +220,7 @@ class Exchange:
             self._now,
             self._id,
             signed_at=signed_at,
-            region=self._world.regions.of(self._arrival.name),
+            region=self._complaints.region,
         )
 
     @staticmethod

@@ -15,7 +15,7 @@ from proxy.lanes.in_flight import InFlight
 from proxy.lanes.room import Room
 from proxy.transaction.clocks import HostClocks
 from proxy.transaction.pod import PodState
-from proxy.transaction.regions import HostRegions
+from proxy.transaction.regions import BucketRegions
 
 # An address to connect to, as sockets take it.
 Address = tuple[str, int]
@@ -101,4 +101,4 @@ class LaneWorld:
     # Shared by all connections.
     room: Room = field(default_factory=Room)
     clocks: HostClocks = field(default_factory=HostClocks)
-    regions: HostRegions = field(default_factory=HostRegions)
+    regions: BucketRegions = field(default_factory=BucketRegions)

@@ -132,9 +132,16 @@ class RequestBody:
         self._inside += fed - len(out)
         if self._inside < 0:
             return _UNEQUAL
-        if self._transform is not None and not self._changing.resize(self._transform.held):
+        held = self._transform.held if self._transform is not None else 0
+        # Twice: it is copied where it is signed, and where it is encrypted.
+        if not self._changing.resize(2 * (held + len(out))):
             return OVERLOADED
         return out
+
+    def passed(self) -> None:
+        """What the last `feed` gave is no longer here: the upstream has taken it."""
+        held = self._transform.held if self._transform is not None else 0
+        self._changing.resize(min(self._changing.size, 2 * held))
 
     def release(self) -> None:
         """Its request is over: nothing is held from here on."""

@@ -1,6 +1,6 @@
 """Which keys are derived from a lease, and which lease each was made of."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from proxy.core.lease import LeaseKey, base_of
@@ -8,7 +8,6 @@ from proxy.core.lease import LeaseKey, base_of
 # Directory buckets and registries at one time. A pod uses a handful; one that makes up names (a grant may
 # name buckets by a pattern) is not to make us ask, and remember, for each.
 MAX_DERIVED: Final = 64
-FULL: Final = f"{MAX_DERIVED} directory buckets and registries are in use at once, and podkey keeps no more"
 
 
 class Derivations:
@@ -19,13 +18,18 @@ class Derivations:
     def __iter__(self) -> Iterator[LeaseKey]:
         return iter(tuple(self._made_of))
 
-    def admit(self, key: LeaseKey) -> bool:
-        """Whether it is kept from now on."""
-        if key not in self._made_of:
-            if len(self._made_of) >= MAX_DERIVED:
-                return False
-            self._made_of[key] = ""
-        return True
+    def admit(self, key: LeaseKey, live: Callable[[], Collection[LeaseKey]]) -> LeaseKey | None:
+        """Keep it from now on. Where there is no room, one makes it of which there is no live lease, or else
+        the one that has been kept for longest: its key is returned, for whoever keeps its lease."""
+        if key in self._made_of:
+            return None
+        gone = None
+        if len(self._made_of) >= MAX_DERIVED:
+            good = live()
+            gone = next((kept for kept in self._made_of if kept not in good), next(iter(self._made_of)))
+            del self._made_of[gone]
+        self._made_of[key] = ""
+        return gone
 
     def made(self, key: LeaseKey, lease_id: str) -> None:
         if key in self._made_of:

@@ -6,30 +6,43 @@ from typing import Final
 
 from proxy.aws.partitions import is_region
 from proxy.core.hosts import Hostname
+from proxy.core.paths import RequestPath
 
-# Each bucket is a host. A job uses a handful; one that asks for thousands is told anew.
-MAX_HOSTS: Final = 256
+# A job uses a handful of buckets; one that asks for thousands is told anew.
+MAX_PLACES: Final = 256
 # On redirects, on refusals and on HEADs, whose answers have no body ("HeadBucket", S3 API reference).
 REGION_HEADER: Final = "x-amz-bucket-region"
 
 
-class HostRegions:
-    """Bounded; what was learnt first goes first."""
+# The one name without a region at which the bucket stands in the path.
+_SHARED: Final = "s3.amazonaws.com"
+
+
+def bucket_place(host: Hostname, target: str) -> str:
+    """What a region is learnt for: one bucket, and none of the others at the same host."""
+    if host != _SHARED:
+        return host
+    bucket = RequestPath.parse(target.partition("?")[0]).text[1:].partition("/")[0]
+    return f"{host}/{bucket}"
+
+
+class BucketRegions:
+    """By place. Bounded; what was learnt first goes first."""
 
     def __init__(self) -> None:
-        self._regions: dict[Hostname, str] = {}
+        self._regions: dict[str, str] = {}
 
-    def learn(self, host: Hostname, region: str) -> bool:
-        """False: it was known, so that nothing would become better by asking again."""
-        if self._regions.get(host) == region:
+    def learn(self, place: str, region: str) -> bool:
+        """False: it was known."""
+        if self._regions.get(place) == region:
             return False
-        if len(self._regions) >= MAX_HOSTS and host not in self._regions:
+        if len(self._regions) >= MAX_PLACES and place not in self._regions:
             del self._regions[next(iter(self._regions))]
-        self._regions[host] = region
+        self._regions[place] = region
         return True
 
-    def of(self, host: Hostname) -> str | None:
-        return self._regions.get(host)
+    def of(self, place: str) -> str | None:
+        return self._regions.get(place)
 
 
 def told_region(fields: Iterable[tuple[str, str]]) -> str | None:

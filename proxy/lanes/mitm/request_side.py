@@ -123,13 +123,24 @@ class RequestSide(EndingStream):
         if isinstance(out, BodyFault):
             yield from self._spoil(out)
             return
-        if out:  # an empty piece would end a chunked body before its time
-            yield SendHttp(RequestData(self.stream_id, out), self.context.server)
+        yield from self._send_paced(out)
         if isinstance(event, RequestEndOfMessage):
             self.client_state = self.state_done
             yield SendHttp(event, self.context.server)
             if self.server_state == self.state_done:
                 yield from self.flow_done()
+
+    def _send_paced(self, data: bytes) -> Commands:
+        """What was read is sent on at once, and the client is read on. What comes out of a transform may be
+        a whole chunk: the next one is not taken in before the upstream has taken this one."""
+        server = self.context.server
+        for at in range(0, len(data), PIECE):  # none of it: an empty piece would end a chunked body
+            yield SendHttp(RequestData(self.stream_id, data[at : at + PIECE]), server)
+            if len(data) > PIECE and not any(_is_news(event) for event in self._paused_event_queue):
+                self._draining = DrainUpstreamHook(server)
+                yield self._draining
+                self._draining = None
+        self.exchange.body.passed()
 
     def _send_whole(self, body: bytes) -> Commands:
         """A request whose body is here."""

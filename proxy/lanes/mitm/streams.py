@@ -120,8 +120,8 @@ class GuardedStream(RequestSide):
 
     @property
     def _may_repeat(self) -> bool:
-        """Whether the request could be sent once more: all of it was sent, and is here, or nothing of its body
-        was; and it never was."""
+        """Whether the request could be sent once more: all of it was sent, and is here, or nothing of its
+        body was; and it never was."""
         if self.exchange.retried or self._is_short:
             return False
         if self._waits:

@@ -51,7 +51,7 @@ def test_shows_what_each_access_class_of_a_service_covers(capsys: pytest.Capture
 
 
 def test_shows_which_headers_and_ids_a_service_knows(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["s3"]) == 0
+    assert podkey("services", "s3") == 0
     out = capsys.readouterr().out
 
     assert "with destination or destination-account or seaweed-*: no grant covers the request" in out

@@ -181,8 +181,24 @@ def test_what_a_transform_holds_counts() -> None:
     body.begin(Marked(4))
 
     assert body.feed(b"abcdef") == b"AB"
-    assert (room.taken, body.held) == (4, 4)
+    # Twice, and what it gave until the upstream has taken that.
+    assert (room.taken, body.held) == (12, 12)
+    body.passed()
+    assert (room.taken, body.held) == (8, 8)
     assert body.finish() == b"CDEF"
+    assert room.taken == 0
+
+
+def test_a_chunk_is_held_until_it_has_passed() -> None:
+    room = Room(ROOM)
+    body = body_of(room)
+    body.begin(Marked(0))
+
+    assert body.feed(b"abcdef") == b"ABCDEF"
+    assert room.taken == 12
+    body.passed()
+    assert room.taken == 0
+    body.passed()
     assert room.taken == 0
 
 

@@ -418,7 +418,7 @@ def test_what_a_transform_gives_goes_on_and_its_last_bytes_go_before_the_end(
 
     talk.say(b"3\r\nabc\r\n")
     assert talk.forwarded == head
-    assert world.room.taken == 4
+    assert world.room.taken == 8
     talk.say(b"3\r\ndef\r\n")
     assert talk.forwarded == head + b"2\r\nAB\r\n"
     talk.say(b"0\r\n\r\n")

@@ -477,7 +477,7 @@ def test_whoever_ends_it_nothing_stays_of_what_a_transform_held(
     talk = Talk(world)
     talk.conversation.cut_off = lambda exchange: talk.feed(CutStream(exchange))
     talk.say(upload().replace(EXPECT, b"") + b"01234")
-    assert world.room.taken == 4
+    assert world.room.taken == 8
 
     end(talk)
 
