@@ -7,7 +7,15 @@ from typing import Final
 
 from proxy.attach.bodies import BodyFault
 from proxy.attach.client_signature import read_client_signature
-from proxy.attach.payload import CONTENT_HASH, TRAILER, Literal, Payload, Unsigned, read_payload
+from proxy.attach.payload import (
+    CONTENT_HASH,
+    DECODED_LENGTH,
+    TRAILER,
+    Literal,
+    Payload,
+    Unsigned,
+    read_payload,
+)
 from proxy.attach.placing import Unplaceable
 from proxy.attach.signing import (
     EXPRESS,
@@ -30,6 +38,7 @@ from proxy.core.secret import Secret
 from proxy.transaction.attaching import live_lease
 from proxy.transaction.express import answer_session
 from proxy.transaction.granted import Granted
+from proxy.transaction.head import HttpVersion
 from proxy.transaction.opening import Forward, Refused
 from proxy.transaction.recording import leased
 from proxy.transaction.redaction import forms_of
@@ -54,6 +63,8 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
     payload = read_payload(_values(granted, CONTENT_HASH), _values(granted, TRAILER))
     if isinstance(payload, BodyFault):
         return granted.refused(payload.reason, payload.message)
+    if target.is_s3 and (doubt := _unframed(granted, payload)) is not None:
+        return granted.refused(doubt.reason, doubt.message)
     body: object = granted.body or b""
     if not target.is_s3:
         if (fault := _framed(payload)) is not None:
@@ -111,6 +122,22 @@ def _copies(granted: Granted) -> bool:
     S3 API reference: "you must use IAM credentials")."""
     sources = (name for service in granted.rules.services for name in service.source_headers)
     return any(name in granted.facts.headers for name in sources)
+
+
+def _unframed(granted: Granted, payload: Payload) -> BodyFault | None:
+    """What would be stored as it stands, frames and all, or could not be compared with its hash."""
+    if not isinstance(payload, Literal | Unsigned):
+        return None
+    codings = ",".join(_values(granted, "content-encoding")).lower()
+    if "aws-chunked" in codings or _values(granted, DECODED_LENGTH):
+        message = f"the body is in chunks of S3's own, and {CONTENT_HASH} does not say so"
+        return BodyFault(Reason.UNSUPPORTED_PAYLOAD, message)
+    head = granted.head
+    counted = head.version is not HttpVersion.HTTP1 or not head.has_body or head.values("content-length")
+    if isinstance(payload, Literal) and not counted:
+        message = f"a body whose hash is in {CONTENT_HASH} needs a Content-Length"
+        return BodyFault(Reason.UNSUPPORTED_PAYLOAD, message)
+    return None
 
 
 def _framed(payload: Payload) -> BodyFault | None:

@@ -64,10 +64,24 @@ class WithoutTrailers:
 
 
 class LimitedHttp1Client(Http1Client):
+    # The upstream was asked whether it wants the body, and has not said so. Once it has answered without
+    # that, it alone knows whether a body or another request comes next (RFC 9110 §10.1.1): nothing does.
+    _unanswered = False
+
+    def send(self, event: HttpEvent) -> Commands:
+        if isinstance(event, RequestHeaders):
+            self._unanswered = "expect" in event.request.headers
+        yield from super().send(event)
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
+        if self._unanswered and self.request is not None:
+            self.request.headers["connection"] = "close"
+        yield from super().mark_done(request=request, response=response)
+
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, Forget):
             # One request at a time: its answer came to its end, and mostly the request did.
-            if self.request is not None and not self.request_done:
+            if self.request is not None and (self._unanswered or not self.request_done):
                 yield commands.CloseConnection(self.conn)
                 self.state = self.done
             return
@@ -85,6 +99,7 @@ class LimitedHttp1Client(Http1Client):
                     return
                 break
             if interim[1] == _CONTINUE and self.stream_id is not None:
+                self._unanswered = False
                 yield ReceiveHttp(GoOn(self.stream_id))
         yield from super().read_headers(event)
 

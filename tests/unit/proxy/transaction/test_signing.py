@@ -15,7 +15,7 @@ from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.transaction.engine import open_request
-from proxy.transaction.head import Head
+from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.redaction import forms_of
@@ -458,6 +458,30 @@ def test_a_body_of_another_kind_is_unsupported_payload(values: tuple[str, ...]) 
 
     assert reason((head, at)) is Reason.UNSUPPORTED_PAYLOAD
     assert drive(head, at, POD, live_lease).wants == ()
+
+
+@pytest.mark.parametrize("said", [(), ("UNSIGNED-PAYLOAD",), (EMPTY,)])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        ("content-encoding", "aws-chunked"),
+        ("Content-Encoding", "gzip, AWS-chunked"),
+        ("x-amz-decoded-content-length", "5"),
+    ],
+)
+def test_frames_that_nobody_announced_would_be_stored(frame: tuple[str, str], said: tuple[str, ...]) -> None:
+    fields = (frame, ("content-length", "9"), *(("x-amz-content-sha256", word) for word in said))
+    head, at = asked(f"https://{EU}/k", *fields, method="PUT", has_body=True)
+
+    assert reason((head, at)) is Reason.UNSUPPORTED_PAYLOAD
+
+
+def test_a_hashed_body_has_a_length() -> None:
+    hashed = ("x-amz-content-sha256", EMPTY)
+    head, at = asked(f"https://{EU}/k", hashed, method="PUT", has_body=True)
+    assert reason((head, at)) is Reason.UNSUPPORTED_PAYLOAD
+    assert verified(sent((replace(head, version=HttpVersion.HTTP2), at)), "PUT")
+    assert verified(sent(asked(f"https://{EU}/k", hashed, method="PUT")), "PUT")
 
 
 @pytest.mark.parametrize("pod", [POD, ANY_POD], ids=["known", "unknown"])
