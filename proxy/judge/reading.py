@@ -80,7 +80,7 @@ class ServiceReader:
 
     def read(self, request: RequestFacts) -> Reading:
         text = request.path.text
-        if self._own_paths and text.split("/", 2)[1] in self._own_paths:
+        if self._own_paths and text[1:].partition("/")[0] in self._own_paths:
             return NOTHING
         for fits, shown, plain in self._templates:
             match = fits(text)

@@ -12,6 +12,7 @@ from proxy.core.services import Catalogue
 from proxy.core.verdict import Attach, PassThrough, Refuse, Verdict
 from proxy.documents.problems import ProblemCode
 from proxy.judge.decide import decide
+from proxy.judge.explain import explain
 from proxy.judge.index import MAX_REMEMBERED_HOSTS, UNGOVERNED, PolicyIndex
 from proxy.judge.stores import store_reading
 from tests import judge_world as world
@@ -163,6 +164,15 @@ def test_a_store_s_own_api_is_no_key_where_buckets_are_in_the_host(catalogue: Ca
     index = index_of(policy(at("store.example.com", VIRTUAL)), catalogue)
     assert verdict(index, f"GET https://data.store.example.com{path}").reason is Reason.PIN_UNREADABLE
     assert verdict(index, "GET https://data.store.example.com/a/minio").reason is Reason.GRANTED
+
+
+def test_a_path_that_cannot_be_read_is_explained_there_too(catalogue: Catalogue) -> None:
+    index = index_of(policy(at("store.example.com", VIRTUAL)), catalogue)
+    request = ask("GET https://data.store.example.com/a%2Fb")
+    assert request.path.text == ""
+    found = explain(index, POD, request, NOON).verdict
+    assert isinstance(found, Refuse)
+    assert found.reason is Reason.AMBIGUOUS_PATH
 
 
 @pytest.mark.parametrize("addressing", ["path", "virtual"])
