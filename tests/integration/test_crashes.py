@@ -47,8 +47,8 @@ sys.exit(run())
 PLACES = {
     "proxy.transaction.engine:decide": 500,
     "proxy.transaction.engine:read_slots": 500,
-    "proxy.transaction.engine:place": 500,
-    "proxy.transaction.engine:clear_slots": 500,
+    "proxy.transaction.attaching:place": 500,
+    "proxy.transaction.granted:clear_slots": 500,
     "proxy.edge.lease_keeper:LeaseKeeper.lease": 500,
     "proxy.edge.recorder:EdgeRecorder.decided": None,
     "proxy.lanes.mitm.handler:ConnectionInLane._handle": None,
