@@ -133,7 +133,8 @@ def _unframed(granted: Granted, payload: Payload) -> BodyFault | None:
         message = f"the body is in chunks of S3's own, and {CONTENT_HASH} does not say so"
         return BodyFault(Reason.UNSUPPORTED_PAYLOAD, message)
     head = granted.head
-    counted = head.version is not HttpVersion.HTTP1 or not head.has_body or head.values("content-length")
+    passes = head.version is HttpVersion.HTTP1 and head.has_body and granted.body is None
+    counted = not passes or head.values("content-length")
     if isinstance(payload, Literal) and not counted:
         message = f"a body whose hash is in {CONTENT_HASH} needs a Content-Length"
         return BodyFault(Reason.UNSUPPORTED_PAYLOAD, message)
