@@ -61,3 +61,11 @@ def test_only_what_is_made_of_these_stays() -> None:
     admit(kept, derived(base=OTHER))
     kept.retain({OTHER})
     assert list(kept) == [derived(base=OTHER)]
+
+
+def test_what_nobody_asks_for_is_forgotten() -> None:
+    kept = Derivations()
+    admit(kept, derived())
+    admit(kept, derived(1))
+    kept.forget(derived())
+    assert list(kept) == [derived(1)]
