@@ -10,7 +10,7 @@ import pytest
 from tests.lab import HOST, Lab, lab
 from tests.netns import MISSING
 from tests.raw_client import ask, tls
-from tests.sidecar_pod import SidecarPod
+from tests.sidecar_pod import SidecarPod, wait_for
 from tests.upstreams import reflect
 
 
@@ -126,7 +126,8 @@ def test_whatever_raises_when_the_answer_comes_shows_none_of_the_credential(
     reply = world.talk(request("/v1/reflect"), answers=1)
     assert reply.end != "timeout"
     assert world.pod.canary.find_in(reply.data) == []
-    assert len(_crashes(world)) > before
+    # The last word about a request is written after its answer was sent.
+    wait_for(lambda: len(_crashes(world)) > before, f"{place} to crash")
 
 
 def test_a_crash_in_one_connection_is_told_and_touches_no_other(broken: tuple[Lab, Path]) -> None:
