@@ -89,8 +89,9 @@ current: $(READY) ## fail when a generated file is stale
 .PHONY: pins
 pins: ## resolve requirements/*.txt anew, with hashes
 	@.ci/setup uv
-	$(PIN) pyproject.toml --output-file requirements/proxy.txt
-	$(PIN) pyproject.toml --extra dev --output-file requirements/dev.txt
+	$(PIN) pyproject.toml --all-extras --output-file requirements/dev.txt
+	$(PIN) pyproject.toml --extra proxy --constraints requirements/dev.txt --output-file requirements/proxy.txt
+	$(PIN) pyproject.toml --extra injector --constraints requirements/dev.txt --output-file requirements/injector.txt
 	$(PIN) requirements/uv.in --output-file requirements/uv.txt
 
 .PHONY: clean

@@ -1,1 +1,1 @@
-"""The admission webhook. Its rooms are named in CONTRIBUTING.md; none of them is built yet."""
+"""The admission webhook: which pods get a sidecar, and how they come by it. CONTRIBUTING.md has the map."""

@@ -22,7 +22,7 @@ FLOORS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ("proxy.core",),
         ("proxy.aws", "proxy.tokens"),
         ("proxy.documents", "proxy.wire"),
-        ("proxy.services",),
+        ("proxy.services", "proxy.x509", "proxy.files", "proxy.telemetry"),
         ("proxy.attach", "proxy.sources"),
         ("proxy.judge",),
         ("proxy.transaction", "proxy.leasing"),
@@ -32,17 +32,31 @@ FLOORS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ("proxy.__main__",),
     ),
     "injector": (
-        ("injector.settings", "injector.review", "injector.intent"),
-        ("injector.eligibility", "injector.sidecar", "injector.jsonpatch", "injector.certificates"),
-        ("injector.mutate", "injector.compile"),
-        ("injector.watch", "injector.server", "injector.cluster", "injector.telemetry"),
+        ("injector.core",),
+        ("injector.reading",),
+        ("injector.craft",),
+        ("injector.engine",),
+        ("injector.edge",),
+        ("injector.cli",),
         ("injector.__main__",),
     ),
 }
 # What one program may import of the other.
 CROSSING: Final[Mapping[str, frozenset[str]]] = {
     "proxy": frozenset(),
-    "injector": frozenset({"proxy.core", "proxy.documents", "proxy.services"}),
+    "injector": frozenset(
+        {
+            "proxy.core",
+            "proxy.documents",
+            "proxy.services",
+            "proxy.x509",
+            "proxy.files",
+            "proxy.telemetry",
+            # `podkey inject` speaks to people as the other commands do.
+            "proxy.cli.exit_status",
+            "proxy.cli.terminal",
+        }
+    ),
 }
 MITMPROXY_LANE: Final = frozenset({"proxy.lanes.mitm"})
 # Third-party package -> the modules, or the one room, that may import it. Nobody may import one that is not
@@ -52,33 +66,34 @@ DOORMEN: Final[Mapping[str, frozenset[str]]] = {
     "idna": frozenset({"proxy.documents.host_names"}),
     "publicsuffixlist": frozenset({"proxy.documents.host_names"}),
     "certifi": frozenset({"proxy.edge.trust_files"}),
-    "cryptography": frozenset({"proxy.aws.sigv4a", "proxy.edge.certificates", "proxy.tokens.jose"}),
+    "cryptography": frozenset({"proxy.aws.sigv4a", "proxy.x509.certificates", "proxy.tokens.jose"}),
     "httpcore": frozenset({"proxy.edge.outgoing"}),
-    "kubernetes": frozenset(),
+    "kubernetes": frozenset({"injector.edge.cluster"}),
     # One room, and what mitmproxy itself stands on: its layers speak in their types.
     "mitmproxy": MITMPROXY_LANE,
     "OpenSSL": MITMPROXY_LANE,
     "h2": MITMPROXY_LANE,
-    "h11": MITMPROXY_LANE,
+    # The injector reads its own HTTP/1.1 with it.
+    "h11": MITMPROXY_LANE | {"injector.edge.http_messages"},
     "hpack": MITMPROXY_LANE,
-    "prometheus_client": frozenset({"proxy.edge.telemetry"}),
-    "structlog": frozenset({"proxy.edge.logs"}),
+    "prometheus_client": frozenset({"proxy.telemetry.exposition"}),
+    "structlog": frozenset({"proxy.telemetry.logs"}),
 }
-STANDARD_LIBRARY_ONLY: Final = ("proxy.core",)
+STANDARD_LIBRARY_ONLY: Final = ("proxy.core", "injector.core")
 
 # The rooms that perform: F4 and F5. Everything below decides, and gets the world as arguments.
 PERFORMERS: Final = (
+    "proxy.files",
+    "proxy.telemetry",
     "proxy.lanes",
     "proxy.edge",
     "proxy.cli",
     "proxy.__main__",
-    "injector.watch",
-    "injector.server",
-    "injector.cluster",
-    "injector.telemetry",
+    "injector.edge",
+    "injector.cli",
     "injector.__main__",
 )
-PRINTERS: Final = ("proxy.cli", "injector.__main__")
+PRINTERS: Final = ("proxy.cli", "injector.cli")
 # The files below F4 that read something: what a package itself carries, which is like an import.
 READERS_OF_PACKAGE_DATA: Final = ("proxy.services.loader", "proxy.documents.host_names")
 # ruff: noqa: SIM905 - lists of names, which read better as paragraphs

@@ -7,8 +7,8 @@ from pathlib import Path
 from OpenSSL import crypto
 
 from proxy.edge.authority import Opened, PodAuthority, load_or_make
-from proxy.edge.certificates import Certificate, new_key, sign_authority
 from proxy.edge.leaves import Leaf
+from proxy.x509.certificates import Certificate, new_key, sign_authority
 
 POD = "training/llama-0"
 START = datetime(2030, 1, 1, tzinfo=UTC)

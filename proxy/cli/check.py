@@ -10,7 +10,7 @@ from proxy.cli.exit_status import OK, PROBLEMS
 from proxy.cli.terminal import Ink, plural, problem_lines
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.reader import Documents, read_documents
-from proxy.edge.policy_files import STDIN, read_policy_files
+from proxy.files.policy_files import STDIN, read_policy_files
 from proxy.services.loader import built_in_catalogue
 
 

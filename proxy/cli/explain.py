@@ -23,7 +23,7 @@ from proxy.documents.explain_input import ExplainInput, read_explain_input
 from proxy.documents.host_names import display_name
 from proxy.documents.problems import Problem
 from proxy.documents.reader import read_documents
-from proxy.edge.policy_files import STDIN, read_input_file, read_policy_files
+from proxy.files.policy_files import STDIN, read_input_file, read_policy_files
 from proxy.judge.explain import Explanation, PolicyConsidered, explain
 from proxy.judge.index import PolicyIndex
 from proxy.services.loader import built_in_catalogue

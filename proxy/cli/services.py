@@ -12,7 +12,7 @@ from proxy.core.policy import Access
 from proxy.core.services import Catalogue, Service
 from proxy.documents.problems import did_you_mean
 from proxy.documents.reader import read_documents
-from proxy.edge.policy_files import read_policy_files
+from proxy.files.policy_files import read_policy_files
 from proxy.services.loader import built_in_catalogue
 
 

@@ -100,3 +100,47 @@ EXCLUDE_PORTS_VARIABLE: Final = "PODKEY_EXCLUDE_PORTS"
 EXCLUDE_CIDRS_VARIABLE: Final = "PODKEY_EXCLUDE_CIDRS"
 FENCE_METADATA_VARIABLE: Final = "PODKEY_FENCE_METADATA"
 REJECT_QUIC_VARIABLE: Final = "PODKEY_REJECT_QUIC"
+
+# --- what the injector writes into a pod -----------------------------------------------------------
+
+# A namespace's label, and a pod's annotation, that say whether pods get a sidecar.
+INJECT: Final = f"{API_GROUP}/inject"
+# Names in a pod that are ours alone: this one, and what begins with it and a hyphen.
+RESERVED_NAME: Final = "podkey"
+SIDECAR_CONTAINER: Final = RESERVED_NAME
+REDIRECT_CONTAINER: Final = f"{RESERVED_NAME}-redirect"
+STATE_VOLUME: Final = f"{RESERVED_NAME}-state"
+TRUST_VOLUME: Final = f"{RESERVED_NAME}-trust"
+TOKENS_VOLUME: Final = f"{RESERVED_NAME}-tokens"
+POLICY_VOLUME: Final = f"{RESERVED_NAME}-policy"
+POD_VOLUME: Final = f"{RESERVED_NAME}-pod"
+# One for each Secret, with its number.
+SECRET_VOLUME: Final = f"{RESERVED_NAME}-secret-"
+
+# Annotations that the injector writes; the downward API gives the last three to the sidecar as files.
+INJECTED: Final = f"{API_GROUP}/injected"
+OWNER: Final = f"{API_GROUP}/owner"
+IMAGES: Final = f"{API_GROUP}/images"
+PLACEHOLDERS: Final = f"{API_GROUP}/placeholders"
+
+# Where the downward API's files lie, and what they are called.
+POD_DIR: Final = "/etc/podkey/pod"
+LABELS_FILE: Final = "labels"
+OWNER_FILE: Final = "owner"
+IMAGES_FILE: Final = "images"
+PLACEHOLDERS_FILE: Final = "placeholders"
+# The cluster's authority, in TOKENS_DIR: a folder, so that no audience can be called like it.
+CLUSTER_CA_PATH: Final = "cluster/ca.crt"
+
+# --- what the injector writes into a namespace -----------------------------------------------------
+
+# The policies that sidecars of the namespace mount, and the trust variables for containers with `envFrom`.
+POLICY_CONFIG_MAP: Final = "podkey-policy"
+POLICY_KEY: Final = "policy.yaml"
+TRUST_CONFIG_MAP: Final = "podkey-trust"
+# What every object that the injector writes for others carries.
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "podkey-injector"
+
+# Kubernetes puts this label with the namespace's own name on every namespace (1.22).
+NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"

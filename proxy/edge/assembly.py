@@ -11,13 +11,13 @@ from proxy.core.settings import OutputSettings, ProxySettings
 from proxy.edge.audit_trail import AuditSink
 from proxy.edge.clock import SystemClock
 from proxy.edge.hardening import harden
-from proxy.edge.lines import STANDARD_OUTPUT, FileLineWriter, LineWriter
-from proxy.edge.logs import configure_logs
+from proxy.edge.metrics import Metrics
 from proxy.edge.outbox import Outbox
 from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.sidecar import Sidecar
-from proxy.edge.telemetry import Metrics
 from proxy.services.loader import built_in_catalogue
+from proxy.telemetry.lines import STANDARD_OUTPUT, FileLineWriter, LineWriter
+from proxy.telemetry.logs import configure_logs
 
 # For the last lines to be written.
 FAREWELL_SECONDS: Final = 2.0

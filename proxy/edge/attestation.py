@@ -14,8 +14,8 @@ from typing import Final
 from proxy.core.evidence import Evidence, Proof, ProofOutcome, Unverified
 from proxy.core.settings import IdentitySettings, PodSettings
 from proxy.edge.issuer_keys import IssuerKeys, KeySource, NoKeys, Unreadable, read_file
-from proxy.edge.recorder import Log
 from proxy.lanes.interface import Clock
+from proxy.telemetry.log import Log
 from proxy.tokens.compact import MAX_TOKEN_BYTES
 from proxy.tokens.faults import TokenFault, TokenFaultCode, token_fault
 from proxy.tokens.pod_token import Expected, Verified, verify

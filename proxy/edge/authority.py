@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NoReturn, final
 
-from proxy.edge.certificates import (
+from proxy.x509.certificates import (
     CLOCK_SKEW,
     MAX_COMMON_NAME,
     Certificate,

@@ -11,13 +11,13 @@ from proxy.edge.authority import TrustProblem
 from proxy.edge.clock import SystemClock
 from proxy.edge.issuer_keys import DiscoveredKeys, FileKeys, KeySource
 from proxy.edge.lease_keeper import LeaseKeeper
+from proxy.edge.metrics import Metrics
 from proxy.edge.outgoing import Outgoing, OutgoingCall
 from proxy.edge.outgoing_trust import cluster_tls_context, tls_context
 from proxy.edge.performing import Performer
-from proxy.edge.recorder import Log
-from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
 from proxy.sources.steps import HttpCall, HttpReply, StepFailed
+from proxy.telemetry.log import Log
 from proxy.transaction.pod import PodState
 
 CLUSTER_CA_FIX: Final = "give the authority of that server in PODKEY_DISCOVERY_CA_FILE"

@@ -16,7 +16,7 @@ from proxy.edge.endpoints import (
 from proxy.edge.explicit import ExplicitProxy
 from proxy.edge.policy_state import PolicyState
 from proxy.edge.reception import Reception, Serve
-from proxy.edge.recorder import EdgeRecorder, Log
+from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.routing import Lanes, Router
 from proxy.edge.sockets import connections_that_fit, listen_on_loopback
 from proxy.edge.trust import PodTrust
@@ -26,6 +26,7 @@ from proxy.lanes.mitm.lane import MitmproxyLane
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
 from proxy.lanes.relay import Relay
 from proxy.lanes.unopened import Unopened
+from proxy.telemetry.log import Log
 
 # Why they cannot be opened, for people.
 Trouble = str

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from proxy.core.secret import Secret
 from proxy.core.settings import IdentitySettings
 from proxy.edge.performing import Door
-from proxy.edge.snapshots import Unread, read_snapshot
+from proxy.files.snapshots import Unread, read_snapshot
 from proxy.sources.steps import HttpCall, StepFailed
 from proxy.tokens.compact import MAX_TOKEN_BYTES
 from proxy.tokens.discovery import DiscoveryFault, read_discovery

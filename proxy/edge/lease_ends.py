@@ -8,11 +8,11 @@ from typing import Any, Final
 from proxy.core.lease import LeaseEvent, LeaseKey
 from proxy.core.secret import Secret
 from proxy.edge.performing import Performer, Run
-from proxy.edge.recorder import Log
 from proxy.leasing.book import Held
 from proxy.leasing.scrubbing import scrubbed
 from proxy.sources.steps import Acquired, Failed, Occasion, RevokeSteps
 from proxy.sources.table import revocation_of
+from proxy.telemetry.log import Log
 
 # For all calls of one source together; one of them has ten seconds at most.
 FETCH_SECONDS: Final = 20.0

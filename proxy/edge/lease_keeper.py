@@ -21,13 +21,13 @@ from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.edge.lease_ends import FETCH_SECONDS, LeaseEnds, overwrite, said, secrets_of
 from proxy.edge.performing import Performer, Run
-from proxy.edge.recorder import Log
 from proxy.lanes.interface import Clock
 from proxy.leasing.book import BackingOff, Fetching, Have, Held, LeaseBook, MustFetch, RefreshSoon, Ticket
 from proxy.leasing.derivations import Derivations
 from proxy.leasing.lifetimes import Span
 from proxy.sources.steps import Acquired, Failed, Occasion, SourceOutcome
 from proxy.sources.table import is_local, renewal_of, steps_of
+from proxy.telemetry.log import Log
 
 # As often is looked after leases that are to be refreshed or revoked.
 TICK_SECONDS: Final = 1.0

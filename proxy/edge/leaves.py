@@ -12,7 +12,7 @@ from typing import Final, NoReturn, final
 
 from proxy.core.hosts import Hostname, parse_hostname
 from proxy.edge.authority import PodAuthority, TrustProblem
-from proxy.edge.certificates import (
+from proxy.x509.certificates import (
     CLOCK_SKEW,
     Certificate,
     PrivateKey,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.edge.authority import TrustProblem
-from proxy.edge.certificates import Certificate, certificate_pem, read_certificates
+from proxy.x509.certificates import Certificate, certificate_pem, read_certificates
 
 # A cluster has one authority, or two while it is replaced, of some 2 KiB each.
 MAX_CLUSTER_CA_BYTES: Final = 65_536

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from proxy.core.contract import token_file
 from proxy.core.secret import Secret
-from proxy.edge.snapshots import Unread, read_snapshot
+from proxy.files.snapshots import Unread, read_snapshot
 from proxy.lanes.interface import Clock
 from proxy.leasing.lifetimes import measured_skew
 from proxy.sources.answers import read_json

@@ -17,9 +17,9 @@ from proxy.documents.pod_files import (
 )
 from proxy.documents.setting_values import SettingProblem
 from proxy.documents.settings_table import IMAGES_FILE, LABELS_FILE, OWNER_FILE, PLACEHOLDERS_FILE
-from proxy.edge.recorder import Log
-from proxy.edge.snapshots import Unread, read_snapshot
-from proxy.edge.watch import FolderWatch
+from proxy.files.snapshots import Unread, read_snapshot
+from proxy.files.watch import FolderWatch
+from proxy.telemetry.log import Log
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from proxy.core.services import Catalogue
 from proxy.documents.reader import DocumentName, name_of, read_documents
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
 from proxy.edge.attestation import Attested
-from proxy.edge.policy_files import SUFFIXES
-from proxy.edge.snapshots import Unread, read_tree, readable
-from proxy.edge.watch import digest
+from proxy.files.policy_files import SUFFIXES
+from proxy.files.snapshots import Unread, read_tree, readable
+from proxy.files.watch import digest
 from proxy.judge.index import PolicyIndex
 from proxy.transaction.pod import DEFAULT_HASHED_BODY, PodState
 from proxy.transaction.slots import Placeholders

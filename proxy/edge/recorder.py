@@ -3,27 +3,20 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord, Ending
 from proxy.core.hosts import Hostname
-from proxy.edge.telemetry import Metrics, Rejection
+from proxy.edge.metrics import Metrics, Rejection
 from proxy.lanes.interface import Clock
+from proxy.telemetry.log import Log
 
 # A request with a credential that takes longer than this gets an extra audit line before its end: whatever
 # becomes of us, no more than this many seconds of use are unrecorded.
 LONG_SECONDS: Final = 10.0
 # Of how many different things it is remembered how often they were logged.
 MAX_KINDS: Final = 512
-
-
-class Log(Protocol):
-    """A structured logger: an event in words, the rest in fields."""
-
-    def info(self, event: str, **fields: object) -> object: ...
-    def warning(self, event: str, **fields: object) -> object: ...
-    def error(self, event: str, **fields: object) -> object: ...
 
 
 class EdgeRecorder:

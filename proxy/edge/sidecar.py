@@ -27,15 +27,16 @@ from proxy.edge.control import ControlSocket
 from proxy.edge.credentials import Credentials
 from proxy.edge.doors import Doors
 from proxy.edge.lease_keeper import LeaseKeeper
+from proxy.edge.metrics import Metrics
 from proxy.edge.pod_files import PodFiles
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState, RejectedPolicy
 from proxy.edge.reception import Reception
-from proxy.edge.recorder import EdgeRecorder, Log
-from proxy.edge.telemetry import Metrics
+from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.trust import PodTrust
-from proxy.edge.watch import FolderWatch
+from proxy.files.watch import FolderWatch
 from proxy.lanes.interface import LaneWorld
 from proxy.lanes.room import Room
+from proxy.telemetry.log import Log
 from proxy.transaction.pod import PodState
 
 # While something is missing at the start, it is looked for this often.

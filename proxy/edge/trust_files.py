@@ -18,7 +18,7 @@ from typing import Final
 
 from proxy.core.contract import BUNDLE_FILE, CA_FILE, JAVA_TRUST_STORE_FILE, JAVA_TRUST_STORE_PASSWORD
 from proxy.edge.authority import PodAuthority, TrustProblem, replace_file
-from proxy.edge.certificates import (
+from proxy.x509.certificates import (
     Certificate,
     certificate_pem,
     common_name,

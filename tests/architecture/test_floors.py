@@ -6,6 +6,7 @@ import pytest
 
 from tests.architecture.conftest import AddLine
 from tests.architecture_rules import (
+    CROSSING,
     crossing_violations,
     cycle_violations,
     floor_violations,
@@ -57,13 +58,13 @@ def test_notices_an_import_upwards_in_every_form(scratch: Path, add_line: AddLin
     ("file", "target", "rooms"),
     [
         ("proxy/documents/reader.py", "proxy.services.loader", "proxy.services is not below proxy.documents"),
-        ("proxy/judge/decide.py", "proxy.edge.policy_files", "proxy.edge is not below proxy.judge"),
-        ("proxy/edge/policy_files.py", "proxy.cli.main", "proxy.cli is not below proxy.edge"),
-        ("proxy/lanes/fast.py", "proxy.edge.policy_files", "proxy.edge is not below proxy.lanes"),
+        ("proxy/judge/decide.py", "proxy.edge.doors", "proxy.edge is not below proxy.judge"),
+        ("proxy/files/policy_files.py", "proxy.cli.main", "proxy.cli is not below proxy.files"),
+        ("proxy/lanes/fast.py", "proxy.edge.doors", "proxy.edge is not below proxy.lanes"),
         ("proxy/cli/check.py", "proxy.__main__", "proxy.__main__ is not below proxy.cli"),
         ("proxy/__init__.py", "proxy.core.paths", "proxy.core is not below proxy"),
-        ("injector/review.py", "injector.mutate", "injector.mutate is not below injector.review"),
-        ("injector/sidecar.py", "injector.jsonpatch", "injector.jsonpatch is not below injector.sidecar"),
+        ("injector/reading/x.py", "injector.engine.mutate", "injector.engine is not below injector.reading"),
+        ("injector/craft/x.py", "injector.engine.mutate", "injector.engine is not below injector.craft"),
     ],
 )
 def test_notices_an_import_upwards_or_sideways_from_every_floor(
@@ -130,10 +131,10 @@ def test_notices_that_the_injector_takes_more_than_words_and_parsers(
     scratch: Path, add_line: AddLine
 ) -> None:
     for allowed in ("proxy.core.paths", "proxy.documents.reader", "proxy.services.loader"):
-        add_line("injector/mutate.py", f"import {allowed}")
-    line = add_line("injector/mutate.py", "from proxy.judge.decide import decide")
+        add_line("injector/engine/x.py", f"import {allowed}")
+    line = add_line("injector/engine/x.py", "from proxy.judge.decide import decide")
 
-    place = f"injector/mutate.py:{line}: injector.mutate imports proxy.judge.decide"
+    place = f"injector/engine/x.py:{line}: injector.engine.x imports proxy.judge.decide"
     assert crossing_violations(scratch) == [
-        f"{place}: injector may import proxy.core, proxy.documents, proxy.services of proxy"
+        f"{place}: injector may import {', '.join(sorted(CROSSING['injector']))} of proxy"
     ]

@@ -66,7 +66,7 @@ def test_every_module_is_named_after_an_idea(root: Path) -> None:
 def test_notices_input_and_output_below_the_edge(
     scratch: Path, add_line: AddLine, statement: str, name: str
 ) -> None:
-    rooms = ("proxy/core/paths", "proxy/judge/decide", "injector/mutate")
+    rooms = ("proxy/core/paths", "proxy/judge/decide", "injector/engine/x")
     lines = {room: add_line(f"{room}.py", statement) for room in rooms}
 
     assert io_violations(scratch) == [
@@ -76,12 +76,12 @@ def test_notices_input_and_output_below_the_edge(
 
 
 def test_the_edge_performs_and_only_the_command_line_prints(scratch: Path, add_line: AddLine) -> None:
-    for room in ("proxy/edge/policy_files", "proxy/lanes/relay", "proxy/cli/check", "injector/server"):
+    for room in ("proxy/files/policy_files", "proxy/lanes/relay", "proxy/cli/check", "injector/edge/x"):
         add_line(f"{room}.py", "import os, socket; TEXT = open(0).read(); HOME = os.environ['HOME']")
     add_line("proxy/cli/check.py", "print(TEXT)")
-    line = add_line("proxy/edge/policy_files.py", "print(TEXT)")
+    line = add_line("proxy/files/policy_files.py", "print(TEXT)")
 
-    assert io_violations(scratch) == [f"proxy/edge/policy_files.py:{line}: proxy.edge.policy_files prints"]
+    assert io_violations(scratch) == [f"proxy/files/policy_files.py:{line}: proxy.files.policy_files prints"]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_does_not_mistake_a_value_for_an_act(scratch: Path, add_line: AddLine, h
     ["HOST = flow.request.pretty_host", "HOST = getattr(flow.request, 'pretty_host')", "pretty_host = 1"],
 )
 def test_notices_pretty_host(scratch: Path, add_line: AddLine, statement: str) -> None:
-    line = add_line("proxy/edge/policy_files.py", statement)
+    line = add_line("proxy/files/policy_files.py", statement)
 
-    place = f"proxy/edge/policy_files.py:{line}: proxy.edge.policy_files"
+    place = f"proxy/files/policy_files.py:{line}: proxy.files.policy_files"
     assert forbidden_name_violations(scratch) == [f"{place} reads pretty_host, which the application chooses"]
 
 

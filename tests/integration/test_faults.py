@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from proxy.core.hosts import Hostname
-from proxy.edge.certificates import certificate_pem, key_pem, new_key, read_certificates, read_key, sign_leaf
+from proxy.x509.certificates import certificate_pem, key_pem, new_key, read_certificates, read_key, sign_leaf
 from tests.canary import Canary
 from tests.lab import HOST, POLICY, SECOND, Lab, lab
 from tests.netns import INTERNET_V4, MISSING

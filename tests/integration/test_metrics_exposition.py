@@ -10,7 +10,7 @@ import pytest
 
 from proxy.core.arrival import LaneName
 from proxy.core.settings import Capture
-from proxy.edge.telemetry import Metrics, Rejection
+from proxy.edge.metrics import Metrics, Rejection
 
 PROMTOOL = shutil.which("promtool")
 

@@ -35,11 +35,11 @@ from proxy.core.parts import Part, SecretKey
 from proxy.core.secret import Secret
 from proxy.core.settings import DIRECT
 from proxy.core.signing import SigningAlgorithm
-from proxy.edge.certificates import read_certificates
 from proxy.edge.outgoing import Outgoing
 from proxy.edge.outgoing_trust import tls_context
 from proxy.sources.steps import Acquired, Failed, HttpCall, HttpReply, Occasion, Reply, Step
 from proxy.sources.table import renewal_of, revocation_of, steps_of
+from proxy.x509.certificates import read_certificates
 from tests.canary import shared_canary
 from tests.oidc_server import (
     ACTOR_AUDIENCE,

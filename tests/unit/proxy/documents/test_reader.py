@@ -16,7 +16,7 @@ from tests.document_strategies import FILE, HEAD, SOURCES, codes, joined, policy
 ROOT = Path(__file__).parents[4]
 EXAMPLES = sorted(ROOT.glob("examples/**/*.yaml"))
 
-# Only these come from reading files and folders: see proxy/edge/policy_files.py.
+# Only these come from reading files and folders: see proxy/files/policy_files.py.
 OF_THE_EDGE = {ProblemCode.UNREADABLE_FILE, ProblemCode.NO_DOCUMENTS}
 
 

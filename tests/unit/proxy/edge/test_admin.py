@@ -11,7 +11,7 @@ import pytest
 from proxy import __version__
 from proxy.edge import admin
 from proxy.edge.admin import MAX_CONNECTIONS, MAX_HEAD, PARTS, AdminServer, Readiness
-from proxy.edge.telemetry import Metrics
+from proxy.edge.metrics import Metrics
 
 CANARY = secrets.token_urlsafe(24)
 READY = Readiness()

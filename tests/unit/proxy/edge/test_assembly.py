@@ -14,8 +14,8 @@ from proxy.core.settings import OutputSettings, ProxySettings
 from proxy.documents.settings import read_settings
 from proxy.edge import assembly
 from proxy.edge.assembly import BROKEN, FINE, serve
+from proxy.edge.metrics import Metrics
 from proxy.edge.recorder import EdgeRecorder
-from proxy.edge.telemetry import Metrics
 from tests.canary import Canary
 from tests.lane_world import NOON
 

@@ -26,7 +26,8 @@ from proxy.edge.authority import (
     replace_file,
     save,
 )
-from proxy.edge.certificates import (
+from proxy.edge.leaves import Leaf, Leaves
+from proxy.x509.certificates import (
     CLOCK_SKEW,
     MAX_COMMON_NAME,
     certificate_pem,
@@ -35,7 +36,6 @@ from proxy.edge.certificates import (
     new_key,
     sign_authority,
 )
-from proxy.edge.leaves import Leaf, Leaves
 from tests.pod_authorities import DAY, LIFETIME, POD, START, authority_in, opened, someones_root, verifies
 
 NOBODY = 65534

@@ -17,9 +17,9 @@ from proxy.documents.settings import read_settings
 from proxy.edge.attestation import Attested
 from proxy.edge.clock import SystemClock
 from proxy.edge.credentials import CLUSTER_CA_FIX, ClusterDoor, Credentials
+from proxy.edge.metrics import Metrics
 from proxy.edge.outgoing import OutgoingCall
 from proxy.edge.outgoing_faults import AskOutcome
-from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
 from proxy.sources.steps import HttpCall, HttpReply, StepFailed
 from tests.canary import Canary

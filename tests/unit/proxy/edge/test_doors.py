@@ -18,10 +18,10 @@ from proxy.core.settings import Capture, ProxySettings
 from proxy.documents.settings import read_settings
 from proxy.edge import doors as module
 from proxy.edge.doors import Doors
+from proxy.edge.metrics import Metrics
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
 from proxy.edge.reception import Reception
 from proxy.edge.recorder import EdgeRecorder
-from proxy.edge.telemetry import Metrics
 from proxy.edge.trust import PodTrust
 from tests.judge_world import NOON, POD
 from tests.lane_world import Clock, Internet, World

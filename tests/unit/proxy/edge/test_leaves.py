@@ -13,8 +13,8 @@ from OpenSSL import SSL
 
 from proxy.core.hosts import Hostname
 from proxy.edge.authority import PodAuthority, TrustProblem
-from proxy.edge.certificates import CLOCK_SKEW, has_key, key_pem
 from proxy.edge.leaves import MAX_LEAF_LIFETIME, Leaf, Leaves
+from proxy.x509.certificates import CLOCK_SKEW, has_key, key_pem
 from tests.pod_authorities import (
     DAY,
     LIFETIME,

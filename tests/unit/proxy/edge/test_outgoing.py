@@ -18,12 +18,12 @@ from proxy.core.secret import Secret
 from proxy.core.settings import DIRECT, EgressProxy, EgressSettings
 from proxy.edge import outgoing as module
 from proxy.edge import sockets
-from proxy.edge.certificates import read_certificates
+from proxy.edge.metrics import Metrics
 from proxy.edge.outgoing import MAX_CONNECTIONS, Outgoing, OutgoingCall, OutgoingLimits
 from proxy.edge.outgoing_faults import AskOutcome
 from proxy.edge.outgoing_trust import tls_context
-from proxy.edge.telemetry import Metrics
 from proxy.sources.steps import MAX_ANSWER_BYTES, HttpCall, HttpReply, StepFailed
+from proxy.x509.certificates import read_certificates
 from tests.canary import Canary
 from tests.source_servers import (
     LOOPBACK,

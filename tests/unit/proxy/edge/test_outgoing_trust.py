@@ -5,9 +5,9 @@ import pytest
 
 from proxy.core.hosts import Hostname
 from proxy.edge.authority import TrustProblem
-from proxy.edge.certificates import certificate_pem
 from proxy.edge.leaves import Leaves
 from proxy.edge.outgoing_trust import MAX_CLUSTER_CA_BYTES, cluster_tls_context, tls_context
+from proxy.x509.certificates import certificate_pem
 from tests.pod_authorities import DAY, authority_in, server_context, shake_hands, someones_root
 from tests.upstream_authority import UpstreamAuthority
 

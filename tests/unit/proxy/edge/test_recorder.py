@@ -5,8 +5,8 @@ import pytest
 from proxy.core.arrival import LaneName
 from proxy.core.audit import AuditRecord, Ending
 from proxy.core.hosts import Hostname
+from proxy.edge.metrics import Metrics
 from proxy.edge.recorder import LONG_SECONDS, MAX_KINDS, EdgeRecorder
-from proxy.edge.telemetry import Metrics
 from tests.lane_world import HOST, LIVE, NOON, Clock, arrival_of
 
 RECORD = AuditRecord(

@@ -27,10 +27,10 @@ from proxy.edge import sidecar as module
 from proxy.edge.authority import TrustProblem
 from proxy.edge.control import ControlError
 from proxy.edge.control import ask as ask_control
+from proxy.edge.metrics import Metrics
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
 from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.sidecar import Sidecar
-from proxy.edge.telemetry import Metrics
 from proxy.transaction.pod import PodState
 from tests.canary import Canary
 from tests.judge_world import NOON, POD, SOURCES, policy

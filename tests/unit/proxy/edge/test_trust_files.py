@@ -16,15 +16,6 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from proxy.core.contract import BUNDLE_FILE, CA_FILE, JAVA_TRUST_STORE_FILE, JAVA_TRUST_STORE_PASSWORD
 from proxy.core.hosts import Hostname
 from proxy.edge.authority import PodAuthority, TrustProblem
-from proxy.edge.certificates import (
-    Certificate,
-    certificate_pem,
-    common_name,
-    key_pem,
-    new_key,
-    read_certificates,
-    sign_authority,
-)
 from proxy.edge.leaves import Leaf, Leaves
 from proxy.edge.trust_files import (
     MAX_ROOTS_BYTES,
@@ -33,6 +24,15 @@ from proxy.edge.trust_files import (
     publish,
     render_bundle,
     upstream_roots,
+)
+from proxy.x509.certificates import (
+    Certificate,
+    certificate_pem,
+    common_name,
+    key_pem,
+    new_key,
+    read_certificates,
+    sign_authority,
 )
 from tests.pod_authorities import (
     DAY,

@@ -1,4 +1,4 @@
-from proxy.edge.series import MAX_SERIES, Histogram, Series
+from proxy.telemetry.series import MAX_SERIES, Histogram, Series
 
 
 def test_a_key_that_is_given_at_the_start_exists_at_0() -> None:

@@ -27,7 +27,7 @@ from proxy.core.secret import Secret
 from proxy.core.settings import LogFormat, LogLevel
 from proxy.documents.problems import Problem
 from proxy.documents.setting_values import SettingProblem
-from proxy.edge.recorder import Log
+from proxy.telemetry.log import Log
 
 # containerd and CRI-O cut the lines of a container at 16 KiB, and what is cut is no JSON any more.
 MAX_LINE: Final = 16_384

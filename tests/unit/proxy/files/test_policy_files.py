@@ -11,7 +11,7 @@ import pytest
 
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
-from proxy.edge.policy_files import read_input_file, read_policy_files
+from proxy.files.policy_files import read_input_file, read_policy_files
 
 NOBODY = 65534  # the user that owns nothing
 

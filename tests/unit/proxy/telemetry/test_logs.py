@@ -19,10 +19,18 @@ from proxy.core.secret import Secret
 from proxy.core.settings import LogFormat, LogLevel
 from proxy.documents.problems import Problem
 from proxy.documents.setting_values import SettingProblem
-from proxy.edge.logs import MAX_DEPTH, MAX_ITEMS, MAX_LINE, MAX_VALUE, configure_logs, place_of, presentable
+from proxy.telemetry.logs import (
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_LINE,
+    MAX_VALUE,
+    configure_logs,
+    place_of,
+    presentable,
+)
 
 if TYPE_CHECKING:
-    from proxy.edge.recorder import Log
+    from proxy.telemetry.log import Log
 
 NOON = datetime(2026, 1, 1, 13, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1)))
 CANARY = secrets.token_urlsafe(24)
@@ -131,7 +139,7 @@ def test_what_cannot_be_rendered_ends_nothing() -> None:
     output.log.info("event", table={Unprintable(): 1})
 
     assert output.fields["event"] == "a log line could not be written"
-    assert output.fields["error"].startswith("ValueError at proxy/edge/logs.py:")
+    assert output.fields["error"].startswith("ValueError at proxy/telemetry/logs.py:")
     assert CANARY not in output.text
 
 
@@ -243,7 +251,7 @@ def test_of_an_exception_only_type_and_place_are_told() -> None:
     assert CANARY not in output.text
     first, second, third, fourth, last = (json.loads(line) for line in output.lines)
     assert first["error"] == second["error"] == fourth["error"] == "ValueError"
-    assert first["place"].startswith("proxy/edge/logs.py:")
+    assert first["place"].startswith("proxy/telemetry/logs.py:")
     assert third["why"] == f"ValueError at {first['place']}"
     assert last.keys() == {"time", "level", "event"}
 
@@ -251,7 +259,7 @@ def test_of_an_exception_only_type_and_place_are_told() -> None:
 def test_the_place_is_the_innermost_line_of_ours() -> None:
     error = fault_of(lambda: presentable({Unprintable(): 1}))
 
-    assert place_of(error).startswith("proxy/edge/logs.py:")
+    assert place_of(error).startswith("proxy/telemetry/logs.py:")
 
 
 def test_the_place_is_the_innermost_of_all_where_none_is_ours() -> None:

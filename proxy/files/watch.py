@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from proxy.edge.snapshots import KUBELET_LINK, MAX_DEPTH
+from proxy.files.snapshots import KUBELET_LINK, MAX_DEPTH
 
 # The kubelet itself takes a minute to bring a change; a person with an editor notices no second.
 PERIOD: Final = 1.0

@@ -15,8 +15,8 @@ from proxy.core.audit import AuditRecord
 from proxy.core.evidence import ProofOutcome
 from proxy.core.lease import LeaseEvent
 from proxy.core.settings import Capture
+from proxy.edge.metrics import Metrics, Rejection
 from proxy.edge.outgoing_faults import AskOutcome
-from proxy.edge.telemetry import Metrics, Rejection
 from proxy.tokens.faults import TokenFaultCode
 
 ROOT = Path(__file__).parents[4]
@@ -257,7 +257,7 @@ def test_it_can_be_rendered_while_the_loop_counts() -> None:
 
 
 def test_the_client_library_is_not_imported_before_the_first_scrape() -> None:
-    code = "import sys, proxy.edge.telemetry as t; t.Metrics(); print('prometheus_client' in sys.modules)"
+    code = "import sys, proxy.edge.metrics as t; t.Metrics(); print('prometheus_client' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.edge.snapshots import MAX_DEPTH, MAX_TRIES, Unread, read_snapshot, read_tree, readable
+from proxy.files.snapshots import MAX_DEPTH, MAX_TRIES, Unread, read_snapshot, read_tree, readable
 from tests.kubelet_volume import KubeletVolume
 
 YAML = frozenset({".yaml", ".yml"})
@@ -27,7 +27,7 @@ def on_each_open(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], None]) ->
         act(str(path))
         return real(path, flags, dir_fd=dir_fd)
 
-    monkeypatch.setattr("proxy.edge.snapshots.os.open", opened)
+    monkeypatch.setattr("proxy.files.snapshots.os.open", opened)
 
 
 def descriptors() -> int:
@@ -133,7 +133,7 @@ def test_an_error_while_reading_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     def broken(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("proxy.edge.snapshots.os.fdopen", broken)
+    monkeypatch.setattr("proxy.files.snapshots.os.fdopen", broken)
 
     assert read_snapshot(tmp_path, ["file"], 1) == {"file": Unread("cannot be read: Input/output error")}
 
@@ -192,7 +192,7 @@ def test_a_tree_in_a_mounted_volume_is_read_once(tmp_path: Path) -> None:
 
 
 def test_a_tree_has_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.edge.snapshots.MAX_FILES", 10)
+    monkeypatch.setattr("proxy.files.snapshots.MAX_FILES", 10)
     (tmp_path / "round").symlink_to(tmp_path)
     many = tmp_path / "many"
     many.mkdir()

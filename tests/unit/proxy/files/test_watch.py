@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.edge.snapshots import read_tree, readable
-from proxy.edge.watch import FULL_PERIOD, Contents, FolderWatch, Settling, digest, look
+from proxy.files.snapshots import read_tree, readable
+from proxy.files.watch import FULL_PERIOD, Contents, FolderWatch, Settling, digest, look
 from tests.kubelet_volume import KubeletVolume
 
 OLD = {"policy.yaml": b"old"}
@@ -110,7 +110,7 @@ def test_a_copy_that_keeps_every_trace_is_noticed_within_a_minute(
     plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = Watched(plain, OLD)
-    monkeypatch.setattr("proxy.edge.watch.look", lambda paths: ("the same",))
+    monkeypatch.setattr("proxy.files.watch.look", lambda paths: ("the same",))
     watched.steps()
     (plain / "policy.yaml").write_bytes(b"new")
 

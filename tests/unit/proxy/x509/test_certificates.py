@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy.core.hosts import Hostname
-from proxy.edge.certificates import (
+from proxy.x509.certificates import (
     Certificate,
     PrivateKey,
     certificate_pem,

@@ -1,15 +1,8 @@
-"""Every metric of the sidecar. The doorman of `prometheus_client`.
+"""Every metric of the sidecar. Nothing that an application chooses becomes a label: no host, no path."""
 
-Counting is done in plain numbers on the event loop: a tenth of the client's own counters, which lock, and its
-65 ms of imports are not paid at start but with the first scrape, in the thread that renders it. Nothing that
-an application chooses becomes a label: no host, no path.
-"""
-
-from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import Enum
-from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from proxy import __version__
 from proxy.core.arrival import LaneName
@@ -19,12 +12,8 @@ from proxy.core.lease import LeaseEvent
 from proxy.core.reasons import Reason
 from proxy.core.settings import Capture
 from proxy.edge.outgoing_faults import AskOutcome
-from proxy.edge.series import Histogram, Key, Series
+from proxy.telemetry.exposition import UNLABELLED, MetricSet
 from proxy.tokens.faults import TokenFaultCode
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.core import Metric
 
 # From a cached answer to a long generation; a checkpoint upload falls into the last.
 REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0)
@@ -50,18 +39,13 @@ UPSTREAM_REASONS: Final = (
     Reason.UPSTREAM_STALLED,
 )
 _LANES: Final = tuple(lane.value for lane in LaneName)
-_ANY: Final = ((),)
 
 
-class Metrics:
+class Metrics(MetricSet):
     """What there is to count. Every method is cheap, and none raises."""
 
     def __init__(self) -> None:
-        self._series: list[Series] = []
-        self._histograms: list[Histogram] = []
-        self._registry: CollectorRegistry | None = None
-        self._rendering = Lock()
-
+        super().__init__("podkey_series_dropped_total")
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self._requests = counter(
             "podkey_requests_total",
@@ -79,7 +63,7 @@ class Metrics:
             "podkey_decision_duration_seconds",
             "From a request's head to its verdict, with the lease where one had to be fetched.",
             DECISION_BUCKETS,
-            keys=_ANY,
+            keys=UNLABELLED,
         )
         self._bytes = counter(
             "podkey_bytes_total",
@@ -138,7 +122,7 @@ class Metrics:
             "podkey_source_request_duration_seconds",
             "From such a request's beginning to its end, with connecting.",
             SOURCE_BUCKETS,
-            keys=_ANY,
+            keys=UNLABELLED,
         )
         self._spent = counter(
             "podkey_leases_spent_total",
@@ -195,20 +179,6 @@ class Metrics:
         self._ready = gauge("podkey_ready", "1 while the sidecar is ready.")
         build = gauge("podkey_build_info", "The version that runs.", ("version",), ())
         build.put((__version__,), 1)
-
-    def _counter(self, name: str, doc: str, labels: Key = (), keys: Iterable[Key] = _ANY) -> Series:
-        self._series.append(Series(name, "counter", doc, labels, keys))
-        return self._series[-1]
-
-    def _gauge(self, name: str, doc: str, labels: Key = (), keys: Iterable[Key] = _ANY) -> Series:
-        self._series.append(Series(name, "gauge", doc, labels, keys))
-        return self._series[-1]
-
-    def _histogram(
-        self, name: str, doc: str, bounds: Sequence[float], labels: Key = (), keys: Iterable[Key] = ()
-    ) -> Histogram:
-        self._histograms.append(Histogram(name, doc, bounds, labels, keys))
-        return self._histograms[-1]
 
     # --- requests ---
 
@@ -303,43 +273,3 @@ class Metrics:
 
     def ready(self, *, ready: bool) -> None:
         self._ready.put((), int(ready))
-
-    # --- out ---
-
-    def exposition(self) -> tuple[bytes, str]:
-        """The text that Prometheus reads, and its type. May run in a thread beside the event loop."""
-        from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - not paid at start
-        from prometheus_client.exposition import (  # noqa: PLC0415 - not paid at start
-            CONTENT_TYPE_PLAIN_0_0_4,
-            generate_latest,
-        )
-
-        with self._rendering:
-            if self._registry is None:
-                self._registry = CollectorRegistry()
-                self._registry.register(self)
-                ProcessCollector(registry=self._registry)
-            return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
-
-    def collect(self) -> "Iterator[Metric]":
-        """For the registry. `list` takes a dict as it is at one moment, while the loop goes on counting."""
-        from prometheus_client.core import (  # noqa: PLC0415 - not paid at start
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
-
-        for series in self._series:
-            make = CounterMetricFamily if series.kind == "counter" else GaugeMetricFamily
-            family = make(series.name, series.doc, labels=series.labels)
-            for key, value in list(series.values.items()):
-                family.add_metric(key, value)
-            yield family
-        for histogram in self._histograms:
-            buckets = HistogramMetricFamily(histogram.name, histogram.doc, labels=histogram.labels)
-            for key, counts in list(histogram.counts.items()):
-                buckets.add_metric(key, list(histogram.cumulative(counts)), histogram.sums[key])
-            yield buckets
-        dropped = sum(series.dropped for series in self._series)
-        doc = "Increments that would have needed a series too many. Must stay 0."
-        yield CounterMetricFamily("podkey_series_dropped_total", doc, value=dropped)

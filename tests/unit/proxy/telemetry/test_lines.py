@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.edge.lines import LOOK_AGAIN_SECONDS, FileLineWriter, LineWriter
+from proxy.telemetry.lines import LOOK_AGAIN_SECONDS, FileLineWriter, LineWriter
 
 
 class Losses:
@@ -78,7 +78,7 @@ def test_a_line_is_written_whole_where_the_kernel_takes_it_in_pieces(
         pieces.append(bytes(data[:3]))
         return len(pieces[-1])
 
-    monkeypatch.setattr("proxy.edge.lines.os.write", write)
+    monkeypatch.setattr("proxy.telemetry.lines.os.write", write)
 
     LineWriter(7, losses).write(b"a line\n")
 
@@ -158,7 +158,7 @@ def test_a_full_disk_is_tried_again_with_the_next_line(
         def full(*_: object) -> int:
             raise OSError(28, "No space left on device")
 
-        patched.setattr("proxy.edge.lines.os.write", full)
+        patched.setattr("proxy.telemetry.lines.os.write", full)
         writer.write(b"one\n")
 
     writer.write(b"two\n")

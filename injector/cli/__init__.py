@@ -1,0 +1,1 @@
+"""F5: the commands `podkey-injector serve` and `podkey inject`: wiring only."""

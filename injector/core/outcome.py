@@ -1,0 +1,44 @@
+"""What becomes of a pod, with all reasons. Matched to the end."""
+
+from dataclasses import dataclass
+
+from proxy.core.injection_codes import InjectionCode
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason or warning: its code, what was found where, and what to change."""
+
+    code: InjectionCode
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code.value}: {self.message}" + (f"; {self.fix}" if self.fix else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """The pod gets a sidecar. A pod that has it already is injected, too, and its patch is empty."""
+
+    reasons: tuple[Finding, ...]
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """It starts as it is."""
+
+    reasons: tuple[Finding, ...]
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """It does not start: all reasons are told at once."""
+
+    reasons: tuple[Finding, ...]
+    warnings: tuple[Finding, ...] = ()
+
+
+Outcome = Inject | Skip | Refuse

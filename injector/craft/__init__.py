@@ -1,0 +1,1 @@
+"""F2: who gets a sidecar, and what it is made of. Pure: chance and time are arguments."""

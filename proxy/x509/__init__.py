@@ -1,0 +1,1 @@
+"""F2: certificates and their keys. Both programs make them."""
