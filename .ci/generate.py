@@ -9,6 +9,7 @@ from pathlib import Path
 
 from proxy.cli.services import lines
 from proxy.core.audit import LINE_FIELDS, AuditRecord, audit_schema
+from proxy.core.injection_codes import INJECTION_CODES, CodeKind, InjectionCode
 from proxy.core.reason_pages import REASONS
 from proxy.core.reasons import NOT_REFUSED, Reason
 from proxy.documents.json_schema import CLUSTER_KINDS, KINDS, custom_resource_definition, json_schema
@@ -32,6 +33,7 @@ def generated() -> Iterator[tuple[str, str]]:
         name = definition["spec"]["names"]["plural"]
         yield f"charts/podkey/crds/{name}.yaml", f"# {NOTE}\n" + write_documents([definition])
     yield "docs/reasons.md", "\n".join(reasons_page()) + "\n"
+    yield "docs/injection-codes.md", "\n".join(injection_codes_page()) + "\n"
     yield "docs/settings.md", "\n".join(["# Settings", "", f"<!-- {NOTE} -->", "", *settings_page()]) + "\n"
     yield "docs/audit.md", "\n".join(audit_page()) + "\n"
     yield "docs/services.md", "\n".join(services_page()) + "\n"
@@ -61,6 +63,30 @@ def reasons_page() -> Iterator[str]:
         yield f"- **What to change:** {page.change}"
         if reason not in NOT_REFUSED:
             yield f"- **Status:** {page.status}"
+
+
+def injection_codes_page() -> Iterator[str]:
+    yield "# What the admission webhook says of a pod"
+    yield ""
+    yield f"<!-- {NOTE} -->"
+    yield ""
+    yield "The same codes stand in the answer to `kubectl`, its warnings, Events of the pod's owner, the injector's"
+    yield "log and its metric `podkey_injector_reviews_total`. A code is never renamed. `podkey reasons CODE` prints"
+    yield "its entry, and `podkey inject -f FILE` says what would become of a pod. [injector.md](injector.md) tells"
+    yield "how they belong together."
+    kinds = {
+        CodeKind.INJECT: "the pod gets a sidecar",
+        CodeKind.SKIP: "it starts without one",
+        CodeKind.REFUSE: "it is refused",
+        CodeKind.WARN: "a warning",
+    }
+    yield from ("", "| code | what follows |", "|---|---|")
+    for code in InjectionCode:
+        follows = ", or ".join(kinds[kind] for kind in INJECTION_CODES[code].kinds)
+        yield f"| [`{code.value}`](#{code.value}) | {follows} |"
+    for code in InjectionCode:
+        page = INJECTION_CODES[code]
+        yield from ("", f"## {code.value}", "", page.meaning, "", f"- **What to change:** {page.change}")
 
 
 def audit_page() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from proxy.core.injection_codes import InjectionCode
 from proxy.core.reason_pages import REASONS
 from proxy.core.reasons import NOT_REFUSED, Reason
 from tests.architecture_rules import reason_violations
@@ -12,6 +13,12 @@ CODES = [reason.value for reason in Reason]
 
 def test_every_reason_has_its_section_and_every_section_its_reason() -> None:
     assert reason_violations(PAGE, CODES) == []
+
+
+def test_every_code_of_a_pod_has_its_section_and_every_section_its_code() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "injection-codes.md").read_text()
+
+    assert reason_violations(page, [code.value for code in InjectionCode]) == []
 
 
 def test_every_section_says_what_the_table_says() -> None:

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api_server import MISSING as NO_API_SERVER
+from tests.api_server import ApiServer
+from tests.api_server import api_server as start_api_server
 from tests.canary import Canary
 from tests.netns import MISSING
 from tests.sidecar_pod import SidecarPod, sidecar_pod
@@ -15,3 +18,12 @@ def pod(canary: Canary) -> Iterator[SidecarPod]:
         pytest.skip(MISSING)
     with sidecar_pod(canary) as pod:
         yield pod
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """One for all tests: each makes a namespace of its own in it, and removes what has none."""
+    if NO_API_SERVER:
+        pytest.skip(NO_API_SERVER)
+    with start_api_server(tmp_path_factory.mktemp("api-server") / "server") as server:
+        yield server

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from proxy.core.injection_codes import INJECTION_CODES, InjectionCode
 from proxy.core.reason_pages import REASONS
 from proxy.core.reasons import Reason
 from tests.command_line import podkey
@@ -12,7 +13,7 @@ def test_tells_of_every_reason(capsys: pytest.CaptureFixture[str]) -> None:
 
     out = capsys.readouterr().out
     heads = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert heads == [reason.value for reason in Reason]
+    assert heads == [code.value for codes in (Reason, InjectionCode) for code in codes]
 
 
 def test_tells_of_one_reason_what_it_means_who_acts_and_what_to_change(
@@ -42,6 +43,7 @@ def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == [
         {
             "code": "expired",
+            "about": "request",
             "meaning": REASONS[Reason.EXPIRED].meaning,
             "actor": "platform team",
             "change": REASONS[Reason.EXPIRED].change,
@@ -53,7 +55,35 @@ def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_of_all_has_a_row_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     podkey("reasons", "--output", "json")
 
-    assert [row["code"] for row in json.loads(capsys.readouterr().out)] == [r.value for r in Reason]
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["code"] for row in rows if row["about"] == "request"] == [r.value for r in Reason]
+    assert [row["code"] for row in rows if row["about"] == "pod"] == [c.value for c in InjectionCode]
+
+
+def test_tells_of_a_pods_code_what_follows_from_it(capsys: pytest.CaptureFixture[str]) -> None:
+    page = INJECTION_CODES[InjectionCode.HOST_NETWORK]
+
+    assert podkey("reasons", "host_network") == 0
+    assert capsys.readouterr().out == (
+        f"host_network\n  {page.meaning}\n"
+        "  what follows: the pod starts without a sidecar or the pod is refused\n"
+        f"  what to change: {page.change}\n"
+    )
+
+
+def test_json_of_a_pods_code_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    page = INJECTION_CODES[InjectionCode.PROXY_UID]
+
+    podkey("reasons", "proxy_uid", "--output", "json")
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "code": "proxy_uid",
+            "about": "pod",
+            "meaning": page.meaning,
+            "kinds": ["refuse"],
+            "change": page.change,
+        }
+    ]
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
