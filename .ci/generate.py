@@ -70,10 +70,10 @@ def injection_codes_page() -> Iterator[str]:
     yield ""
     yield f"<!-- {NOTE} -->"
     yield ""
-    yield "The same codes stand in the answer to `kubectl`, its warnings, Events of the pod's owner, the injector's"
-    yield "log and its metric `podkey_injector_reviews_total`. A code is never renamed. `podkey reasons CODE` prints"
-    yield "its entry, and `podkey inject -f FILE` says what would become of a pod. [injector.md](injector.md) tells"
-    yield "how they belong together."
+    yield "The same codes stand in the answer to `kubectl`, its warnings, Events of the pod's owner, the"
+    yield "injector's log and its metric `podkey_injector_reviews_total`. A code is never renamed."
+    yield "`podkey reasons CODE` prints its entry; `podkey inject -f FILE` says what would become of a pod."
+    yield "[injector.md](injector.md) tells how they belong together."
     kinds = {
         CodeKind.INJECT: "the pod gets a sidecar",
         CodeKind.SKIP: "it starts without one",
