@@ -1,6 +1,6 @@
 """A real Kubernetes API server with its etcd and, unless told otherwise, its controllers. No kubelet.
 
-    with api_server(folder) as server:
+    with kubernetes(folder) as server:
         namespace = server.new_namespace(labels={"podkey.io/inject": "enabled"})
         job = server.admin.create({...}, namespace).object       # tests/api_server_client.py
         pods = server.admin.wait_items("v1/pods", namespace=namespace)
@@ -10,7 +10,7 @@
 server: what a webhook gets and may answer, reinvocation, TLS and caBundle, failurePolicy, time-outs, RBAC,
 CRDs, tokens and their audiences are real. What came later is not there: an init container's `restartPolicy`
 and a webhook's `matchConditions` (both dropped without a word), ValidatingAdmissionPolicy, ephemeral
-containers (off), the job-tracking finalizer, strict field validation.
+containers (off), the job-tracking finalizer, strict field validation, batch/v1 CronJob and policy/v1.
 
 Every server has a /24 of 127.0.0.0/8 to itself, from which its Services get their addresses too. So a Service
 whose `clusterIP` is `server.service_address(10)` leads a webhook's `clientConfig.service` there.
@@ -289,18 +289,17 @@ class ApiServer:
 
 
 @contextmanager
-def api_server(
+def kubernetes(
     folder: Path, *, controllers: bool = True, arguments: Sequence[str] = ()
 ) -> Iterator[ApiServer]:
     """`folder` gets logs, keys and kubeconfigs; `arguments` are further flags of kube-apiserver."""
-    data = Path(tempfile.mkdtemp(prefix="podkey-etcd-", dir=_place()))
-    server = ApiServer(folder, data, controllers=controllers, arguments=arguments)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(data, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="podkey-etcd-", dir=_place(), ignore_cleanup_errors=True) as data:
+        server = ApiServer(folder, Path(data), controllers=controllers, arguments=arguments)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def _holds(look: Callable[[], bool]) -> bool:

@@ -48,6 +48,7 @@ from proxy.core.policy import (
     Gpu,
     Grant,
     ImageRules,
+    Limits,
     Mode,
     OnForeignCredential,
     OnRevoke,
@@ -93,6 +94,20 @@ def policy(
         "spec:\n"
         f"  workloads: {workloads}\n"
         "  grants:\n" + "".join(f"    - {grant}\n" for grant in grants or (PLAIN_GRANT,)) + more
+    )
+
+
+def limiting(
+    limits: str, namespaces: str = "{matchLabels: {tenant: yes-please}}", *, name: str = "limits"
+) -> str:
+    """A policy of podkey's own namespace that limits what others grant; limits on line 7."""
+    return (
+        f"{HEAD}kind: AccessPolicy\n"
+        f"metadata: {{name: {name}, namespace: podkey-system}}\n"
+        "spec:\n"
+        "  workloads:\n"
+        f"    namespaceSelector: {namespaces}\n"
+        f"  limits: {limits}\n"
     )
 
 
@@ -262,6 +277,7 @@ WORKLOADS = st.builds(
     st.none() | LABEL_SELECTORS,
     st.sampled_from(Gpu),
     st.none() | IMAGE_RULES,
+    st.none() | LABEL_SELECTORS,
 ).filter(lambda who: bool(who.service_accounts) or who.pod_selector is not None)
 
 ZONES = st.sampled_from(("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Etc/GMT+12")).map(
@@ -329,7 +345,7 @@ def grants(draw: st.DrawFn) -> Grant:
     )
 
 
-POLICIES = st.builds(
+_GRANTING = st.builds(
     AccessPolicy,
     NAMESPACES,
     NAMES,
@@ -339,6 +355,18 @@ POLICIES = st.builds(
     VALIDITIES,
     st.sampled_from(OnRevoke),
 )
+LIMITS = st.builds(Limits, some(HOSTS), some(FIELD_NAMES)).filter(
+    lambda limits: bool(limits.hosts or limits.services)
+)
+_LIMITING = st.builds(
+    AccessPolicy,
+    NAMESPACES,
+    NAMES,
+    st.builds(WorkloadSelector, namespaces=LABEL_SELECTORS),
+    st.just(()),
+    limits=LIMITS,
+)
+POLICIES = st.one_of(_GRANTING, _GRANTING, _LIMITING)
 
 SCHEMES: st.SearchStrategy[AttachScheme] = st.one_of(
     st.just(Bearer()),

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.credentials import Bearer, CredentialRef, CredentialSource
 from proxy.core.evidence import Evidence
 from proxy.core.globs import Glob
@@ -50,7 +51,7 @@ from proxy.core.verdict import PassThrough, ReadBody, Refuse, RuleRef, Verdict
 from proxy.documents.problems import ProblemCode
 from proxy.documents.reader import read_documents
 from proxy.judge.grants import DISTANCE, BoundGrant, unfit
-from proxy.judge.index import BLOB, UNGOVERNED, PolicyIndex, selects
+from proxy.judge.index import BLOB, UNGOVERNED, PolicyIndex, is_about
 from proxy.judge.reading import (
     NOTHING,
     MintingGuard,
@@ -191,7 +192,7 @@ def _naming(index: PolicyIndex, identity: WorkloadIdentity, host: Hostname) -> l
     """The grants of this pod that name the host."""
     readings = {reading.service.name: reading for reading in index.catalogue.readings(host)}
     named: list[Named] = []
-    for one in (one for one in index.policies if selects(one, identity)):
+    for one in (one for one in index.policies if is_about(one, identity)):
         for number, grant in enumerate(one.grants):
             if grant.service is None:
                 if any(pattern.matches(host) for pattern in grant.hosts):
@@ -551,9 +552,19 @@ def selectors(draw: st.DrawFn) -> WorkloadSelector:
         LabelSelector(match_expressions=needs) if needs else None,
         draw(st.sampled_from((Gpu.ANY, *Gpu))),
         draw(st.sampled_from((None, None, None, *images))),
+        draw(CLUSTER_WIDE),
     )
 
 
+# Most policies are about their own namespace.
+CLUSTER_WIDE: Final = st.sampled_from(
+    (
+        *[None] * 4,
+        LabelSelector(((NAMESPACE_NAME_LABEL, "ml"),)),
+        LabelSelector((), (LabelRequirement(NAMESPACE_NAME_LABEL, Operator.NOT_IN, ("web",)),)),
+        LabelSelector((), (LabelRequirement("tier", Operator.NOT_IN, ("web",)),)),
+    )
+)
 NAMESPACES: Final = st.sampled_from(("ml", "ml", "ml", "web"))
 SELECTORS: Final = st.just(WorkloadSelector(("*",))) | selectors()
 VALIDITIES: Final = st.sampled_from(

@@ -76,6 +76,8 @@ class ServingSettings:
     # Requests at one time; what comes above is answered 503, which the API server shows as a failure.
     max_concurrent: int = 64
     max_connections: int = 1024
+    # After SIGTERM, how long it goes on answering: until every API server has heard that it is going.
+    linger_seconds: int = 10
 
 
 @dataclass(frozen=True, slots=True)

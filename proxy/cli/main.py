@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
@@ -27,6 +28,9 @@ COMMANDS: Final = {
     "services": "list the service catalogue, or show one entry",
     "version": "print the version",
 }
+
+# Where other programs of the distribution name theirs.
+ENTRY_POINTS: Final = "podkey.commands"
 
 EXIT_STATUSES: Final = """\
 exit status:
@@ -52,6 +56,14 @@ class Command(Protocol):
     def execute(self, arguments: argparse.Namespace) -> int: ...
 
 
+class AddedCommand(Protocol):
+    """What an entry point of the group names. It is light: the help loads it, and the command only later."""
+
+    @property
+    def summary(self) -> str: ...
+    def load(self) -> Command: ...
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with an exit status of its own for usage and a hint where to look."""
 
@@ -64,12 +76,12 @@ def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit status."""
     if argv and argv[0] == "help":
         argv = [*argv[1:2], "--help"]
-    if argv and argv[0] in COMMANDS:
+    if argv and (found := _found(argv[0])) is not None:
         name, *rest = argv
-        command: Command = import_module(f"proxy.cli.{name}")
+        summary, command = found
         parser = Parser(
             prog=f"podkey {name}",
-            description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
+            description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,  # a flag that is added later must not break a script
         )
@@ -81,9 +93,31 @@ def main(argv: Sequence[str]) -> int:
     return _top(argv)
 
 
+def _found(name: str) -> tuple[str, Command] | None:
+    """A command's summary and its module. Other packages are asked only for a name that is not ours."""
+    if name in COMMANDS:
+        return COMMANDS[name], import_module(f"proxy.cli.{name}")
+    # What looks like a flag needs no search.
+    added = None if name.startswith("-") else _added_commands().get(name)
+    return None if added is None else (added.summary, added.load())
+
+
+def _added_commands() -> dict[str, AddedCommand]:
+    """Commands of the other programs that are installed here: we import none of them (docs/adr/0014)."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - reads the metadata of every package
+
+    found = {}
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        # An image carries one program, and the metadata of both.
+        with suppress(ModuleNotFoundError):
+            found[entry_point.name] = entry_point.load()
+    return found
+
+
 def _top(argv: Sequence[str]) -> int:
-    width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
+    commands = COMMANDS | {name: added.summary for name, added in _added_commands().items()}
+    width = max(map(len, commands))
+    lines = "\n".join(f"  {name:<{width}}  {commands[name]}" for name in sorted(commands))
     parser = Parser(
         prog="podkey",
         usage="podkey COMMAND [ARGUMENT ...]",
@@ -99,7 +133,7 @@ def _top(argv: Sequence[str]) -> int:
         return OK
     from proxy.documents.problems import did_you_mean  # noqa: PLC0415 - only for a mistyped command
 
-    return parser.error(f"there is no command `{name}`; {did_you_mean(name, COMMANDS)}")
+    return parser.error(f"there is no command `{name}`; {did_you_mean(name, commands)}")
 
 
 class _Stdout(FileIO):

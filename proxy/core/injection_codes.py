@@ -49,6 +49,8 @@ class InjectionCode(Enum):
     CAPTURE_NOT_ALLOWED = "capture_not_allowed"
     RESOURCES_OUT_OF_BOUNDS = "resources_out_of_bounds"
     SIDECAR_TARGETED = "sidecar_targeted"
+    RESERVED_CONFIG_MAP = "reserved_config_map"
+    NAMESPACE_UNKNOWN = "namespace_unknown"
     # --- refused, or only warned of, as a setting says ---
     PRIVILEGED = "privileged"
     CAPABILITY = "capability"
@@ -214,6 +216,19 @@ INJECTION_CODES: Final[dict[InjectionCode, InjectionPage]] = {
         "sidecar's user.",
         "Target an application container, as another user. `podkey leases` runs as the sidecar: a platform "
         "team that needs it switches the guard off for that time.",
+    ),
+    InjectionCode.RESERVED_CONFIG_MAP: InjectionPage(
+        _REFUSE,
+        "Somebody else than the injector writes or deletes the ConfigMap `podkey-policy` or `podkey-trust`. "
+        "The sidecars of the namespace obey what stands there.",
+        "Change the AccessPolicies and CredentialSources; the injector writes the ConfigMaps from them.",
+    ),
+    InjectionCode.NAMESPACE_UNKNOWN: InjectionPage(
+        _REFUSE,
+        "The namespace was made a moment ago, and the injector has not seen it yet. Whether its pods get a "
+        "sidecar is not known, so none may start without.",
+        "Nothing: controllers and kubectl ask again by themselves. If it stays, see whether the injector can "
+        "watch namespaces.",
     ),
     InjectionCode.PRIVILEGED: InjectionPage(
         _REFUSE_OR_WARN,

@@ -103,6 +103,8 @@ class WorkloadSelector:
     pod_selector: LabelSelector | None = None
     gpu: Gpu = Gpu.ANY
     images: ImageRules | None = None
+    # None: the pods of the policy's own namespace. Set, the policy is a cluster-wide one.
+    namespaces: LabelSelector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,17 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the policies of the selected namespaces may grant. Nothing of it is granted by this."""
+
+    hosts: tuple[HostPattern, ...] = ()
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AccessPolicy:
+    """Exactly one of `grants` and `limits` says something, and limits select namespaces alone."""
+
     namespace: str
     name: str
     workloads: WorkloadSelector
@@ -138,3 +150,8 @@ class AccessPolicy:
     mode: Mode = Mode.ENFORCE
     validity: Validity = field(default_factory=Validity)
     on_revoke: OnRevoke = OnRevoke.FINISH
+    limits: Limits | None = None
+
+    @property
+    def is_cluster_wide(self) -> bool:
+        return self.workloads.namespaces is not None

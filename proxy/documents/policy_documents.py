@@ -5,79 +5,30 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from proxy.core.contract import ACCESS_POLICY
-from proxy.core.labels import LabelRequirement, LabelSelector, Operator, common_labels
+from proxy.core.labels import LabelSelector
 from proxy.core.paths import PathPattern
-from proxy.core.policy import AccessPolicy, Gpu, Grant, ImageRules, Mode, OnRevoke, WorkloadSelector
+from proxy.core.policy import (
+    AccessPolicy,
+    Gpu,
+    Grant,
+    ImageRules,
+    Limits,
+    Mode,
+    OnRevoke,
+    WorkloadSelector,
+)
 from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.documents import values
 from proxy.documents.grant_documents import GRANT
+from proxy.documents.label_selectors import NAMESPACE_FIX, NOBODY, SELECT_FIX, label_selector
+from proxy.documents.limit_documents import LIMITS, require_alone
 from proxy.documents.metadata import Metadata, document
 from proxy.documents.problems import Fault, ProblemCode
-from proxy.documents.shapes import Choice, Field, ListOf, MapOf, Record
+from proxy.documents.shapes import Choice, Field, ListOf, Record
 
-_NOBODY = "it selects nobody (an empty selector never means everybody)"
-_SELECT_FIX = 'name service accounts or labels; `serviceAccounts: ["*"]` selects every pod of the namespace'
-
-
-def _requirement(key: str, operator: Operator, values: tuple[str, ...] = ()) -> LabelRequirement:
-    if operator in {Operator.IN, Operator.NOT_IN} and not values:
-        raise Fault(f"`{operator.value}` needs `values`", "add `values: [...]`")
-    if operator in {Operator.EXISTS, Operator.DOES_NOT_EXIST} and values:
-        fix = "remove `values`, or use `In`"
-        raise Fault(f"`{operator.value}` takes no `values`", fix, at="values")
-    return LabelRequirement(key, operator, values)
-
-
-REQUIREMENT = Record(
-    "a label requirement",
-    (
-        Field("key", values.LABEL_KEY, "The label's key.", required=True),
-        Field(
-            "operator",
-            Choice(Operator),
-            "How the label is compared; as in Kubernetes.",
-            required=True,
-        ),
-        Field("values", ListOf(values.LABEL_VALUE), "The values for `In` and `NotIn`."),
-    ),
-    _requirement,
-)
-
-
-def _selector(
-    match_labels: tuple[tuple[str, str], ...] = (),
-    match_expressions: tuple[LabelRequirement, ...] = (),
-) -> LabelSelector:
-    selector = LabelSelector(match_labels, match_expressions)
-    if not selector.requirements:
-        raise Fault(f"the selector is empty: {_NOBODY}", _SELECT_FIX, ProblemCode.EMPTY_SELECTOR)
-    if common_labels(selector) is None:
-        message = "no pod can have labels that satisfy all of these"
-        raise Fault(message, "remove the requirement that contradicts", ProblemCode.NEVER_MATCHES)
-    return selector
-
-
-SELECTOR = Record(
-    "a label selector",
-    (
-        Field(
-            "matchLabels",
-            MapOf(values.LABEL_VALUE, values.LABEL_KEY, empty_code=ProblemCode.EMPTY_SELECTOR),
-            "Labels that the pod must have with exactly these values.",
-        ),
-        Field(
-            "matchExpressions",
-            ListOf(
-                REQUIREMENT,
-                ProblemCode.EMPTY_SELECTOR,
-                f"the list is empty: {_NOBODY}",
-                _SELECT_FIX,
-            ),
-            "Requirements on labels; all must hold.",
-        ),
-    ),
-    _selector,
-)
+_NOBODY_NAMED = f"neither service accounts nor labels are named: {NOBODY}"
+SELECTOR = label_selector("pod")
+NAMESPACE_SELECTOR = label_selector("namespace", NAMESPACE_FIX)
 
 
 def _image_rules(repositories: tuple[PathPattern, ...] = (), digests: tuple[str, ...] = ()) -> ImageRules:
@@ -107,11 +58,12 @@ def _workloads(
     pod_selector: LabelSelector | None = None,
     gpu: Gpu = Gpu.ANY,
     images: ImageRules | None = None,
+    namespace_selector: LabelSelector | None = None,
 ) -> WorkloadSelector:
-    if not service_accounts and pod_selector is None:
-        message = f"neither service accounts nor labels are named: {_NOBODY}"
-        raise Fault(message, _SELECT_FIX, ProblemCode.EMPTY_SELECTOR)
-    return WorkloadSelector(service_accounts, pod_selector, gpu, images)
+    # With a namespace selector it may belong to limits, which select no pods: `_spec` knows.
+    if not service_accounts and pod_selector is None and namespace_selector is None:
+        raise Fault(_NOBODY_NAMED, SELECT_FIX, ProblemCode.EMPTY_SELECTOR)
+    return WorkloadSelector(service_accounts, pod_selector, gpu, images, namespace_selector)
 
 
 WORKLOADS = Record(
@@ -122,12 +74,18 @@ WORKLOADS = Record(
             ListOf(
                 values.SERVICE_ACCOUNT,
                 ProblemCode.EMPTY_SELECTOR,
-                f"the list is empty: {_NOBODY}",
-                _SELECT_FIX,
+                f"the list is empty: {NOBODY}",
+                SELECT_FIX,
             ),
-            'Service accounts in the policy\'s namespace. `"*"` stands for all of them.',
+            'Service accounts in the pod\'s namespace. `"*"` stands for all of them.',
         ),
         Field("podSelector", SELECTOR, "Labels of the pod. With service accounts, both must match."),
+        Field(
+            "namespaceSelector",
+            NAMESPACE_SELECTOR,
+            "Labels of the pod's namespace, which may be another one than the policy's: for policies in "
+            "podkey's own namespace. The policy's own namespace where it is left out.",
+        ),
         Field("gpu", Choice(Gpu), "Whether the pod must, must not or may ask for an accelerator."),
         Field("images", IMAGES, "Images that the pod's containers may run; all of them are looked at."),
     ),
@@ -193,6 +151,31 @@ class PolicySpec(NamedTuple):
     mode: Mode = Mode.ENFORCE
     validity: Validity = Validity()
     on_revoke: OnRevoke = OnRevoke.FINISH
+    limits: Limits | None = None
+
+
+def _spec(
+    *,
+    workloads: WorkloadSelector,
+    grants: tuple[Grant, ...] = (),
+    limits: Limits | None = None,
+    mode: Mode | None = None,
+    validity: Validity | None = None,
+    on_revoke: OnRevoke | None = None,
+) -> PolicySpec:
+    if limits is None:
+        if not workloads.service_accounts and workloads.pod_selector is None:
+            raise Fault(_NOBODY_NAMED, SELECT_FIX, ProblemCode.EMPTY_SELECTOR, at="workloads")
+    else:
+        require_alone(workloads, {"mode": mode, "validity": validity, "onRevoke": on_revoke})
+    return PolicySpec(
+        workloads,
+        grants,
+        mode or Mode.ENFORCE,
+        validity or Validity(),
+        on_revoke or OnRevoke.FINISH,
+        limits,
+    )
 
 
 POLICY_SPEC = Record(
@@ -203,7 +186,12 @@ POLICY_SPEC = Record(
             "grants",
             ListOf(GRANT, empty_message="the policy grants nothing"),
             "What they may do, and with which credential. What no grant covers is refused.",
-            required=True,
+        ),
+        Field(
+            "limits",
+            LIMITS,
+            "The alternative to `grants`, with a `namespaceSelector`: what the policies of these namespaces "
+            "may grant. Where several limits select a namespace, each of them holds.",
         ),
         Field(
             "mode",
@@ -220,7 +208,8 @@ POLICY_SPEC = Record(
             "source is gone: `finish` (default) lets them end, `cut` ends them at once.",
         ),
     ),
-    PolicySpec,
+    _spec,
+    exactly_one=(("grants", "limits"),),
 )
 
 

@@ -37,6 +37,7 @@ from proxy.core.policy import (
     ForeignPresigned,
     Gpu,
     Grant,
+    Limits,
     Mode,
     OnForeignCredential,
     OnRevoke,
@@ -89,6 +90,7 @@ def _policy(policy: AccessPolicy) -> JsonObject:
     workloads = _kept(
         serviceAccounts=list(who.service_accounts),
         podSelector=_selector(who.pod_selector) if who.pod_selector else None,
+        namespaceSelector=_selector(who.namespaces) if who.namespaces else None,
         gpu=None if who.gpu is Gpu.ANY else who.gpu.value,
         images=images
         and _kept(
@@ -102,7 +104,12 @@ def _policy(policy: AccessPolicy) -> JsonObject:
         validity=_validity(policy.validity),
         onRevoke=None if policy.on_revoke is OnRevoke.FINISH else policy.on_revoke.value,
         grants=[_grant(grant) for grant in policy.grants],
+        limits=_limits(policy.limits) if policy.limits is not None else None,
     )
+
+
+def _limits(limits: Limits) -> JsonObject:
+    return _kept(hosts=[host.text for host in limits.hosts], services=list(limits.services))
 
 
 def _selector(selector: LabelSelector) -> JsonObject:

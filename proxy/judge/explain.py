@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.labels import LabelRequirement, Operator
+from proxy.core.labels import LabelRequirement, LabelSelector, Operator
 from proxy.core.policy import DEFAULT_PORTS, EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
@@ -18,7 +19,7 @@ from proxy.core.verdict import RuleRef, Verdict
 from proxy.documents.host_names import display_name
 from proxy.judge.decide import decide, unreadable
 from proxy.judge.grants import BoundGrant
-from proxy.judge.index import BLOB, GrantGroup, HostRules, PolicyIndex, selects
+from proxy.judge.index import BLOB, GrantGroup, HostRules, PolicyIndex, is_about
 from proxy.judge.lacks import lack
 from proxy.judge.reading import BUCKET, Reading, asked_for_source
 
@@ -113,7 +114,7 @@ def _policy(  # noqa: PLR0917 - what was worked out once, handed to each policy
     asked: dict[RuleRef, tuple[BoundGrant, Reading]],
 ) -> PolicyConsidered:
     mode = policy.mode.value
-    if not selects(policy, identity):
+    if not is_about(policy, identity):
         why = _why_not_selected(policy, identity)
         return PolicyConsidered(policy.namespace, policy.name, mode, selects=False, why=why)
     minting = rules.minting.find(request)
@@ -160,19 +161,25 @@ def _names(grant: Grant, host: Hostname, catalogue: Catalogue) -> bool:
 
 def _why_selected(policy: AccessPolicy) -> str:
     who = policy.workloads
-    parts = []
+    parts = ["its namespace"] if who.namespaces is not None else []
     if who.service_accounts:
         everyone = EVERY_SERVICE_ACCOUNT in who.service_accounts
         parts.append("every service account" if everyone else "its service account")
     if who.pod_selector is not None:
         parts.append("its labels")
-    return " and ".join(parts)
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _why_not_selected(policy: AccessPolicy, identity: WorkloadIdentity) -> str:
     who = policy.workloads
-    if policy.namespace != identity.namespace:
-        return f"the pod is in namespace {identity.namespace}"
+    if policy.limits is not None:
+        return "it limits what policies of other namespaces grant, and grants nothing itself"
+    if who.namespaces is None:
+        if policy.namespace != identity.namespace:
+            return f"the pod is in namespace {identity.namespace}"
+    elif (lack := _namespace_lack(who.namespaces, identity)) is not None:
+        return lack
     accounts = who.service_accounts
     if accounts and not {identity.service_account, EVERY_SERVICE_ACCOUNT} & set(accounts):
         return f"service account {identity.service_account} is not one of {', '.join(accounts)}"
@@ -180,9 +187,23 @@ def _why_not_selected(policy: AccessPolicy, identity: WorkloadIdentity) -> str:
     return _label_lack(unmet, identity) if unmet else "it selects nobody"
 
 
+def _namespace_lack(namespaces: LabelSelector, identity: WorkloadIdentity) -> str | None:
+    unknown = dict.fromkeys(n.key for n in namespaces.requirements if n.key != NAMESPACE_NAME_LABEL)
+    if unknown:
+        return f"it asks for labels of the pod's namespace that are not known here: {', '.join(unknown)}"
+    unmet = namespaces.first_unmet({NAMESPACE_NAME_LABEL: identity.namespace})
+    if unmet is None:
+        return None
+    return f"the pod is in namespace {identity.namespace}, and {unmet.key} {_wanted(unmet)}"
+
+
 def _label_lack(need: LabelRequirement, identity: WorkloadIdentity) -> str:
     value = identity.labels.get(need.key)
     has = f"is {value}" if value is not None else "is not set"
+    return f"label {need.key} {has}, and {_wanted(need)}"
+
+
+def _wanted(need: LabelRequirement) -> str:
     values = ", ".join(need.values)
     wanted = {
         Operator.IN: f"must be {values}" if len(need.values) == 1 else f"must be one of {values}",
@@ -190,4 +211,4 @@ def _label_lack(need: LabelRequirement, identity: WorkloadIdentity) -> str:
         Operator.EXISTS: "must be set",
         Operator.DOES_NOT_EXIST: "must not be set",
     }
-    return f"label {need.key} {has}, and {wanted[need.operator]}"
+    return wanted[need.operator]

@@ -8,14 +8,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
+from itertools import product
 from typing import Final, NamedTuple
 
+from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.credentials import AttachScheme, CredentialRef, CredentialSource
 from proxy.core.hosts import Hostname
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy, Grant, Mode, StoreEndpoint
 from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
+from proxy.core.selection import selects
 from proxy.core.services import Catalogue, CredentialSlots, HostReading, Service, attach_scheme, slots_of
 from proxy.core.verdict import PassThrough
 from proxy.judge.choice import Choose, choice
@@ -296,10 +299,12 @@ class PolicyIndex:
         self.catalogue = catalogue
         self.policies = tuple(sorted(policies, key=lambda p: (p.namespace, p.name)))
         self._sources: Mapping[CredentialRef, CredentialSource] = {s.ref: s for s in sources}
-        self._by_account: dict[tuple[str, str], list[AccessPolicy]] = defaultdict(list)
+        # By namespace and service account; a cluster-wide one may be about any namespace.
+        self._by_account: dict[tuple[str | None, str], list[AccessPolicy]] = defaultdict(list)
         for policy in self.policies:
+            namespace = None if policy.is_cluster_wide else policy.namespace
             for account in policy.workloads.service_accounts or (EVERY_SERVICE_ACCOUNT,):
-                self._by_account[policy.namespace, account].append(policy)
+                self._by_account[namespace, account].append(policy)
         self._pods: dict[WorkloadIdentity, PodPolicies] = {}
         # Header names, in lower case, that `RequestFacts.headers` must hold for the decision.
         self.wanted_headers = OVERRIDE_HEADERS.union(*(s.wanted_headers for s in catalogue.values()))
@@ -313,9 +318,9 @@ class PolicyIndex:
         return pod
 
     def _selecting(self, identity: WorkloadIdentity) -> list[AccessPolicy]:
-        accounts = (identity.service_account, EVERY_SERVICE_ACCOUNT)
-        policies = (p for a in accounts for p in self._by_account.get((identity.namespace, a), ()))
-        return [policy for policy in policies if selects(policy, identity)]
+        places = product((identity.namespace, None), (identity.service_account, EVERY_SERVICE_ACCOUNT))
+        policies = (policy for place in places for policy in self._by_account.get(place, ()))
+        return [policy for policy in policies if is_about(policy, identity)]
 
     @property
     def sources(self) -> Iterable[CredentialSource]:
@@ -331,12 +336,14 @@ class PolicyIndex:
         return attach_scheme(source, service) if source is not None else None
 
 
-def selects(policy: AccessPolicy, identity: WorkloadIdentity) -> bool:
-    """Whether the policy is about this pod: namespace, service account and labels."""
-    who = policy.workloads
-    accounts = who.service_accounts
-    if policy.namespace != identity.namespace or not (accounts or who.pod_selector):
+def is_about(policy: AccessPolicy, identity: WorkloadIdentity) -> bool:
+    """Whether the policy selects this pod, by what a sidecar knows of its namespace: the name.
+
+    The injector resolves other labels before it hands a policy over. A selector that asks for them here is
+    one that nobody has resolved, and what cannot be told selects nobody.
+    """
+    namespaces = policy.workloads.namespaces
+    if namespaces is not None and any(n.key != NAMESPACE_NAME_LABEL for n in namespaces.requirements):
         return False
-    if accounts and not {identity.service_account, EVERY_SERVICE_ACCOUNT} & set(accounts):
-        return False
-    return who.pod_selector is None or who.pod_selector.matches(identity.labels)
+    labels = {NAMESPACE_NAME_LABEL: identity.namespace}
+    return selects(policy, identity.namespace, identity.service_account, identity.labels, labels)

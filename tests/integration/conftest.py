@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api_server import MISSING as NO_API_SERVER
-from tests.api_server import ApiServer
-from tests.api_server import api_server as start_api_server
+from tests.api_server import ApiServer, kubernetes
 from tests.canary import Canary
 from tests.netns import MISSING
 from tests.sidecar_pod import SidecarPod, sidecar_pod
@@ -22,8 +21,8 @@ def pod(canary: Canary) -> Iterator[SidecarPod]:
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """One for all tests: each makes a namespace of its own in it, and removes what has none."""
+    """One for all tests: each makes a namespace of its own, and removes what it made outside of it."""
     if NO_API_SERVER:
         pytest.skip(NO_API_SERVER)
-    with start_api_server(tmp_path_factory.mktemp("api-server") / "server") as server:
+    with kubernetes(tmp_path_factory.mktemp("api-server") / "server") as server:
         yield server

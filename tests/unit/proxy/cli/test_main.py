@@ -1,10 +1,12 @@
+import argparse
 import io
 import json
 import os
 import shlex
 import subprocess
 import sys
-from importlib import import_module
+from dataclasses import dataclass
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,9 @@ from tests.command_line import (
 
 # It goes on until it is told to stop: its help has no example that a test could run.
 SERVING = {"run"}
-HELPS = [("--help",), *((name, "--help") for name in COMMANDS if name not in SERVING)]
+# Those of another package, by entry point.
+ADDED = {"inject"}
+HELPS = [("--help",), *((name, "--help") for name in (*COMMANDS, *ADDED) if name not in SERVING)]
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",), ("help",)])
@@ -38,7 +42,7 @@ def test_help_names_every_command_and_exit_status(
     out = capsys.readouterr().out
     listed = out.partition("commands:\n")[2].partition("\n\n")[0].splitlines()
     statuses = out.partition("exit status:\n")[2].partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert [line.split()[0] for line in listed] == sorted({*COMMANDS, *ADDED})
     assert [line.split()[0] for line in statuses] == ["0", "1", "2", "64", "74"]
 
 
@@ -88,6 +92,57 @@ def test_examples_that_need_a_cluster_are_the_only_ones_that_do_not_run() -> Non
     ]
     with pytest.raises(ValueError, match="neither podkey nor kubectl"):
         arguments_of("rm -rf .")
+
+
+@dataclass(frozen=True)
+class AddedCommand:
+    """As `injector.cli.commands` has one."""
+
+    summary: str = "brew coffee"
+
+    def load(self) -> "AddedCommand":
+        return self
+
+    def describe(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--strong", action="store_true")
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        return 2 if arguments.strong else 0
+
+
+class Missing:
+    """The entry point of a package that this image does not carry."""
+
+    name = "missing"
+
+    def load(self) -> None:
+        raise ModuleNotFoundError
+
+
+def test_commands_of_other_packages_are_found_and_those_that_are_not_installed_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Brew:
+        name = "brew"
+
+        def load(self) -> AddedCommand:
+            return AddedCommand()
+
+    installed = {"podkey.commands": [Missing(), Brew()]}
+    monkeypatch.setattr(metadata, "entry_points", lambda group: installed[group])
+
+    assert (podkey("brew"), podkey("brew", "--strong"), podkey("missing")) == (0, 2, 64)
+    assert podkey("--help") == podkey("brew", "--help") == 0
+    out = capsys.readouterr().out
+    assert "  brew      brew coffee\n" in out
+    assert "missing" not in out
+    assert out.count("Brew coffee.") == 1
+
+
+def test_other_packages_are_asked_only_for_names_that_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(metadata, "entry_points")
+
+    assert podkey("version") == 0
 
 
 @pytest.mark.parametrize(

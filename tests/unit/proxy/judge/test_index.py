@@ -25,7 +25,7 @@ from proxy.judge.index import (
     NO_SLOTS,
     UNGOVERNED,
     PolicyIndex,
-    selects,
+    is_about,
 )
 from tests import judge_world as world
 from tests.judge_world import CATALOGUE, NOON, POD, ask, bound_grants, index_of, policy
@@ -69,7 +69,7 @@ def test_selects_by_namespace_account_and_labels(
     grants = index_of(policy(API), catalogue).policies[0].grants
     one = AccessPolicy("ml", "p", who, grants)
 
-    assert selects(one, pod) is expected
+    assert is_about(one, pod) is expected
     index = PolicyIndex([one], world.world_sources(), catalogue)
     assert bool(bound_grants(index, pod, GET)) is expected
 

@@ -1,0 +1,48 @@
+"""Loopback base URLs: which service has which port of the pod, and the variables that lead SDKs there."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from proxy.core.services import Service
+from proxy.core.settings import Endpoint
+from proxy.documents.problems import Fault
+from proxy.documents.settings_table import ENDPOINTS
+
+# The sidecar's own listeners are 15001, 15002 and 15020; a hundred ports further nothing of ours will come.
+FIRST_PORT: Final = 15101
+
+
+def endpoints_of(services: Iterable[Service]) -> tuple[Endpoint, ...]:
+    """For each service whose SDKs can be sent elsewhere, by name: the same pod has the same ports.
+
+    A service without a main host, such as S3, has no base URL that could stand for all of its hosts.
+    """
+    fitting = sorted({s.name for s in services if s.base_urls and s.main_host is not None})
+    return tuple(Endpoint(port, name) for port, name in enumerate(fitting, FIRST_PORT))
+
+
+def render_endpoints(endpoints: Iterable[Endpoint]) -> str:
+    """As `PODKEY_ENDPOINTS` has them."""
+    return " ".join(f"{endpoint.port}={endpoint.target}" for endpoint in endpoints)
+
+
+def read_endpoints(text: str) -> tuple[Endpoint, ...] | None:
+    """What an earlier call has written; None where it cannot have."""
+    try:
+        return ENDPOINTS.read({ENDPOINTS.name: text})
+    except Fault:
+        return None
+
+
+def base_urls(
+    endpoints: Iterable[Endpoint], services: Mapping[str, Service], token: str
+) -> Mapping[str, str]:
+    """Variables with the URLs that the sidecar answers at (proxy/edge/endpoints.py). The token keeps out
+    whoever makes a browser or a proxy of the pod call loopback without having seen the environment."""
+    urls: dict[str, str] = {}
+    for endpoint in endpoints:
+        service = services.get(endpoint.target)
+        for variable in service.base_urls if service is not None else ():
+            url = f"http://127.0.0.1:{endpoint.port}/podkey-{token}{variable.path}"
+            urls.setdefault(variable.name, url)
+    return urls

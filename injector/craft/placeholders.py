@@ -1,0 +1,67 @@
+"""What a pod's SDKs are given in place of credentials: drawn for each pod, in the shapes of the catalogue.
+
+The annotation `podkey.io/placeholders` keeps them, so that a second call finds what the first has drawn, and
+the downward API shows it to the sidecar, which tells them from credentials by it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from injector.core.outcome import Finding
+from proxy.core.contract import PLACEHOLDERS
+from proxy.core.injection_codes import InjectionCode
+from proxy.core.services import ALPHABETS, DRAWN, Service
+from proxy.documents.pod_files import MAX_PLACEHOLDERS_BYTES
+
+_FIX: Final = f"take the annotation `{PLACEHOLDERS}` out of the pod: the injector writes it"
+
+
+def draw(services: Iterable[Service], choose: Callable[[str], str]) -> Mapping[str, str]:
+    """By variable. `choose` picks one character of an alphabet.
+
+    AWS's services want the same two variables, and a pod has one value of each: the first service's.
+    """
+    drawn: dict[str, str] = {}
+    for service in services:
+        for placeholder in service.placeholders:
+            if placeholder.name not in drawn:
+                drawn[placeholder.name] = _filled(placeholder.value, choose)
+    return drawn
+
+
+def _filled(template: str, choose: Callable[[str], str]) -> str:
+    literal, *rest = DRAWN.split(template)
+    text = literal
+    for alphabet, count, following in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+        text += "".join(choose(ALPHABETS[alphabet]) for _ in range(int(count))) + following
+    return text
+
+
+def render_placeholders(placeholders: Mapping[str, str]) -> str:
+    """Lines of `NAME=value`, sorted: the same pod has the same text."""
+    return "\n".join(f"{name}={value}" for name, value in sorted(placeholders.items()))
+
+
+def read_placeholders(text: str, catalogue: Mapping[str, Service]) -> Mapping[str, str] | Finding:
+    """What an earlier call has drawn. Anything else would be a variable of somebody's choice in all containers,
+    and something that the sidecar takes for harmless."""
+    if len(text.encode()) > MAX_PLACEHOLDERS_BYTES:
+        return _refused(f"has more than {MAX_PLACEHOLDERS_BYTES} bytes")
+    shapes: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
+    known = {(p.name, p.value): p.shape for service in catalogue.values() for p in service.placeholders}
+    for name, template in known:
+        shapes.setdefault(name, []).append(template)
+    for place, line in enumerate(text.split("\n") if text else [], 1):
+        # The line is not shown: whoever put a key there did not mean to have it in a log.
+        name, _, value = line.partition("=")
+        if not any(known[name, template].fullmatch(value) for template in shapes.get(name, ())):
+            return _refused(f"holds in line {place} what is no placeholder of a service")
+        if name in found:
+            return _refused(f"names `{name}` twice")
+        found[name] = value
+    return found
+
+
+def _refused(what: str) -> Finding:
+    return Finding(InjectionCode.RESERVED_ANNOTATION, f"the annotation `{PLACEHOLDERS}` {what}", _FIX)

@@ -1,0 +1,212 @@
+"""HTTP/1.1 as a webhook and its probes need it, without sockets. The doorman of `h11`.
+
+Bytes go in, a head and then a whole body come out; answers come out as bytes. A head is judged before its
+body is read, so that what nobody wants is refused before it is sent (RFC 9110 §10.1.1 says the same of
+`Expect`). Nothing that a client sent is in what is answered.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, final
+
+import h11
+
+# An API server's head has some 250 bytes; what a mesh or a tracer adds still fits.
+MAX_HEAD: Final = 16 << 10
+# An API server takes objects of 3 MiB (apiserver's MaxRequestBodyBytes), and a review of an update holds two
+# of them, with who asks and what for. JSON in Go writes `<`, `>` and `&` as six bytes, hence the rest.
+MAX_BODY: Final = 8 << 20
+
+_TEXT: Final = "text/plain; charset=utf-8"
+_JSON: Final = "application/json"
+
+
+class Rejected(Enum):
+    """Why a request was not heard."""
+
+    MALFORMED = "malformed"
+    HEAD_TOO_LARGE = "head_too_large"
+    BODY_TOO_LARGE = "body_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    method: str
+    # Without the query.
+    path: str
+    query: str
+    # In lower case, without parameters.
+    media_type: str
+    # Whether the body is as it looks: not compressed.
+    plain: bool
+    # None: in chunks.
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The body of the request whose head came last."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """Nothing can be read after it."""
+
+    why: Rejected
+
+
+class Pause(Enum):
+    # Nothing to do before more bytes are there.
+    MORE = "more"
+    # The client is done, between two requests or in the middle of one.
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered. Of the body's bytes only the length is known here."""
+
+    status: int
+    body: bytes
+    media_type: str = _JSON
+    # Fields besides those that every answer has.
+    more: tuple[tuple[str, str], ...] = ()
+
+
+def text_reply(status: int, text: str, **more: str) -> Reply:
+    """An answer for people. An API server shows it to whoever made the pod."""
+    fields = tuple((name.replace("_", "-"), value) for name, value in more.items())
+    return Reply(status, f"{text}\n".encode(), _TEXT, fields)
+
+
+_REPLIES: Final = {
+    Rejected.MALFORMED: text_reply(400, "podkey: the request is not HTTP/1.1 as it should be"),
+    Rejected.HEAD_TOO_LARGE: text_reply(431, f"podkey: a head has at most {MAX_HEAD} bytes"),
+    Rejected.BODY_TOO_LARGE: text_reply(413, f"podkey: a body has at most {MAX_BODY} bytes"),
+}
+
+
+def reply_to(bad: Bad) -> Reply:
+    return _REPLIES[bad.why]
+
+
+@final
+class Messages:
+    """One connection, seen from the server: `receive`, then `next` until it pauses, then `answer`."""
+
+    def __init__(self, max_body: int = MAX_BODY) -> None:
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._max_body = max_body
+        self._body = bytearray()
+        self._bad: Bad | None = None
+        self._head_only = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of the body that is being read."""
+        return len(self._body)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a request is there."""
+        return self._connection.their_state is h11.IDLE and not self._connection.trailing_data[0]
+
+    def receive(self, data: bytes) -> None:
+        """Bytes as they came; none: the client sends no more."""
+        if self._bad is None:
+            try:
+                self._connection.receive_data(data)
+            except RuntimeError:
+                # Bytes behind the end, which no socket brings.
+                self._bad = Bad(Rejected.MALFORMED)
+
+    def next(self) -> Head | Whole | Bad | Pause:
+        """What was said next. After `Bad` it is always that."""
+        if self._bad is None:
+            try:
+                return self._next()
+            except h11.RemoteProtocolError as error:
+                # 431 is told by h11 for a head that grows too large, 501 for an encoding that it does not know.
+                large = error.error_status_hint == 431
+                self._bad = Bad(Rejected.HEAD_TOO_LARGE if large else Rejected.MALFORMED)
+        return self._bad
+
+    def _next(self) -> Head | Whole | Bad | Pause:
+        while True:
+            event = self._connection.next_event()
+            if isinstance(event, h11.Request):
+                return self._head(event)
+            if isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) > self._max_body:
+                    self._body.clear()
+                    self._bad = Bad(Rejected.BODY_TOO_LARGE)
+                    return self._bad
+            elif isinstance(event, h11.EndOfMessage):
+                body = bytes(self._body)
+                self._body.clear()
+                return Whole(body)
+            elif isinstance(event, h11.ConnectionClosed):
+                return Pause.ENDED
+            else:
+                # NEED_DATA; or PAUSED: the next request is there before this one is answered.
+                return Pause.MORE
+
+    def _head(self, request: h11.Request) -> Head | Bad:
+        fields = _fields(request.headers)
+        self._head_only = request.method == b"HEAD"
+        length = fields.get("content-length")
+        if length is not None and "transfer-encoding" in fields:
+            # RFC 9112 §6.1: whoever is in between may read another length than we do.
+            self._bad = Bad(Rejected.MALFORMED)
+            return self._bad
+        if length is not None and int(length) > self._max_body:
+            self._bad = Bad(Rejected.BODY_TOO_LARGE)
+            return self._bad
+        path, _, query = request.target.decode("ascii").partition("?")
+        return Head(
+            method=request.method.decode("ascii"),
+            path=path,
+            query=query,
+            media_type=fields.get("content-type", "").partition(";")[0].strip().lower(),
+            plain=fields.get("content-encoding", "identity").lower() == "identity",
+            length=None if "transfer-encoding" in fields else int(length or 0),
+        )
+
+    def go_on(self) -> bytes:
+        """For a head that is welcome: what a client waits for that said `Expect: 100-continue`."""
+        if not self._connection.they_are_waiting_for_100_continue:
+            return b""
+        return self._connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+
+    def answer(self, reply: Reply, *, close: bool = False) -> bytes:
+        """The answer to the request of the last head, or to what was none."""
+        # What is unread behind a refusal would be read as the next request.
+        done = self._connection.their_state in {h11.DONE, h11.MIGHT_SWITCH_PROTOCOL}
+        fields = [
+            ("Content-Type", reply.media_type),
+            ("Content-Length", str(len(reply.body))),
+            ("Cache-Control", "no-store"),
+            *reply.more,
+            *([("Connection", "close")] if close or not done else []),
+        ]
+        head = self._connection.send(h11.Response(status_code=reply.status, headers=fields))
+        body = b"" if self._head_only else self._connection.send(h11.Data(data=reply.body))
+        end = self._connection.send(h11.EndOfMessage())
+        return b"".join(part or b"" for part in (head, body, end))
+
+    def begin_again(self) -> bool:
+        """Whether another request may follow the one that was answered."""
+        connection = self._connection
+        if self._bad is not None or not connection.our_state is connection.their_state is h11.DONE:
+            return False
+        connection.start_next_cycle()
+        return True
+
+
+def _fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Those that we look at are single ones; h11 has seen to Content-Length and Transfer-Encoding."""
+    return {name.decode("ascii"): value.decode("latin-1") for name, value in headers}

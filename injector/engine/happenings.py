@@ -1,0 +1,143 @@
+"""Kubernetes Events about what became of pods: what is to be written, when, and what is merged.
+
+They are of `core/v1`: `kubectl describe`, `kubectl get events` and `kubectl events` read that one, and a count
+there is one number to patch, where `events.k8s.io/v1` has series, and refuses what the older takes. Both are
+the same objects in etcd.
+
+The same thing that happens again within ten minutes is counted on the Event that is there. What comes while
+an Event waits or has just been written is gathered, so that a controller which tries again every second makes
+one patch in a while. All of it is bounded: Events are for people, and what does not fit is counted as lost.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final
+
+from injector.core.api import ClusterFault
+from proxy.core.contract import MANAGED_BY
+
+# Some seconds of a busy scheduler.
+MOST_WAITING: Final = 256
+# Events that may still get a higher count. About 1 KiB each.
+MOST_REMEMBERED: Final = 1024
+# client-go's EventCorrelator merges what is the same within ten minutes.
+SAME_SECONDS: Final = 600.0
+# One Event is written no more often than that; meanwhile it is counted.
+LEAST_GAP: Final = 10.0
+# What `events.k8s.io/v1` allows for a note, which the server checks when it is read through that.
+MAX_MESSAGE: Final = 1024
+# The longest name that Kubernetes knows. What a pod's owner is called comes from whoever made the pod.
+MAX_NAME: Final = 253
+
+
+class EventKind(Enum):
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+class EventReason(Enum):
+    INJECTED = "PodkeyInjected"
+    SKIPPED = "PodkeySkipped"
+    REFUSED = "PodkeyRefused"
+    # It runs without a sidecar, and should have one.
+    MISSING = "PodkeyMissing"
+
+
+@dataclass(frozen=True, slots=True)
+class Involved:
+    """What an Event is about. `kubectl describe` finds it by its uid; without one only lists of Events do."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """`namespace` is the pod's. A message has no name of a pod in it where many pods share an owner: they
+    would be as many Events. Never for a dry run, which leaves nothing behind."""
+
+    namespace: str
+    involved: Involved
+    kind: EventKind
+    reason: EventReason
+    message: str
+
+
+def about_namespace(namespace: str) -> Involved:
+    """For pods that nobody owns and that have no name yet."""
+    return Involved("v1", "Namespace", namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateEvent:
+    namespace: str
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CountEvent:
+    """A merge patch of an Event that was written before."""
+
+    namespace: str
+    name: str
+    patch: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Told:
+    """An Event that is there, or will be."""
+
+    name: str
+    first_at: float
+    first_wall: datetime
+    count: int = 0
+    # How many of them the API server knows of.
+    written: int = 0
+    quiet_until: float = 0.0
+
+
+class EventBook:
+    """`instance` is this replica: `reportingInstance`."""
+
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
+        self._waiting: OrderedDict[Happening, None] = OrderedDict()
+        self._told: OrderedDict[Happening, _Told] = OrderedDict()
+        self.lost = 0
+
+    def add(self, happening: Happening, now: float, wall: datetime, token: str) -> None:
+        """`token` makes the Event's name, should it be a new one."""
+        told = self._told.get(happening)
+        if told is None or now - told.first_at >= SAME_SECONDS:
+            if len(self._waiting) >= MOST_WAITING and happening not in self._waiting:
+                self.lost += 1
+                return
+            told = _Told(f"{MANAGED_BY}.{token}", now, wall)
+            self._told[happening] = told
+        told.count += 1
+        self._told.move_to_end(happening)
+        self._forget()
+        if happening in self._waiting:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            self.lost += 1
+            return
+        self._waiting[happening] = None
+
+    def next(self, now: float, wall: datetime) -> CreateEvent | CountEvent | float | None:
+        """What to write now, or in how many seconds to ask again; None when nothing waits."""
+        soonest: float | None = None
+        for happening in self._waiting:
+            told = self._told[happening]
+            if now >= told.quiet_until:
+                del self._waiting[happening]
+                told.quiet_until = now + LEAST_GAP
+                return self._write(happening, told, wall)
+            left = told.quiet_until - now
+            soonest = left if soonest is None else min(soonest, left)
+        return soonest

@@ -1,0 +1,298 @@
+"""The body of an admission webhook: bytes become a review, or the reason why not; an answer becomes bytes.
+
+The API server's encoder never writes what is refused here (members twice, `NaN`, a byte-order mark). Somebody
+else who reaches the port may, and what two readers understand differently must not be judged.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Final, assert_never
+
+from injector.core.outcome import Inject, Outcome, Refuse, Skip
+from proxy.core.injection_codes import CodeKind
+
+API_VERSION: Final = "admission.k8s.io/v1"
+KIND: Final = "AdmissionReview"
+# A pod is 15 levels deep, its managedFields are 12, a policy less. Code that walks a value may recurse.
+MAX_DEPTH: Final = 100
+
+# "Individual warning messages that exceed 256 characters may be truncated … If more than 4096 characters of
+# warning messages are added (from all sources), additional warning messages are ignored."
+# kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers#response
+MAX_WARNING: Final = 256
+MAX_WARNINGS: Final = 16
+MAX_WARNINGS_TOGETHER: Final = 4000
+# A terminal's page, twice. It is repeated in an Event of the owner by its controller, which cuts at 1024.
+MAX_MESSAGE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class GroupVersionName:
+    """A kind or a resource."""
+
+    group: str
+    version: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One request of the API server, as far as anybody here asks. What is absent is empty."""
+
+    uid: str
+    operation: str
+    kind: GroupVersionName
+    resource: GroupVersionName
+    sub_resource: str = ""
+    namespace: str = ""
+    # Empty for a pod whose name is made later (`generateName`), and in each review of a deleted collection.
+    name: str = ""
+    object: Mapping[str, Any] | None = None
+    old_object: Mapping[str, Any] | None = None
+    dry_run: bool = False
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewFault:
+    """What is answered by HTTP, because there is no review that could be answered."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API server is told. A patch belongs to what is allowed; `render_answer` sees to it."""
+
+    uid: str
+    allowed: bool = True
+    # Why not. It stands behind "admission webhook … denied the request: ".
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    # The text of a JSON patch; empty where nothing changes.
+    patch: bytes = b""
+    audit: Mapping[str, str] = field(default_factory=dict)
+    # Not zero: the refusal is of this moment, and clients of Kubernetes ask again by themselves.
+    retry_after_seconds: int = 0
+    # What was judged, for the log, the metric and the Event. None where no pod was.
+    outcome: Outcome | None = None
+    dry_run: bool = False
+
+
+def read_review(data: bytes) -> Review | ReviewFault:
+    """One review of version v1."""
+    try:
+        whole = _mapping(_value(data), "the body")
+        version, kind = _text(whole, "apiVersion"), _text(whole, "kind")
+        if kind != KIND or version != API_VERSION:
+            message = f"the body is `{version}` `{kind}`, and this webhook speaks `{API_VERSION}` `{KIND}`"
+            fix = 'set `admissionReviewVersions: ["v1"]` in the webhook configuration'
+            return ReviewFault(400, f"{message}; {fix}")
+        request = _mapping(whole.get("request"), "request")
+        uid = _text(request, "uid")
+        if not uid:
+            return ReviewFault(400, "request.uid is missing: an answer without it is not accepted")
+        return Review(
+            uid=uid,
+            operation=_text(request, "operation"),
+            kind=_type_name(request, "kind"),
+            resource=_type_name(request, "resource"),
+            sub_resource=_text(request, "subResource"),
+            namespace=_text(request, "namespace"),
+            name=_text(request, "name"),
+            object=_optional_mapping(request, "object"),
+            old_object=_optional_mapping(request, "oldObject"),
+            dry_run=_flag(request, "dryRun"),
+            user=_text(_optional_mapping(request, "userInfo") or {}, "username"),
+        )
+    except _UnreadableError as fault:
+        return ReviewFault(400, str(fault))
+
+
+class _UnreadableError(Exception):
+    """The text says what is wrong with the body, and repeats none of it."""
+
+
+def _value(data: bytes) -> Any:  # noqa: ANN401 - it is JSON
+    try:
+        text = data.decode()  # json itself would guess UTF-16, and skip a byte-order mark
+        value = json.loads(
+            text, object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite_number
+        )
+        if "\\ud" in text or "\\uD" in text:
+            # Half a character, written as an escape, is one that cannot be written anywhere again. Go sends
+            # whole characters, so this costs nothing.
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError as error:
+        raise _UnreadableError("the body is not UTF-8") from error
+    except RecursionError as error:
+        raise _UnreadableError(f"the body is nested more than {MAX_DEPTH} levels deep") from error
+    except json.JSONDecodeError as error:
+        raise _UnreadableError(f"the body is not JSON: {error.msg} at character {error.pos}") from error
+    except ValueError as error:  # more digits than Python turns into a number
+        raise _UnreadableError("the body holds a number that is too long") from error
+    if _is_deeper(value, MAX_DEPTH):
+        raise _UnreadableError(f"the body is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _UnreadableError("the body is not JSON that can be read in one way: a member stands twice")
+    return members
+
+
+def _no_constant(name: str) -> float:
+    raise _UnreadableError(f"the body is not JSON: {name} is no number")
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise _UnreadableError("the body holds a number that is too large")
+    return number
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Level by level, and only what holds something."""
+    level: list[Any] = [[value]]
+    for _ in range(levels + 1):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _UnreadableError(f"{name} is not an object")
+    return value
+
+
+def _optional_mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    value = fields.get(name)
+    return None if value is None else _mapping(value, f"request.{name}")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _UnreadableError(f"`{name}` is not a string")
+    return value
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise _UnreadableError(f"`{name}` is neither true nor false")
+    return value
+
+
+def _type_name(request: Mapping[str, Any], name: str) -> GroupVersionName:
+    fields = _mapping(request.get(name), f"request.{name}")
+    return GroupVersionName(_text(fields, "group"), _text(fields, "version"), _text(fields, name))
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+def answer_of(
+    review: Review, outcome: Outcome, patch: bytes = b"", *, retry_after_seconds: int = 0
+) -> Answer:
+    """The answer that says what became of a pod, or of a request about one."""
+    refused = isinstance(outcome, Refuse)
+    codes = sorted({finding.code.value for finding in outcome.reasons})
+    return Answer(
+        uid=review.uid,
+        allowed=not refused,
+        message=refusal_message(map(str, outcome.reasons)) if refused else "",
+        warnings=tuple(map(str, outcome.warnings)),
+        patch=b"" if refused else patch,
+        audit={"outcome": outcome_name(outcome).value, "reasons": ",".join(codes)},
+        retry_after_seconds=retry_after_seconds,
+        outcome=outcome,
+        dry_run=review.dry_run,
+    )
+
+
+def outcome_name(outcome: Outcome) -> CodeKind:
+    match outcome:
+        case Inject():
+            return CodeKind.INJECT
+        case Skip():
+            return CodeKind.SKIP
+        case Refuse():
+            return CodeKind.REFUSE
+        case _:
+            assert_never(outcome)
+
+
+def refusal_message(reasons: Iterable[str]) -> str:
+    """All reasons in one line, as far as they fit."""
+    first, *others = [_one_line(reason) for reason in reasons] or [""]
+    message = _cut(first, MAX_MESSAGE)
+    for told, reason in enumerate(others):
+        if len(message) + len(reason) > MAX_MESSAGE:
+            return f"{message} | and {len(others) - told} more"
+        message = f"{message} | {reason}"
+    return message
+
+
+def render_answer(answer: Answer) -> bytes:
+    """The AdmissionReview that the API server reads."""
+    response: dict[str, Any] = {"uid": answer.uid, "allowed": answer.allowed}
+    if not answer.allowed:
+        response["status"] = _status(answer)
+    elif answer.patch:
+        response["patchType"] = "JSONPatch"
+        response["patch"] = b64encode(answer.patch).decode()
+    if warnings := _warnings(answer.warnings):
+        response["warnings"] = warnings
+    if answer.audit:
+        response["auditAnnotations"] = dict(answer.audit)
+    review = {"apiVersion": API_VERSION, "kind": KIND, "response": response}
+    return json.dumps(review, separators=(",", ":")).encode()
+
+
+def _status(answer: Answer) -> dict[str, Any]:
+    """Code and reason decide what a client does: 403 is told to a person, 503 with a time is asked again."""
+    status = {"status": "Failure", "message": f"podkey: {answer.message}"}
+    if answer.retry_after_seconds:
+        details = {"retryAfterSeconds": answer.retry_after_seconds}
+        return {**status, "code": 503, "reason": "ServiceUnavailable", "details": details}
+    return {**status, "code": 403, "reason": "Forbidden"}
+
+
+def _warnings(warnings: Iterable[str]) -> list[str]:
+    lines: list[str] = []
+    left = MAX_WARNINGS_TOGETHER
+    for warning in warnings:
+        line = _cut(f"podkey: {_one_line(warning)}", MAX_WARNING)
+        left -= len(line)
+        if left < 0 or len(lines) == MAX_WARNINGS:
+            break
+        lines.append(line)
+    return lines
+
+
+def _one_line(text: str) -> str:
+    """Names in it are a stranger's: nothing that a terminal or a header obeys."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
