@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from injector.reading.settings import injector_settings_page
 from proxy.cli.services import lines
 from proxy.core.audit import LINE_FIELDS, AuditRecord, audit_schema
 from proxy.core.injection_codes import INJECTION_CODES, CodeKind, InjectionCode
@@ -34,7 +35,11 @@ def generated() -> Iterator[tuple[str, str]]:
         yield f"charts/podkey/crds/{name}.yaml", f"# {NOTE}\n" + write_documents([definition])
     yield "docs/reasons.md", "\n".join(reasons_page()) + "\n"
     yield "docs/injection-codes.md", "\n".join(injection_codes_page()) + "\n"
-    yield "docs/settings.md", "\n".join(["# Settings", "", f"<!-- {NOTE} -->", "", *settings_page()]) + "\n"
+    for name, title, page in (
+        ("settings", "Settings", settings_page()),
+        ("injector-settings", "Settings of the injector", injector_settings_page()),
+    ):
+        yield f"docs/{name}.md", "\n".join([f"# {title}", "", f"<!-- {NOTE} -->", "", *page]) + "\n"
     yield "docs/audit.md", "\n".join(audit_page()) + "\n"
     yield "docs/services.md", "\n".join(services_page()) + "\n"
     yield "docs/reference.md", "\n".join(reference_page()) + "\n"

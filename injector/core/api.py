@@ -63,6 +63,7 @@ UNREACHABLE: Final = "Unreachable"
 TIMED_OUT: Final = "TimedOut"
 BAD_ANSWER: Final = "BadAnswer"
 TOO_LARGE: Final = "TooLarge"
+TOO_MANY: Final = "TooMany"
 UNCONFIGURED: Final = "Unconfigured"
 
 

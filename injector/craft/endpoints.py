@@ -12,12 +12,16 @@ from proxy.documents.settings_table import ENDPOINTS
 FIRST_PORT: Final = 15101
 
 
-def endpoints_of(services: Iterable[Service]) -> tuple[Endpoint, ...]:
-    """For each service whose SDKs can be sent elsewhere, by name: the same pod has the same ports.
+def has_endpoint(service: Service) -> bool:
+    """Whether one base URL can stand for it. S3 has a host for each region and bucket: its variable would
+    send every call to the one host that an endpoint means, which is right for some buckets only."""
+    hosts = (host for endpoint in service.endpoints for host in endpoint.hosts)
+    return bool(service.base_urls) and all(not host.captures for host in hosts)
 
-    A service without a main host, such as S3, has no base URL that could stand for all of its hosts.
-    """
-    fitting = sorted({s.name for s in services if s.base_urls and s.main_host is not None})
+
+def endpoints_of(services: Iterable[Service]) -> tuple[Endpoint, ...]:
+    """For each service that can have one, by name: the same pod has the same ports."""
+    fitting = sorted({service.name for service in services if has_endpoint(service)})
     return tuple(Endpoint(port, name) for port, name in enumerate(fitting, FIRST_PORT))
 
 

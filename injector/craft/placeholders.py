@@ -4,13 +4,14 @@ The annotation `podkey.io/placeholders` keeps them, so that a second call finds 
 the downward API shows it to the sidecar, which tells them from credentials by it.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from injector.core.outcome import Finding
 from proxy.core.contract import PLACEHOLDERS
 from proxy.core.injection_codes import InjectionCode
-from proxy.core.services import ALPHABETS, DRAWN, Service
+from proxy.core.services import ALPHABETS, DRAWN, Placeholder, Service
 from proxy.documents.pod_files import MAX_PLACEHOLDERS_BYTES
 
 _FIX: Final = f"take the annotation `{PLACEHOLDERS}` out of the pod: the injector writes it"
@@ -43,19 +44,18 @@ def render_placeholders(placeholders: Mapping[str, str]) -> str:
 
 
 def read_placeholders(text: str, catalogue: Mapping[str, Service]) -> Mapping[str, str] | Finding:
-    """What an earlier call has drawn. Anything else would be a variable of somebody's choice in all containers,
-    and something that the sidecar takes for harmless."""
+    """What an earlier call has drawn. Anything else would be a variable of somebody's choice in each
+    container, and something that the sidecar takes for harmless."""
     if len(text.encode()) > MAX_PLACEHOLDERS_BYTES:
         return _refused(f"has more than {MAX_PLACEHOLDERS_BYTES} bytes")
-    shapes: dict[str, list[str]] = {}
+    shapes: dict[str, set[Placeholder]] = defaultdict(set)
+    for placeholder in (one for service in catalogue.values() for one in service.placeholders):
+        shapes[placeholder.name].add(placeholder)
     found: dict[str, str] = {}
-    known = {(p.name, p.value): p.shape for service in catalogue.values() for p in service.placeholders}
-    for name, template in known:
-        shapes.setdefault(name, []).append(template)
     for place, line in enumerate(text.split("\n") if text else [], 1):
         # The line is not shown: whoever put a key there did not mean to have it in a log.
         name, _, value = line.partition("=")
-        if not any(known[name, template].fullmatch(value) for template in shapes.get(name, ())):
+        if not any(placeholder.shape.fullmatch(value) for placeholder in shapes[name]):
             return _refused(f"holds in line {place} what is no placeholder of a service")
         if name in found:
             return _refused(f"names `{name}` twice")

@@ -14,6 +14,8 @@ from proxy.core.injection_codes import InjectionCode
 # It runs for some ten milliseconds, and one `nft`: this is what a quota can count.
 REDIRECT_RESOURCES: Final = Quantities(10, 100, 32 << 20, 128 << 20)
 
+NOTHING_ASKED: Final = Quantities()
+
 _CPU: Final = "cpu"
 _MEMORY: Final = "memory"
 # The QoS class looks at these alone (kubernetes.io/docs/concepts/workloads/pods/pod-qos).
@@ -85,29 +87,29 @@ def container_resources(
     In a guaranteed pod requests are raised to the limits: a single container that differs costs the whole pod
     its class, and with it the cores that the static CPU manager has pinned it to.
 
-    Where the pod has resources of its own (`spec.resources`), what it has of a kind is the whole pod's budget,
-    quotas count nothing else, and the API server refuses containers that together ask for more. Then ours ask
+    Where the pod has resources of its own (`spec.resources`), what it has of a kind is the budget of all.
+    Quotas count nothing else, and the API server refuses containers that together ask for more. Then ours ask
     for nothing of that kind, unless an annotation does.
     """
-    values = {_CPU: (quantities.cpu_request, quantities.cpu_limit, cpu_text)}
-    values[_MEMORY] = (quantities.memory_request, quantities.memory_limit, memory_text)
-    own = {_CPU: (asked.cpu_request, asked.cpu_limit), _MEMORY: (asked.memory_request, asked.memory_limit)}
-    requests, limits = {}, {}
-    for kind, (request, limit, text) in values.items():
-        if (kind in pod.requests or kind in pod.limits) and own[kind] == (None, None):
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    for kind in _KINDS:
+        asked_request, asked_limit = getattr(asked, f"{kind}_request"), getattr(asked, f"{kind}_limit")
+        if (kind in pod.requests or kind in pod.limits) and (asked_request, asked_limit) == (None, None):
             continue
+        request, limit = getattr(quantities, f"{kind}_request"), getattr(quantities, f"{kind}_limit")
         if guaranteed:
             # Who asks for a request alone in such a pod means both.
-            limit = request if own[kind][0] is not None and own[kind][1] is None else limit  # noqa: PLW2901
-            request = limit  # noqa: PLW2901
-        requests |= {} if request is None else {kind: text(request)}
-        limits |= {} if limit is None else {kind: text(limit)}
+            request = limit = asked_request if asked_request and not asked_limit else limit
+        text = cpu_text if kind == _CPU else memory_text
+        requests |= {kind: text(request)} if request is not None else {}
+        limits |= {kind: text(limit)} if limit is not None else {}
     return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
 
 
 def is_guaranteed(pod: Pod) -> bool:
-    """Whether the pod is without us (pkg/apis/core/v1/helper/qos): each container has limits of both kinds, and
-    requests that equal them, or that are left out, which the API server fills in from the limits."""
+    """Whether the pod is so without us (pkg/apis/core/v1/helper/qos): each container has limits of both
+    kinds, and requests that equal them, or none, which the API server fills in from the limits."""
     own = [one for one in (*pod.init_containers, *pod.containers) if not one.is_named_ours]
     return bool(own) and _all_guaranteed(own)
 

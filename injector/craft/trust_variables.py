@@ -15,9 +15,9 @@ from proxy.core.contract import (
 )
 
 _BUNDLE: Final = f"{TRUST_DIR}/{BUNDLE_FILE}"
-# SSL_CERT_DIR is left out on purpose: OpenSSL would look for a folder of hashed names. And so are variables of
-# programs that speak with what is inside the cluster, such as OTEL_EXPORTER_OTLP_CERTIFICATE: their servers
-# have authorities that the bundle does not hold.
+# SSL_CERT_DIR is left out on purpose: OpenSSL would look for a folder of hashed names. So are variables for
+# what is inside the cluster, such as OTEL_EXPORTER_OTLP_CERTIFICATE: the bundle does not hold the authorities
+# of such servers.
 TRUST_VARIABLES: Final = {
     "SSL_CERT_FILE": _BUNDLE,
     "REQUESTS_CA_BUNDLE": _BUNDLE,

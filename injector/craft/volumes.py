@@ -83,7 +83,8 @@ def token_source(audience: str, seconds: int) -> Raw:
 def _secret(name: str, keys: Iterable[str]) -> Raw:
     # Optional covers keys, too: what is missing refuses its own requests, and keeps no pod from starting.
     items = [{"key": key, "path": key} for key in keys]
-    return {"secretName": name, "items": items, "optional": True, "defaultMode": _READABLE}
+    shown = {"items": items} if items else {}
+    return {"secretName": name, **shown, "optional": True, "defaultMode": _READABLE}
 
 
 def sidecar_mounts(needs: PodNeeds) -> tuple[Raw, ...]:

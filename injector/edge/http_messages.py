@@ -28,6 +28,7 @@ class Rejected(Enum):
     MALFORMED = "malformed"
     HEAD_TOO_LARGE = "head_too_large"
     BODY_TOO_LARGE = "body_too_large"
+    NO_LENGTH = "no_length"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,7 @@ class Head:
     media_type: str
     # Whether the body is as it looks: not compressed.
     plain: bool
-    # None: in chunks.
-    length: int | None
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ _REPLIES: Final = {
     Rejected.MALFORMED: text_reply(400, "podkey: the request is not HTTP/1.1 as it should be"),
     Rejected.HEAD_TOO_LARGE: text_reply(431, f"podkey: a head has at most {MAX_HEAD} bytes"),
     Rejected.BODY_TOO_LARGE: text_reply(413, f"podkey: a body has at most {MAX_BODY} bytes"),
+    Rejected.NO_LENGTH: text_reply(411, "podkey: a request has a Content-Length, and is not sent in chunks"),
 }
 
 
@@ -103,6 +104,7 @@ class Messages:
         self._body = bytearray()
         self._bad: Bad | None = None
         self._head_only = False
+        self._ended = False
 
     @property
     def held(self) -> int:
@@ -116,12 +118,9 @@ class Messages:
 
     def receive(self, data: bytes) -> None:
         """Bytes as they came; none: the client sends no more."""
-        if self._bad is None:
-            try:
-                self._connection.receive_data(data)
-            except RuntimeError:
-                # Bytes behind the end, which no socket brings.
-                self._bad = Bad(Rejected.MALFORMED)
+        if self._bad is None and not self._ended:
+            self._ended = not data
+            self._connection.receive_data(data)
 
     def next(self) -> Head | Whole | Bad | Pause:
         """What was said next. After `Bad` it is always that."""
@@ -129,7 +128,9 @@ class Messages:
             try:
                 return self._next()
             except h11.RemoteProtocolError as error:
-                # 431 is told by h11 for a head that grows too large, 501 for an encoding that it does not know.
+                if self._ended:
+                    return Pause.ENDED
+                # h11 says 431 of a head that grows too large.
                 large = error.error_status_hint == 431
                 self._bad = Bad(Rejected.HEAD_TOO_LARGE if large else Rejected.MALFORMED)
         return self._bad
@@ -141,10 +142,6 @@ class Messages:
                 return self._head(event)
             if isinstance(event, h11.Data):
                 self._body += event.data
-                if len(self._body) > self._max_body:
-                    self._body.clear()
-                    self._bad = Bad(Rejected.BODY_TOO_LARGE)
-                    return self._bad
             elif isinstance(event, h11.EndOfMessage):
                 body = bytes(self._body)
                 self._body.clear()
@@ -158,13 +155,14 @@ class Messages:
     def _head(self, request: h11.Request) -> Head | Bad:
         fields = _fields(request.headers)
         self._head_only = request.method == b"HEAD"
-        length = fields.get("content-length")
-        if length is not None and "transfer-encoding" in fields:
-            # RFC 9112 §6.1: whoever is in between may read another length than we do.
-            self._bad = Bad(Rejected.MALFORMED)
-            return self._bad
-        if length is not None and int(length) > self._max_body:
+        length = int(fields.get("content-length", "0"))
+        if "transfer-encoding" in fields:
+            # API servers know how long a review is. A body in chunks of a byte would cost us minutes, and one
+            # that has a length, too, two readers could read differently (RFC 9112 §6.1).
+            self._bad = Bad(Rejected.NO_LENGTH)
+        elif length > self._max_body:
             self._bad = Bad(Rejected.BODY_TOO_LARGE)
+        if self._bad is not None:
             return self._bad
         path, _, query = request.target.decode("ascii").partition("?")
         return Head(
@@ -173,7 +171,7 @@ class Messages:
             query=query,
             media_type=fields.get("content-type", "").partition(";")[0].strip().lower(),
             plain=fields.get("content-encoding", "identity").lower() == "identity",
-            length=None if "transfer-encoding" in fields else int(length or 0),
+            length=length,
         )
 
     def go_on(self) -> bytes:
@@ -185,7 +183,7 @@ class Messages:
     def answer(self, reply: Reply, *, close: bool = False) -> bytes:
         """The answer to the request of the last head, or to what was none."""
         # What is unread behind a refusal would be read as the next request.
-        done = self._connection.their_state in {h11.DONE, h11.MIGHT_SWITCH_PROTOCOL}
+        done = self._connection.their_state is h11.DONE
         fields = [
             ("Content-Type", reply.media_type),
             ("Content-Length", str(len(reply.body))),

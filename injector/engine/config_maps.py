@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
+from injector.core.api import JsonObject
 from proxy.core.contract import (
     API_GROUP,
     MANAGED_BY,
@@ -13,8 +14,6 @@ from proxy.core.contract import (
     POLICY_KEY,
     TRUST_CONFIG_MAP,
 )
-
-JsonObject = Mapping[str, Any]
 
 # Tells a text that we wrote from one that somebody has edited since: only ours is worth falling back to.
 DIGEST_ANNOTATION: Final = f"{API_GROUP}/digest"
@@ -34,9 +33,7 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _config_map(
-    namespace: str, name: str, data: dict[str, str], annotations: dict[str, str]
-) -> JsonObject:
+def _config_map(namespace: str, name: str, data: dict[str, str], annotations: dict[str, str]) -> JsonObject:
     metadata = {
         "name": name,
         "namespace": namespace,

@@ -1,4 +1,4 @@
-"""One leader among the replicas, by a Lease (coordination.k8s.io/v1): what to ask next, and who leads until when.
+"""One leader among the replicas, by a Lease (coordination.k8s.io/v1): what to ask next, who leads how long.
 
 No clock of another machine is believed. A replica that sees the lease change notes when it saw that, by its
 own clock, and takes it over when nothing changed for as long as the lease says. A leader stops by itself

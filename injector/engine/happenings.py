@@ -1,8 +1,8 @@
 """Kubernetes Events about what became of pods: what is to be written, when, and what is merged.
 
-They are of `core/v1`: `kubectl describe`, `kubectl get events` and `kubectl events` read that one, and a count
-there is one number to patch, where `events.k8s.io/v1` has series, and refuses what the older takes. Both are
-the same objects in etcd.
+They are of `core/v1`: `kubectl describe`, `kubectl get events` and `kubectl events` read that one, and a
+count there is one number to patch, where `events.k8s.io/v1` has series, and refuses what the older takes.
+Both are the same objects in etcd.
 
 The same thing that happens again within ten minutes is counted on the Event that is there. What comes while
 an Event waits or has just been written is gathered, so that a controller which tries again every second makes
@@ -75,17 +75,22 @@ def about_namespace(namespace: str) -> Involved:
 
 @dataclass(frozen=True, slots=True)
 class CreateEvent:
-    namespace: str
+    happening: Happening
     event: Mapping[str, Any]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class CountEvent:
     """A merge patch of an Event that was written before."""
 
-    namespace: str
+    happening: Happening
     name: str
     patch: Mapping[str, Any]
+    count: int
+
+
+Write = CreateEvent | CountEvent
 
 
 @dataclass(slots=True)
@@ -93,8 +98,9 @@ class _Told:
     """An Event that is there, or will be."""
 
     name: str
-    first_at: float
-    first_wall: datetime
+    since: float
+    first: datetime
+    last: datetime
     count: int = 0
     # How many of them the API server knows of.
     written: int = 0
@@ -106,38 +112,92 @@ class EventBook:
 
     def __init__(self, instance: str) -> None:
         self._instance = instance
+        # Those that wait are among those that are told.
         self._waiting: OrderedDict[Happening, None] = OrderedDict()
         self._told: OrderedDict[Happening, _Told] = OrderedDict()
         self.lost = 0
 
     def add(self, happening: Happening, now: float, wall: datetime, token: str) -> None:
         """`token` makes the Event's name, should it be a new one."""
-        told = self._told.get(happening)
-        if told is None or now - told.first_at >= SAME_SECONDS:
-            if len(self._waiting) >= MOST_WAITING and happening not in self._waiting:
-                self.lost += 1
-                return
-            told = _Told(f"{MANAGED_BY}.{token}", now, wall)
-            self._told[happening] = told
-        told.count += 1
-        self._told.move_to_end(happening)
-        self._forget()
-        if happening in self._waiting:
-            return
-        if len(self._waiting) >= MOST_WAITING:
+        waits = happening in self._waiting
+        if not waits and len(self._waiting) >= MOST_WAITING:
             self.lost += 1
             return
+        told = self._told.get(happening)
+        if told is None or (not waits and now - told.since >= SAME_SECONDS):
+            told = self._told[happening] = _Told(f"{MANAGED_BY}.{token}", now, wall, wall)
+        told.count += 1
+        told.last = wall
         self._waiting[happening] = None
+        self._told.move_to_end(happening)
+        if len(self._told) > MOST_REMEMBERED:
+            del self._told[next(old for old in self._told if old not in self._waiting)]
 
-    def next(self, now: float, wall: datetime) -> CreateEvent | CountEvent | float | None:
-        """What to write now, or in how many seconds to ask again; None when nothing waits."""
+    def next(self, now: float) -> Write | float | None:
+        """What to write now, or in how many seconds to ask again; None where nothing waits."""
         soonest: float | None = None
         for happening in self._waiting:
             told = self._told[happening]
             if now >= told.quiet_until:
                 del self._waiting[happening]
                 told.quiet_until = now + LEAST_GAP
-                return self._write(happening, told, wall)
+                return self._write(happening, told)
             left = told.quiet_until - now
             soonest = left if soonest is None else min(soonest, left)
         return soonest
+
+    def wrote(self, write: Write) -> None:
+        if (told := self._told.get(write.happening)) is not None:
+            told.written = write.count
+
+    def failed(self, write: Write, fault: ClusterFault) -> None:
+        """It is not tried again: what the server refuses once it refuses twice. The next one counts on."""
+        told = self._told.get(write.happening)
+        if told is None or not (isinstance(write, CountEvent) and fault.is_missing):
+            self.lost += 1
+            return
+        # Events live for an hour, or until somebody deletes them.
+        told.written, told.quiet_until = 0, 0.0
+        self._waiting[write.happening] = None
+
+    def _write(self, happening: Happening, told: _Told) -> Write:
+        last = _time(told.last)
+        if told.written:
+            patch = {"count": told.count, "lastTimestamp": last}
+            return CountEvent(happening, told.name, patch, told.count)
+        involved = happening.involved
+        about = {
+            "apiVersion": involved.api_version[:MAX_NAME],
+            "kind": involved.kind[:MAX_NAME],
+            # Also where it is the Namespace: the server wants the Event and what it is about in one place.
+            "namespace": happening.namespace,
+            "name": involved.name[:MAX_NAME],
+        }
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": told.name, "namespace": happening.namespace},
+            "involvedObject": about | ({"uid": involved.uid[:MAX_NAME]} if involved.uid else {}),
+            "type": happening.kind.value,
+            "reason": happening.reason.value,
+            "message": _cut(happening.message),
+            "source": {"component": MANAGED_BY},
+            "reportingComponent": MANAGED_BY,
+            "reportingInstance": self._instance,
+            "firstTimestamp": _time(told.first),
+            "lastTimestamp": last,
+            "count": told.count,
+        }
+        return CreateEvent(happening, event, told.count)
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _cut(message: str) -> str:
+    """In bytes, which is what Go counts."""
+    data = message.encode("utf-8", "replace")
+    if len(data) <= MAX_MESSAGE:
+        return data.decode()
+    return data[: MAX_MESSAGE - 3].decode("utf-8", "ignore") + "…"

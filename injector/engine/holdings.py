@@ -1,21 +1,29 @@
 """Documents as the engine keeps them: parsed once, small, and beside each other old and new."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple, cast
 
-from injector.engine.statuses import Status
+from injector.core.documents import RawDocument
+from injector.engine.conditions import Status, read_status
+from proxy.core.contract import ACCESS_POLICY, API_VERSION, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialSource
 from proxy.core.policy import AccessPolicy
+from proxy.documents.cluster_wide import check_cluster_wide
+from proxy.documents.object_nodes import Json
 from proxy.documents.placed import Placed
-from proxy.documents.problems import Problem
+from proxy.documents.problems import Problem, ProblemCode
+from proxy.documents.reader import ReadDocument, read_object
 
 Document = AccessPolicy | CredentialSource
 
+KINDS: Final = (ACCESS_POLICY, CREDENTIAL_SOURCE)
+
 
 class DocumentKey(NamedTuple):
-    """What an object is found by. Its `str` is what problems have as the file."""
+    """What an object is found by. Its text is what problems have as their file."""
 
     kind: str
     namespace: str
@@ -23,6 +31,11 @@ class DocumentKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
+
+
+def key_of(document: Document) -> DocumentKey:
+    kind = ACCESS_POLICY if isinstance(document, AccessPolicy) else CREDENTIAL_SOURCE
+    return DocumentKey(kind, document.namespace, document.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +46,56 @@ class Held:
     uid: str
     generation: int
     # None: it does not read, and `problems` say why.
-    placed: Placed[Document] | None
+    value: Document | None
     problems: tuple[Problem, ...] = ()
     status: Status | None = None
 
-    @property
-    def value(self) -> Document | None:
-        return self.placed.value if self.placed is not None else None
-
-    def is_same_text(self, other: "Held") -> bool:
+    def says_the_same(self, other: "Held") -> bool:
         """The generation counts changes of `spec`; an object that was created again begins anew."""
-        return (self.uid, self.generation) == (other.uid, other.generation)
+        return (self.key, self.uid, self.generation) == (other.key, other.uid, other.generation)
+
+
+def hold(raw: RawDocument, own_namespace: str, known: Held | None = None) -> Held:
+    """Read an object by itself; what it said before is not read again."""
+    status = read_status(raw.document.get("status"))
+    key = DocumentKey(raw.kind, raw.namespace, raw.name)
+    if known is not None and (known.key, known.uid, known.generation) == (key, raw.uid, raw.generation):
+        return known if known.status == status else Held(*_text_of(known), status)
+    read = read_raw(raw, own_namespace)
+    value = read.placed.value if read.placed is not None and not read.problems else None
+    return Held(key, raw.uid, raw.generation, value, read.problems, status)
+
+
+def _text_of(held: Held) -> tuple[DocumentKey, str, int, Document | None, tuple[Problem, ...]]:
+    return held.key, held.uid, held.generation, held.value, held.problems
+
+
+def read_raw(raw: RawDocument, own_namespace: str) -> ReadDocument:
+    """The parser of policy folders, and what a cluster asks besides."""
+    key = DocumentKey(raw.kind, raw.namespace, raw.name)
+    # An item of a list may be without both.
+    whole = {"apiVersion": API_VERSION, "kind": raw.kind, **raw.document}
+    read = read_object(cast("Json", whole), str(key))
+    if read.placed is None:
+        return read
+    value = read.placed.value
+    if not isinstance(value, AccessPolicy | CredentialSource) or key_of(value) != key:
+        message, fix = f"the object does not call itself {key}", "write kind, namespace and name as they are"
+        problem = Problem(str(key), 0, "metadata", message, fix, ProblemCode.BAD_VALUE)
+        return ReadDocument((*read.problems, problem))
+    if isinstance(value, AccessPolicy) and value.namespace != own_namespace:
+        strange = check_cluster_wide([read.placed], (), own_namespace)
+        return ReadDocument((*read.problems, *strange), read.placed) if strange else read
+    return read
+
+
+def place(document: Document) -> Placed[Document]:
+    """For checks beside other documents. Objects of a cluster have no lines."""
+    grants = document.grants if isinstance(document, AccessPolicy) else ()
+    return Placed(document, str(key_of(document)), 0, tuple((number, 0) for number in range(len(grants))))
+
+
+# --- what is in force --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +125,24 @@ class Report:
     problems: tuple[Problem, ...] = ()
 
 
+# Object, uid and generation of each document that was looked at.
+Inputs = frozenset[tuple[DocumentKey, str, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What is in force in one namespace. The text is not kept: it is in the cluster."""
+    """What is in force in one namespace."""
 
     namespace: str
     versions: Mapping[DocumentKey, Version]
+    # Of all documents that were looked at.
     reports: Mapping[DocumentKey, Report] = field(default_factory=dict)
-    # What it was made of; with the same, the same comes out.
-    inputs: frozenset[tuple[DocumentKey, str, int]] = frozenset()
+    # With the same, the same comes out. None for what was read back from the cluster.
+    inputs: Inputs | None = None
+    # Texts of policies are a fifth of their size when they are packed, and hardly ever needed again.
+    packed: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """What the sidecars mount."""
+        return zlib.decompress(self.packed).decode() if self.packed else ""

@@ -4,21 +4,18 @@ One loop changes it. What it gives away (`Held`, `Compiled`, `PodNeeds`) are val
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from injector.core.cluster import Namespace, PodNeeds
 from injector.core.documents import RawDocument
-from injector.engine.holdings import Compiled, Document, DocumentKey, Held
+from injector.engine.holdings import Compiled, Document, DocumentKey, Held, Report, hold
 from injector.engine.pod_needs import NamespaceNeeds
-from injector.engine.statuses import read_status
-from proxy.core.contract import ACCESS_POLICY, CREDENTIAL_SOURCE, NAMESPACE_NAME_LABEL
+from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.selection import selects_namespace
 from proxy.core.services import Catalogue
-
-KINDS: Final = (ACCESS_POLICY, CREDENTIAL_SOURCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,9 @@ class Change:
 
     @property
     def changes_nothing(self) -> bool:
-        return self.before is not None and self.after is not None and self.before.is_same_text(self.after)
+        if self.before is None or self.after is None:
+            return self.before is self.after
+        return self.before.says_the_same(self.after)
 
 
 class PolicyBook:
@@ -46,9 +45,9 @@ class PolicyBook:
     # --- what the cluster has ----------------------------------------------------------------------------
 
     def read(self, raw: RawDocument) -> Held:
-        """Parse it, unless it says what it said before. It changes nothing, and may be called in any thread."""
-        key = DocumentKey(raw.kind, raw.namespace, raw.name)
-        return hold(raw, self.catalogue, self.own_namespace, self.get(key))
+        """Parse it, unless it says what it said before. Nothing changes by that, in whichever thread."""
+        known = self.get(DocumentKey(raw.kind, raw.namespace, raw.name))
+        return hold(raw, self.own_namespace, known)
 
     def get(self, key: DocumentKey) -> Held | None:
         return self._held.get(key.namespace, {}).get(key)
@@ -142,7 +141,7 @@ class PolicyBook:
         self._needs.pop(namespace, None)
 
     def needs(self, namespace: Namespace, service_account: str, labels: Mapping[str, str]) -> PodNeeds:
-        """What the policies that select the pod need in it: those in force; before anything is, as they are."""
+        """What the policies that select the pod need in it: those in force; before that, as they are."""
         found = self._needs.get(namespace.name)
         if found is None or found.namespace != namespace:
             found = self._needs[namespace.name] = self._index(namespace)

@@ -1,4 +1,4 @@
-"""A copy of one kind of object, kept as the API server has it: what to ask next, and what each answer changes.
+"""A copy of one kind of object, kept as the API server has it: what to ask next, what each answer changes.
 
     list (page by page) ──► watch ◄──┐ ended, or failed: from the last resource version
       ▲                      │ └─────┘
@@ -7,9 +7,9 @@
 The protocol is that of kubernetes.io/docs/reference/using-api/api-concepts. Nothing here asks: whoever drives
 it does what `next` says and tells what came of it, with the time and the dice.
 
-Memory: beside the keys, at most one page of raw objects at a time, and while a list is on its way a second set
-of the values. A list of more than `most` objects is a failure, and not a part of the list: what was left out
-could be the very policy that forbids something. The last whole copy stays.
+Memory: beside the keys, at most one page of raw objects at a time, and while a list is on its way a second
+set of the values. A list of more than `most` objects is a failure, and not a part of the list: what was left
+out could be the very policy that forbids something. The last whole copy stays.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from injector.core.api import BAD_ANSWER, TOO_LARGE, ClusterFault, ObjectKey, Page
+from injector.core.api import BAD_ANSWER, TOO_LARGE, TOO_MANY, ClusterFault, ObjectKey, Page
 from injector.reading.objects import ObjectFault, read_meta
 
 # client-go's own page size.
 PAGE: Final = 500
 # Far above what one cluster has, far below what fills our memory: 5 KiB each.
 MOST: Final = 20_000
-# After that long the server ends a watch and we begin another where it ended. It bounds how long a server that
-# hangs, but whose kernel still answers, goes unnoticed.
+# After that long the server ends a watch and we begin another where it ended. It bounds how long a server
+# that hangs, but whose kernel still answers, goes unnoticed.
 WATCH_SECONDS: Final = 150.0
 # A server, or a proxy in between, that ends each watch at once is asked no more often than that.
 LEAST_GAP: Final = 1.0
@@ -146,7 +146,8 @@ class Reflector[V]:
 
     # --- what came of it --------------------------------------------------------------------------
 
-    def listed(self, page: Page, now: float, dice: float) -> list[News[V]]:
+    def listed(self, page: Page, now: float, dice: float) -> list[News[V]] | ClusterFault:
+        """One page. A fault is noted already."""
         news: list[News[V]] = []
         for raw in page.items:
             match self._entry(raw):
@@ -155,10 +156,7 @@ class Reflector[V]:
                 case key, value:
                     self._gathered[key] = value
         if len(self._gathered) > self._most:
-            many = f"there are more than {self._most} {self._kind} objects; what was known before stays"
-            self._forget_list()
-            self.failed(ClusterFault(None, TOO_LARGE, many), now, dice, start_over=True)
-            return news
+            return self._too_many(now, dice)
         if page.continue_token:
             self._token = page.continue_token
             return news
@@ -192,7 +190,7 @@ class Reflector[V]:
                 news = self._changed(what, meta.key, raw)
                 self._advance(meta.resource_version)
                 if len(self._keys) > self._most:
-                    return self._nonsense(f"there are more than {self._most} objects", now, dice)
+                    return self._too_many(now, dice)
                 return news
             case _:
                 return self._nonsense("an event is none that Kubernetes has", now, dice)
@@ -244,6 +242,12 @@ class Reflector[V]:
         self.failed(fault, now, dice, start_over=True)
         return fault
 
+    def _too_many(self, now: float, dice: float) -> ClusterFault:
+        what = f"there are more than {self._most} {self._kind} objects; what was known of them stays as it is"
+        fault = ClusterFault(None, TOO_MANY, what)
+        self.failed(fault, now, dice, start_over=True)
+        return fault
+
     def _advance(self, version: str) -> None:
         if version and not self._is_old(version):
             self._version, self._heard, self.failures = version, True, 0
@@ -269,4 +273,4 @@ def _told(raw: object, kind: str) -> ClusterFault:
     code, reason = (raw.get("code"), raw.get("reason")) if isinstance(raw, dict) else (None, None)
     status = code if type(code) is int else None
     word = reason if isinstance(reason, str) and reason else BAD_ANSWER
-    return ClusterFault(status, word, f"the watch of {kind} was ended by the API server: {status} {word[:64]}")
+    return ClusterFault(status, word, f"the API server ended the watch of {kind}: {status} {word[:64]}")

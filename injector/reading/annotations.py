@@ -80,7 +80,7 @@ _FOR_PODS: Final = (
 )
 
 
-# One comparison with all known names costs some 100 µs: a pod of ten thousand mistakes must not cost a second.
+# One comparison with all known names costs some 100 µs, and a pod has room for ten thousand mistakes.
 MAX_EXPLAINED: Final = 8
 
 
@@ -111,14 +111,19 @@ def read_intent(annotations: Mapping[str, str]) -> Intent | tuple[Finding, ...]:
 _NOTHING_SAID: Final = Intent()
 
 
+def wish_of(annotations: Mapping[str, str]) -> Wish | None:
+    """What `podkey.io/inject` says, whatever the others do; None also where it says nothing sensible."""
+    return _WISHES.get(annotations.get(INJECT, ""))
+
+
 class _Reader:
     def __init__(self, given: Mapping[str, str]) -> None:
         self.findings: list[Finding] = []
-        self._given = given
+        self._given = dict(given)
         for name, value in given.items():
             if len(value) > MAX_VALUE_LENGTH and name in USER_ANNOTATIONS:
                 self._blame(name, f"it has {len(value)} characters", f"write at most {MAX_VALUE_LENGTH}")
-                self._given = {n: v for n, v in self._given.items() if n != name}
+                del self._given[name]
 
     def read[T, D](self, name: str, parse: Callable[[str], T], default: D) -> T | D:
         if name not in self._given:

@@ -14,7 +14,7 @@ from injector.core.api import ObjectKey
 from injector.core.cluster import Namespace
 from injector.core.documents import RawDocument
 
-# kubelet versions are those of Kubernetes with what a vendor puts behind: `v1.29.3-eks-a18cd3a`, `v1.30.1+k3s1`.
+# That of Kubernetes, with what a vendor puts behind: `v1.29.3-eks-a18cd3a`, `v1.30.1+k3s1`.
 _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?![\d])").match
 
 

@@ -3,11 +3,13 @@
 Places (`spec.containers[0].env[3].value`) are put into words only where something is wrong.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 # A label's key is at most 253 + 1 + 63 characters, but this much tells which one is meant.
 _MAX_SHOWN: Final = 80
+# A message is about one thing to change. Who changes it sees the others.
+_MAX_LISTED: Final = 5
 # Go has int64 for users, groups and ports.
 _INT64: Final = range(-(2**63), 2**63)
 _WORDS: Final = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
@@ -29,6 +31,13 @@ def shown(text: str) -> str:
     """A name that anybody may have written, for a message."""
     plain = text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode()
     return f"`{plain[:_MAX_SHOWN]}{'…' if len(plain) > _MAX_SHOWN else ''}`"
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first of them, in a row, and how many there are besides."""
+    words = list(map(str, names))
+    more = len(words) - _MAX_LISTED
+    return ", ".join(words[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def place(path: str, key: str) -> str:

@@ -33,6 +33,11 @@ def services_on(host: HostPattern, catalogue: Catalogue) -> Iterator[Service]:
             yield service
 
 
+def blob_owner(host: HostPattern, catalogue: Catalogue) -> Service | None:
+    """Whose signed URLs an exact host serves."""
+    return None if host.is_wildcard else catalogue.blob_owner(Hostname(host.text))
+
+
 def _sample_hosts(service: Service) -> Iterator[Hostname]:
     return (template.filled({}) for endpoint in service.endpoints for template in endpoint.hosts)
 
@@ -104,7 +109,7 @@ class _GrantCheck:
 
     def _blob_hosts(self) -> Iterator[Problem]:
         for index, host in enumerate(self.grant.hosts):
-            owner = None if host.is_wildcard else self.catalogue.blob_owner(Hostname(host.text))
+            owner = blob_owner(host, self.catalogue)
             if owner is not None:
                 message = f"`{host.text}` serves signed URLs for {owner.title} and never gets a credential"
                 fix = f"remove it; grant `service: {owner.name}` for the API"

@@ -93,13 +93,11 @@ def _value(node: Node) -> Any:  # noqa: ANN401 - what JSON has
     if node.tag not in _PLAIN_TAGS:
         message = f"the YAML tag `{node.tag}` is not supported"
         raise _NotAnObjectError(node, message, "remove the tag", ProblemCode.YAML_TAG)
-    match node:
-        case MappingNode():
-            return _mapping(node)
-        case SequenceNode():
-            return [_value(item) for item in node.value]
-        case ScalarNode():
-            return _scalar(node) if node.plain else node.value
+    if isinstance(node, MappingNode):
+        return _mapping(node)
+    if isinstance(node, SequenceNode):
+        return [_value(item) for item in node.value]
+    return _scalar(node) if node.plain else node.value
 
 
 def _mapping(node: MappingNode) -> dict[str, Any]:
@@ -154,10 +152,11 @@ def _scalar(node: ScalarNode) -> str | int | float | bool | None:
 def _integer(digits: str) -> int | None:
     if len(digits) > _LONGEST_INTEGER:
         return None
-    number = None
     if _DECIMAL(digits):
         number = int(digits)
     elif found := _OTHER_BASE(digits):
         bases = (("two", 2), ("eight", 8), ("sixteen", 16))
         number = next(int(found["sign"] + found[name], base) for name, base in bases if found[name])
+    else:
+        return None
     return number if number in _INTEGERS else None

@@ -5,11 +5,12 @@ request that both cover. Requirements are independent of each other, so each is 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Final
 
+from proxy.core.credentials import CredentialRef
 from proxy.core.globs import Glob
 from proxy.core.hosts import Hostname
 from proxy.core.labels import Operator, common_labels
@@ -29,6 +30,7 @@ from proxy.core.services import Catalogue, Pin, Service
 from proxy.core.validity import common_moment
 from proxy.documents.common_hosts import common_host, host_below
 from proxy.documents.host_names import display_name
+from proxy.documents.meeting import Company, companies, namespaces_meet
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
 
@@ -46,25 +48,32 @@ class _Item:
     index: int
 
     @property
+    def is_wide(self) -> bool:
+        return self.policy.value.is_cluster_wide
+
+    @property
     def grant(self) -> Grant:
         return self.policy.value.grants[self.index]
 
     @property
-    def effect(self) -> tuple[str, str | None]:
+    def credential(self) -> CredentialRef:
+        return CredentialRef(self.policy.value.namespace, self.grant.credential)
+
+    @property
+    def effect(self) -> tuple[CredentialRef, str | None]:
         """What the application would notice: with equal effects an overlap is harmless."""
-        return self.grant.credential, self.grant.expected_bucket_owner
+        return self.credential, self.grant.expected_bucket_owner
 
 
 def check_overlaps(policies: Sequence[Placed[AccessPolicy]], catalogue: Catalogue) -> list[Problem]:
-    """Policies that enforce and policies that observe never disturb each other: see `judge.decide`."""
-    groups: dict[tuple[str, Mode], list[_Item]] = defaultdict(list)
-    for policy in policies:
-        items = [_Item(policy, index) for index in range(len(policy.value.grants))]
-        groups[policy.value.namespace, policy.value.mode].extend(items)
+    """Pairs of all policies that can select one pod, each once."""
     problems: list[Problem] = []
     left = MAX_WORK
-    for items in groups.values():
-        for one, two in _pairs(items, catalogue):
+    for wide, own in _groups(policies):
+        for one, two in _pairs([*_items(wide), *_items(own)], catalogue):
+            if own and one.is_wide and two.is_wide:
+                left -= 1  # they are a group of their own
+                continue
             left -= PAIR_WORK
             if left > 0 and not _may_meet(one, two):
                 continue
@@ -77,6 +86,17 @@ def check_overlaps(policies: Sequence[Placed[AccessPolicy]], catalogue: Catalogu
                 if len(problems) == MAX_REPORTED:
                     return problems
     return problems
+
+
+def _groups(policies: Sequence[Placed[AccessPolicy]]) -> Iterator[Company]:
+    """Cluster-wide ones alone, then each namespace with those that may select its pods."""
+    for mode in Mode:
+        yield Company([p for p in policies if p.value.is_cluster_wide and p.value.mode is mode], [])
+    yield from (company for company in companies(policies) if company.own)
+
+
+def _items(policies: Iterable[Placed[AccessPolicy]]) -> Iterator[_Item]:
+    return (_Item(policy, index) for policy in policies for index in range(len(policy.value.grants)))
 
 
 def _may_meet(one: _Item, two: _Item) -> bool:
@@ -109,14 +129,14 @@ def _too_many(item: _Item) -> Problem:
 
 
 def _report(one: _Item, two: _Item, request: str) -> Problem:
-    other = f"{one.policy.value.name} grants[{one.index}]"
-    place = f"{one.policy.file}:{one.policy.grants[one.index][1]}"
+    other = f"{one.policy.value.name} {one.policy.grant_place(one.index)}"
+    near = one.credential.namespace == two.credential.namespace
+    names = [i.credential.name if near else str(i.credential) for i in (two, one)]
     message = (
-        f"overlaps with {other} ({place}): both cover {request}, with the credentials "
-        f"`{two.grant.credential}` and `{one.grant.credential}`"
+        f"overlaps with {other}: both cover {request}, with the credentials `{names[0]}` and `{names[1]}`"
     )
-    if one.grant.credential == two.grant.credential:
-        message = f"overlaps with {other} ({place}) on {request}, with another `expectedBucketOwner`"
+    if one.credential == two.credential:
+        message = f"overlaps with {other} on {request}, with another `expectedBucketOwner`"
     fix = "narrow one of the two (workloads, paths, methods, pins), or use the same credential"
     return two.policy.grant_problem(two.index, ProblemCode.OVERLAPPING_GRANTS, message, fix)
 
@@ -246,7 +266,9 @@ def _common_request(one: _Item, two: _Item, catalogue: Catalogue) -> str | None:
     """A request that both grants cover, in words; None where there is none."""
     left, right = one.policy.value, two.policy.value
     if one.policy is not two.policy and not (
-        _common_workload(left.workloads, right.workloads) and common_moment(left.validity, right.validity)
+        namespaces_meet(left, right)
+        and _common_workload(left.workloads, right.workloads)
+        and common_moment(left.validity, right.validity)
     ):
         return None
     a, b = one.grant, two.grant

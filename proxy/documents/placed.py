@@ -36,3 +36,17 @@ class Placed[T]:
         number, line = self.grants[index]
         path = f"spec.grants[{number}]" + (f".{key}" if key else "")
         return Problem(self.file, line, path, message, fix, code)
+
+    @property
+    def place(self) -> str:
+        return _place(self.file, self.line)
+
+    def grant_place(self, index: int) -> str:
+        """As problems of other documents name it."""
+        number, line = self.grants[index]
+        return f"grants[{number}] ({_place(self.file, line)})"
+
+
+def _place(file: str, line: int) -> str:
+    """Objects of a cluster have no lines."""
+    return f"{file}:{line}" if line else file

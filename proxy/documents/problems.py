@@ -52,6 +52,7 @@ class ProblemCode(Enum):
     SESSION_POLICY_TOO_LARGE = "session_policy_too_large"
     CONTRADICTING_ENDPOINTS = "contradicting_endpoints"
     OVERLAPPING_GRANTS = "overlapping_grants"
+    NOT_ALLOWED_HERE = "not_allowed_here"
     DUPLICATE_DOCUMENT = "duplicate_document"
     UNREADABLE_FILE = "unreadable_file"
     NO_DOCUMENTS = "no_documents"

@@ -1,7 +1,7 @@
-"""Files in, documents or problems out: the whole of F1 for policy folders."""
+"""Files or objects in, documents or problems out: the whole of F1 for policies."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
@@ -9,8 +9,10 @@ from proxy.core.credentials import CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue, Service
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
+from proxy.documents.limits import check_named_by_limits
 from proxy.documents.links import check_links
 from proxy.documents.narrowing import check_narrowing
+from proxy.documents.object_nodes import Json, object_node
 from proxy.documents.overlap import check_overlaps
 from proxy.documents.placed import Placed, child
 from proxy.documents.policy_documents import POLICY_DOCUMENT
@@ -60,55 +62,115 @@ class ReadResult:
     lost: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """One document by itself. What it says of others is left to `check_documents`."""
+
+    problems: tuple[Problem, ...] = ()
+    placed: Placed[Any] | None = None
+    # Where it has problems: what can still be checked of it, and what it may be that others name.
+    salvaged: Placed[AccessPolicy] | None = None
+    broken: Broken = field(default_factory=Broken)
+
+
+def read_object(value: Json, name: str) -> ReadDocument:
+    """An object as the API server sends it; its problems are those of the file `name`, without a line."""
+    if isinstance(value, dict):
+        # The reader ignores both, and managed fields are often more than all the rest.
+        value = {key: part for key, part in value.items() if key != "status"}
+        if isinstance(metadata := value.get("metadata"), dict):
+            value["metadata"] = {key: part for key, part in metadata.items() if key != "managedFields"}
+    node = object_node(value, name)
+    if isinstance(node, Problem):
+        return ReadDocument((node,), broken=Broken(lost=True))
+    return _read_one(node, Reading(name))
+
+
+def check_documents(
+    documents: Iterable[ReadDocument], catalogue: Catalogue, *, built_in: bool = False, lost: bool = False
+) -> list[Problem]:
+    """What is wrong with documents beside each other and the catalogue. `lost`: some could not be read."""
+    return _Gathered.of(documents, lost=lost).problems(catalogue, built_in=built_in)
+
+
 def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in: bool = False) -> ReadResult:
     """Read files into documents, check them against each other and the catalogue, report all problems.
 
     `built_in` is for the catalogue's own entries, which may cover names such as `*.s3.amazonaws.com`.
     """
     problems: list[Problem] = []
-    placed: list[Placed[Any]] = []
-    salvaged: list[Placed[AccessPolicy]] = []
-    broken = Broken()
-    counted = 0
+    documents: list[ReadDocument] = []
+    lost = False
     # In the order of their names, so that what is reported does not depend on how they were gathered.
     for name, data in sorted(files.items()):
         nodes, faults = read_nodes(data, name)
         problems.extend(faults)
-        broken.lost |= bool(faults)
+        lost |= bool(faults)
         reading = Reading(name)
-        for node in (item for document in nodes for item in _items(document)):
-            counted += 1
-            value = _read_one(node, reading)
-            if value is not INVALID:
-                placed.append(Placed.of(value, name, node))
-            elif (policy := salvaged_policy(node, name)) is not None:
-                salvaged.append(policy)
-            else:
-                broken.add(node)
+        documents += [_read_one(node, reading) for document in nodes for node in _items(document)]
         problems.extend(reading.problems)
-    services = [p for p in placed if isinstance(p.value, Service)]
-    policies = sorted((p for p in placed if isinstance(p.value, AccessPolicy)), key=_order)
-    sources = sorted((p for p in placed if isinstance(p.value, CredentialSource)), key=_order)
-    if not built_in:
-        problems.extend(_check_services(services, catalogue))
-    whole = Catalogue.of((*catalogue.values(), *(p.value for p in services)))
-    problems.extend(_check_names([*policies, *sources]))
-    problems.extend(check_links([*policies, *salvaged], sources, whole, broken))
-    problems.extend(check_narrowing(policies, sources, whole))
-    problems.extend(check_stores(policies))
-    problems.extend(check_overlaps(policies, whole))
-    documents = Documents(
-        tuple(p.value for p in policies),
-        tuple(p.value for p in sources),
-        tuple(sorted((p.value for p in services), key=lambda service: service.name)),
-    )
-    found: dict[DocumentName, AccessPolicy | CredentialSource | None] = {
-        (CredentialSource, ref.namespace, ref.name): None for ref in broken.sources
-    }
-    found |= {name_of(placed_one.value): None for placed_one in salvaged}
-    found |= {name_of(placed_one.value): placed_one.value for placed_one in (*policies, *sources)}
+    all_of_them = _Gathered.of(documents, lost=lost)
+    problems.extend(all_of_them.problems(catalogue, built_in=built_in))
     in_order = tuple(sorted(problems, key=lambda p: (p.file, p.line)))
-    return ReadResult(documents, in_order, counted, found, broken.lost)
+    broken = all_of_them.broken
+    return ReadResult(all_of_them.values(), in_order, len(documents), all_of_them.found(), broken.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """Documents of all kinds in an order that does not depend on theirs."""
+
+    policies: list[Placed[AccessPolicy]]
+    salvaged: list[Placed[AccessPolicy]]
+    sources: list[Placed[CredentialSource]]
+    services: list[Placed[Service]]
+    broken: Broken
+
+    @classmethod
+    def of(cls, documents: Iterable[ReadDocument], *, lost: bool) -> "_Gathered":
+        placed: list[Placed[Any]] = []
+        salvaged, broken = [], Broken(lost=lost)
+        for document in documents:
+            if document.placed is not None:
+                placed.append(document.placed)
+            if document.salvaged is not None:
+                salvaged.append(document.salvaged)
+            broken.update(document.broken)
+        return cls(
+            sorted((p for p in placed if isinstance(p.value, AccessPolicy)), key=_order),
+            salvaged,
+            sorted((p for p in placed if isinstance(p.value, CredentialSource)), key=_order),
+            [p for p in placed if isinstance(p.value, Service)],
+            broken,
+        )
+
+    def problems(self, catalogue: Catalogue, *, built_in: bool) -> list[Problem]:
+        policies, sources = self.policies, self.sources
+        whole = Catalogue.of((*catalogue.values(), *(p.value for p in self.services)))
+        return [
+            *([] if built_in else _check_services(self.services, catalogue)),
+            *_check_names([*policies, *sources]),
+            *check_links([*policies, *self.salvaged], sources, whole, self.broken),
+            *check_named_by_limits(policies, whole, self.broken),
+            *check_narrowing(policies, sources, whole),
+            *check_stores(policies),
+            *check_overlaps(policies, whole),
+        ]
+
+    def values(self) -> Documents:
+        return Documents(
+            tuple(p.value for p in self.policies),
+            tuple(p.value for p in self.sources),
+            tuple(sorted((p.value for p in self.services), key=lambda service: service.name)),
+        )
+
+    def found(self) -> Mapping[DocumentName, AccessPolicy | CredentialSource | None]:
+        found: dict[DocumentName, AccessPolicy | CredentialSource | None] = {
+            (CredentialSource, ref.namespace, ref.name): None for ref in self.broken.sources
+        }
+        found |= {name_of(placed.value): None for placed in self.salvaged}
+        found |= {name_of(placed.value): placed.value for placed in self.policies}
+        return found | {name_of(placed.value): placed.value for placed in self.sources}
 
 
 def _order(placed: Placed[Any]) -> tuple[str, str]:
@@ -122,7 +184,20 @@ def _items(node: Node) -> list[Node]:
     return items.value if is_list and isinstance(items, SequenceNode) else [node]
 
 
-def _read_one(node: Node, reading: Reading) -> Any:  # noqa: ANN401 - see Record.read
+def _read_one(node: Node, reading: Reading) -> ReadDocument:
+    before = len(reading.problems)
+    value = _read_value(node, reading)
+    problems = tuple(reading.problems[before:])
+    if value is not INVALID:
+        return ReadDocument(problems, Placed.of(value, reading.file, node))
+    salvaged = salvaged_policy(node, reading.file)
+    broken = Broken()
+    if salvaged is None:
+        broken.add(node)
+    return ReadDocument(problems, None, salvaged, broken)
+
+
+def _read_value(node: Node, reading: Reading) -> Any:  # noqa: ANN401 - see Record.read
     at = Place()
     if not isinstance(node, MappingNode):
         message = "a document is a mapping with `apiVersion`, `kind`, `metadata` and `spec`"
@@ -189,6 +264,6 @@ def _check_names(documents: Iterable[Placed[Any]]) -> list[Problem]:
 
 
 def _twice(placed: Placed[Any], first: Placed[Any], what: str) -> Problem:
-    message = f"{what} is already defined at {first.file}:{first.line}"
+    message = f"{what} is already defined at {first.place}"
     fix = "rename one of the two, or remove it"
     return placed.problem(ProblemCode.DUPLICATE_DOCUMENT, message, fix, "metadata.name")

@@ -65,6 +65,11 @@ class Broken:
         else:
             self.lost = True
 
+    def update(self, other: "Broken") -> None:
+        self.sources |= other.sources
+        self.services |= other.services
+        self.lost |= other.lost
+
     def has_source(self, ref: CredentialRef) -> bool:
         return self.lost or ref in self.sources
 

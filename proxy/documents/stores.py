@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 
 from proxy.core.credentials import SigV4
 from proxy.core.hosts import HostPattern
-from proxy.core.policy import AccessPolicy, Addressing, ForeignPresigned, Grant, Mode, StoreEndpoint
+from proxy.core.policy import AccessPolicy, Addressing, ForeignPresigned, Grant, StoreEndpoint
 from proxy.core.services import Service
 from proxy.documents.host_names import is_public_suffix
+from proxy.documents.meeting import companies
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.reading import MAX_PROBLEMS
@@ -84,8 +85,7 @@ class _Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        line = self.policy.grants[self.number][1]
-        return f"{self.policy.value.name} grants[{self.number}] ({self.policy.file}:{line})"
+        return f"{self.policy.value.name} {self.policy.grant_place(self.number)}"
 
 
 # How a host is read: as which service's, and as a host of which store.
@@ -94,16 +94,14 @@ _Meaning = tuple[str, StoreEndpoint]
 
 def check_stores(policies: Sequence[Placed[AccessPolicy]]) -> list[Problem]:
     """Stores that contradict each other, and hosts of a store that a grant names without its buckets."""
-    groups: dict[tuple[str, Mode], list[Placed[AccessPolicy]]] = defaultdict(list)
-    for policy in policies:
-        groups[policy.value.namespace, policy.value.mode].append(policy)
-    problems: list[Problem] = []
-    for group in groups.values():
-        for problem in _Stores(group).problems(group):
-            problems.append(problem)
+    # Cluster-wide policies contradict each other in every namespace alike; that is told once.
+    problems: dict[Problem, None] = {}
+    for wide, own in companies(policies):
+        for problem in _Stores([*wide, *own]).problems([*wide, *own]):
+            problems[problem] = None
             if len(problems) == MAX_PROBLEMS:
-                return problems
-    return problems
+                return list(problems)
+    return list(problems)
 
 
 class _Stores:

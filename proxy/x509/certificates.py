@@ -79,19 +79,22 @@ def sign_leaf(
     *,
     begins: datetime,
     ends: datetime,
+    aliases: Iterable[Hostname] = (),
 ) -> Certificate:
-    """A server certificate for exactly one name.
+    """A server certificate for one host, and for other names of the same one.
 
-    Two names would let an HTTP/2 client send both hosts' requests over one connection (RFC 9113 §9.1.1).
-    A name that the subject cannot hold leaves it empty, and then the list of names is critical
-    (RFC 5280 §4.2.1.6).
+    Two hosts are never put together: an HTTP/2 client would send both hosts' requests over one connection
+    (RFC 9113 §9.1.1). A name that the subject cannot hold leaves it empty, and then the list of names is
+    critical (RFC 5280 §4.2.1.6).
     """
     fits = len(host) <= MAX_COMMON_NAME
     subject = _name(host) if fits else x509.Name([])
     server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     return (
         _begun(subject, authority.subject, key, authority_key, begins=begins, ends=ends)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=not fits)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in (host, *aliases)]), critical=not fits
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(server, critical=False)
@@ -154,6 +157,23 @@ def common_name(certificate: Certificate) -> str:
     return str(names[0].value) if names else ""
 
 
+def dns_names(certificate: Certificate) -> tuple[str, ...]:
+    """The names of a server certificate; none where it has none, or where they cannot be read."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return ()
+    return tuple(names.get_values_for_type(x509.DNSName))
+
+
+def is_signed_by(certificate: Certificate, authority: Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
 def has_key(certificate: Certificate, key: PrivateKey) -> bool:
     try:
         return certificate.public_key() == key.public_key()
@@ -162,11 +182,7 @@ def has_key(certificate: Certificate, key: PrivateKey) -> bool:
 
 
 def is_signed_by_itself(certificate: Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
+    return is_signed_by(certificate, certificate)
 
 
 # --- files of certificates -----------------------------------------------------------------------

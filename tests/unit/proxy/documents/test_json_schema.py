@@ -271,7 +271,7 @@ CLIENT_AUTH = ["federated", "privateKeyJwt", "secretBasic", "secretPost"]
 @pytest.mark.parametrize(
     ("kind", "unions"),
     [
-        ("AccessPolicy", {".spec.grants[]": [["service", "hosts"]]}),
+        ("AccessPolicy", {".spec": [["grants", "limits"]], ".spec.grants[]": [["service", "hosts"]]}),
         (
             "CredentialSource",
             {

@@ -56,7 +56,7 @@ def code(text: str) -> ProblemCode:
         ('"1"', "1"),
         ("!!str 1", "1"),
         ("! 1", "1"),
-        ("|\n  a\n  b", "a\nb"),
+        ("|-\n  a\n  b", "a\nb"),
         ("[1, [a], {b: }]", [1, ["a"], {"b": None}]),
         ("!!seq [a]", ["a"]),
         ("{}", {}),
@@ -103,13 +103,13 @@ def test_keys_become_text_as_json_writes_them() -> None:
 
 
 def test_anchors_and_merges_are_written_out() -> None:
-    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {x: 9, z: 8}]}\nd: {'<<': 1}\n"
+    text = "a: &a {p: 1, q: 2}\nb: {<<: *a, q: 3}\nc: {<<: [*a, {p: 9, r: 8}]}\nd: {'<<': 1}\n"
 
     assert read(text) == [
         {
-            "a": {"x": 1, "y": 2},
-            "b": {"x": 1, "y": 3},
-            "c": {"x": 1, "y": 2, "z": 8},
+            "a": {"p": 1, "q": 2},
+            "b": {"p": 1, "q": 3},
+            "c": {"p": 1, "q": 2, "r": 8},
             "d": {"<<": 1},
         }
     ]

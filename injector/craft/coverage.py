@@ -1,0 +1,162 @@
+"""Whether something that has the name of ours is ours: every field that we write is there as we write it.
+
+Between two calls the API server and other webhooks add to our containers, too, so a part of what may be
+besides is let pass. What could run a program in the sidecar, change what its own runs, or show what it keeps
+is not: then the pod is refused, whoever did it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from injector.core.outcome import Finding
+from injector.craft.reserved import normal_path
+from injector.reading.pods import Container, Volume
+from proxy.core.injection_codes import InjectionCode
+from proxy.documents.settings_table import GPU
+
+type Raw = Mapping[str, Any]
+
+# Of a value in a message: enough to recognise it, and too little for what does not belong into a log.
+_MAX_SHOWN: Final = 64
+
+# Fields of a container that say nothing about what runs in it. LimitRanger fills in resources.
+_FREE_FIELDS: Final = frozenset({"resources", "resizePolicy", "terminationMessagePolicy"})
+# What the API server writes where nobody has said anything.
+_DEFAULTS: Final = frozenset(
+    {
+        ("terminationMessagePath", "/dev/termination-log"),
+        ("procMount", "Default"),
+        ("mountPropagation", "None"),
+        ("recursiveReadOnly", "Disabled"),
+    }
+)
+# Variables of others that change how our program is found, loaded, trusts or connects. Its own settings too.
+_NOT_FROM_OTHERS: Final = re.compile(
+    r"PODKEY_.*|PYTHON.*|LD_.*|DYLD_.*|GLIBC_.*|MALLOC_.*|GCONV_.*|OPENSSL.*|SSL_.*|SSLKEYLOGFILE|UV_.*|"
+    r"(HTTPS?|ALL|NO|FTP)_PROXY|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|HOSTALIASES|LOCALDOMAIN|RES_OPTIONS|"
+    r"NIS_PATH|NLSPATH|LOCPATH|GETCONF_DIR|PATH|HOME|ENV|BASH_ENV|TMPDIR|TEMP|TMP",
+    re.IGNORECASE,
+).fullmatch
+# Where the API server and clouds mount tokens of their own; nothing of ours lies there.
+_SECRETS_OF_OTHERS: Final = "/run/secrets/"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    path: str
+    found: object
+    # None: nothing should be there.
+    expected: object
+
+
+# Whether something that we did not write may be there.
+type Leave = Callable[[str, object], bool]
+
+
+def container_faults(found: Container, expected: Raw) -> Iterator[Finding]:
+    fix = "rename the container, or exempt podkey's containers from the webhook that changes them"
+    for difference in _container(found, expected):
+        yield _finding(InjectionCode.RESERVED_CONTAINER, found.name, difference, fix)
+
+
+def volume_faults(found: Volume, expected: Raw) -> Iterator[Finding]:
+    path = f"spec.volumes[{found.index}]"
+    for difference in _differences(found.raw, expected, path, _is_plain):
+        yield _finding(InjectionCode.RESERVED_VOLUME, found.name, difference, "rename the volume")
+
+
+def not_expected(code: InjectionCode, path: str, name: str) -> Finding:
+    return Finding(code, f"{path} is called `{name}`, and podkey has none in this pod", "rename it")
+
+
+def _finding(code: InjectionCode, name: str, difference: Difference, fix: str) -> Finding:
+    found, expected = _shown(difference.found), _shown(difference.expected)
+    return Finding(code, f"{difference.path} of `{name}` is {found}, and podkey writes {expected}", fix)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = json.dumps(value)
+    return f"`{text[:_MAX_SHOWN]}{'…' if len(text) > _MAX_SHOWN else ''}`"
+
+
+def _container(found: Container, expected: Raw) -> Iterator[Difference]:
+    raw, path = found.raw, found.path
+    yield from _env(found, expected.get("env", []))
+    yield from _mounts(found, expected.get("volumeMounts", []))
+    apart = {"env", "volumeMounts", *_FREE_FIELDS}
+    for key, value in expected.items():
+        if key not in apart:
+            leave = _is_number if key.endswith("Probe") else _is_default
+            yield from _differences(raw.get(key), value, f"{path}.{key}", leave)
+    for key, value in raw.items():
+        if key not in apart and key not in expected and not _may_stay(key, value, _is_default):
+            yield Difference(f"{path}.{key}", value, None)
+
+
+def _env(found: Container, expected: list[Raw]) -> Iterator[Difference]:
+    """By name, each of them: the kubelet takes the last one of a name."""
+    wanted = {entry["name"]: entry for entry in expected}
+    for name in wanted.keys() - found.env.keys():
+        yield Difference(f"{found.path}.env[{name}]", None, wanted[name])
+    for entry in found.raw.get("env") or ():
+        name, path = entry.get("name", ""), f"{found.path}.env[{entry.get('name', '')}]"
+        if name in wanted:
+            if name != GPU.name or entry.get("value") not in {"true", "false"}:
+                yield from _differences(entry, wanted[name], path, _is_plain)
+        elif _NOT_FROM_OTHERS(name):
+            yield Difference(path, entry.get("value", entry.get("valueFrom")), None)
+
+
+def _mounts(found: Container, expected: list[Raw]) -> Iterator[Difference]:
+    wanted = {mount["mountPath"]: mount for mount in expected}
+    there = {mount.path for mount in found.mounts}
+    for path in sorted(wanted.keys() - there):
+        yield Difference(f"{found.path}.volumeMounts[{path}]", None, wanted[path])
+    for mount in found.mounts:
+        path = f"{found.path}.volumeMounts[{mount.path}]"
+        if mount.path in wanted:
+            yield from _differences(mount.raw, wanted[mount.path], path, _is_default)
+        elif not normal_path(mount.path).startswith(_SECRETS_OF_OTHERS):
+            yield Difference(path, mount.raw, None)
+
+
+# --- the comparison ------------------------------------------------------------------------------------
+
+
+def _differences(found: object, expected: object, path: str, leave: Leave) -> Iterator[Difference]:
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for key, value in expected.items():
+            yield from _differences(found.get(key), value, f"{path}.{key}", leave)
+        for key, value in found.items():
+            if key not in expected and not _may_stay(key, value, leave):
+                yield Difference(f"{path}.{key}", value, None)
+    elif isinstance(expected, list) and isinstance(found, list) and len(found) == len(expected):
+        for index, (one, other) in enumerate(zip(found, expected, strict=True)):
+            yield from _differences(one, other, f"{path}[{index}]", leave)
+    # True is 1 to Python.
+    elif type(found) is not type(expected) or found != expected:
+        yield Difference(path, found, expected)
+
+
+def _may_stay(key: str, value: object, leave: Leave) -> bool:
+    # What a webhook in Go writes for a field that it has not set.
+    return value is None or value in ("", False, [], {}) or leave(key, value)
+
+
+def _is_default(key: str, value: object) -> bool:
+    return isinstance(value, str) and (key, value) in _DEFAULTS
+
+
+def _is_number(_key: str, value: object) -> bool:
+    """Of a probe: times and thresholds. Another way to probe would be an object."""
+    return isinstance(value, int)
+
+
+def _is_plain(_key: str, value: object) -> bool:
+    """`defaultMode`, `apiVersion`: a further source of a volume or variable would be an object."""
+    return isinstance(value, str | int)

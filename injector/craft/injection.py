@@ -1,0 +1,190 @@
+"""The patch that gives a pod its sidecar, as a fixpoint: what is there already and is ours is left alone.
+
+    first       podkey-redirect, podkey, then the user's init containers in their order: a native sidecar is
+                started, and has answered /readyz, before what stands behind it
+    old nodes   the user's init containers, podkey-redirect; podkey is the first of the containers. The user's
+                init containers run before there is anybody to ask, so nothing is written into them
+
+The API server calls again when another webhook has changed the pod. Containers that it put in front of ours
+stay there: the order of others is theirs, and a container of ours is never moved.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from injector.core.outcome import Finding, Refuse
+from injector.core.plan import Plan
+from injector.core.settings import PodRules, SidecarSettings
+from injector.craft.adoption import adopted
+from injector.craft.coverage import container_faults, not_expected, volume_faults
+from injector.craft.environment import equip, variables_of
+from injector.craft.jsonpatch import Editor, Operation
+from injector.craft.owners import images_text, owner_text
+from injector.craft.placeholders import render_placeholders
+from injector.craft.redirect import redirect_container, redirect_means, redirect_variables
+from injector.craft.reserved import is_named_our_volume
+from injector.craft.resources import (
+    NOTHING_ASKED,
+    REDIRECT_RESOURCES,
+    container_resources,
+    is_guaranteed,
+    sidecar_quantities,
+)
+from injector.craft.sidecar import sidecar_container
+from injector.craft.volumes import volumes_of
+from injector.reading.pod_fields import listed
+from injector.reading.pods import Container, ContainerKind, Pod
+from proxy.core import contract
+from proxy.core.injection_codes import InjectionCode
+from proxy.core.redirect import Redirect
+from proxy.core.settings import Capture
+from proxy.documents.settings_table import GPU
+
+type Raw = Mapping[str, Any]
+
+# Which container `kubectl logs` and `kubectl exec` mean where none is named: not the sidecar.
+DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+_JOB: Final = "Job/"
+# Restart policies of pods that are meant to end.
+_ENDING: Final = frozenset({"OnFailure", "Never"})
+_INITS: Final = ("spec", ContainerKind.INIT.value)
+_APPS: Final = ("spec", ContainerKind.APP.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    patch: tuple[Operation, ...]
+    warnings: tuple[Finding, ...] = ()
+
+
+def inject(pod: Pod, plan: Plan, sidecar: SidecarSettings, rules: PodRules) -> Injected | Refuse:
+    plan, endpoints = adopted(plan, pod)
+    quantities = sidecar_quantities(plan.intent.sidecar, sidecar)
+    variables = redirect_variables(plan.intent, sidecar, rules)
+    transparent = Capture.TRANSPARENT in plan.capture
+    redirect = redirect_means(variables) if transparent else Redirect(captured_ports=())
+    if isinstance(quantities, tuple) or isinstance(redirect, tuple):
+        asked = (part for part in (quantities, redirect) if isinstance(part, tuple))
+        return Refuse(tuple(finding for part in asked for finding in part))
+    expected: list[Raw] = []
+    guaranteed = is_guaranteed(pod)
+    if transparent:
+        resources = container_resources(
+            REDIRECT_RESOURCES, NOTHING_ASKED, pod.resources, guaranteed=guaranteed
+        )
+        expected.append(redirect_container(variables, sidecar, resources))
+    resources = container_resources(quantities, plan.intent.sidecar, pod.resources, guaranteed=guaranteed)
+    expected.append(sidecar_container(plan, endpoints, sidecar, resources))
+    volumes = volumes_of(plan.needs, sidecar.token_seconds)
+    if faults := (*_container_faults(pod, expected), *_volume_faults(pod, volumes)):
+        return Refuse(faults)
+
+    editor = Editor(pod.raw)
+    given = variables_of(plan, endpoints, rules)
+    warnings = [finding for one in _after_sidecar(pod, plan) for finding in equip(editor, one, given)]
+    _mend(editor, pod, plan)
+    # Behind what has been written into containers by their index.
+    _place(editor, pod, plan, expected)
+    there = {volume.name for volume in pod.volumes}
+    editor.extend(("spec", "volumes"), [volume for volume in volumes if volume["name"] not in there])
+    editor.update(("metadata", "annotations"), _annotations(pod, plan))
+    return Injected(editor.operations, (*_told(pod, plan, redirect), *warnings))
+
+
+# --- what is there already -----------------------------------------------------------------------------
+
+
+def _ours(pod: Pod) -> dict[str, Container]:
+    return {one.name: one for one in (*pod.init_containers, *pod.containers) if one.is_named_ours}
+
+
+def _container_faults(pod: Pod, expected: list[Raw]) -> Iterator[Finding]:
+    by_name = {container["name"]: container for container in expected}
+    for name, found in _ours(pod).items():
+        if name in by_name:
+            yield from container_faults(found, by_name[name])
+        else:
+            yield not_expected(InjectionCode.RESERVED_CONTAINER, found.path, name)
+
+
+def _volume_faults(pod: Pod, expected: tuple[Raw, ...]) -> Iterator[Finding]:
+    by_name = {volume["name"]: volume for volume in expected}
+    for found in pod.volumes:
+        if found.name in by_name:
+            yield from volume_faults(found, by_name[found.name])
+        elif is_named_our_volume(found.name):
+            yield not_expected(InjectionCode.RESERVED_VOLUME, f"spec.volumes[{found.index}]", found.name)
+
+
+def _after_sidecar(pod: Pod, plan: Plan) -> Iterator[Container]:
+    """The user's containers that start when the sidecar is ready. In those before it, a variable that names a
+    file which is not there yet makes most programs fail."""
+    ours = _ours(pod)
+    if plan.native:
+        behind = max((container.index for container in ours.values()), default=-1)
+        yield from (one for one in pod.init_containers if one.index > behind)
+    yield from (one for one in pod.containers if not one.is_named_ours)
+
+
+# --- what is written -------------------------------------------------------------------------------------
+
+
+def _place(editor: Editor, pod: Pod, plan: Plan, expected: list[Raw]) -> None:
+    """Those of ours that are missing, beside the one that is there, or in front."""
+    ours = _ours(pod)
+    missing = [container for container in expected if container["name"] not in ours]
+    if plan.native:
+        redirect = ours.get(contract.REDIRECT_CONTAINER)
+        front = next((container.index for container in ours.values()), 0)
+        editor.insert(_INITS, front + (redirect is not None), missing)
+        return
+    for container in missing:
+        if container["name"] == contract.SIDECAR_CONTAINER:
+            editor.insert(_APPS, 0, [container])
+        else:
+            editor.extend(_INITS, [container])
+
+
+def _mend(editor: Editor, pod: Pod, plan: Plan) -> None:
+    """Another webhook may have added an accelerator, or taken it away, since the sidecar was written."""
+    sidecar = _ours(pod).get(contract.SIDECAR_CONTAINER)
+    if sidecar is None:
+        return
+    value = "true" if plan.accelerators else "false"
+    for index, entry in enumerate(sidecar.raw["env"]):
+        if entry.get("name") == GPU.name and entry.get("value") != value:
+            editor.put(("spec", sidecar.kind.value, sidecar.index, "env", index, "value"), value)
+
+
+def _annotations(pod: Pod, plan: Plan) -> dict[str, str]:
+    theirs = [one for one in (*pod.init_containers, *pod.containers) if not one.is_named_ours]
+    annotations = {
+        contract.INJECTED: "true",
+        contract.OWNER: owner_text(plan.owner),
+        contract.IMAGES: images_text(theirs),
+        contract.PLACEHOLDERS: render_placeholders(plan.placeholders),
+    }
+    first = next((one for one in pod.containers if not one.is_named_ours), None)
+    if not plan.native and first is not None and DEFAULT_CONTAINER not in pod.annotations:
+        annotations[DEFAULT_CONTAINER] = first.name
+    return annotations
+
+
+# --- what is said ----------------------------------------------------------------------------------------
+
+
+def _told(pod: Pod, plan: Plan, redirect: Redirect) -> Iterator[Finding]:
+    if not plan.native:
+        message = "the sidecar is an ordinary container, for a node runs a kubelet before 1.29"
+        yield Finding(InjectionCode.OLD_KUBELETS, message, "upgrade the nodes")
+        if plan.owner.startswith(_JOB) or pod.restart_policy in _ENDING:
+            message = "the pod goes on running when its own containers have ended"
+            fix = "upgrade the nodes, or set `activeDeadlineSeconds`"
+            yield Finding(InjectionCode.JOB_WILL_NOT_END, message, fix)
+    left_out = [port for port in plan.needs.ports if port not in redirect.ports]
+    if Capture.TRANSPARENT in plan.capture and left_out:
+        message = f"policies name hosts on ports that are not captured: {listed(left_out)}"
+        ports = ",".join(map(str, (*redirect.ports, *left_out)))
+        fix = f"annotate the pod with {contract.API_GROUP}/capture-ports: {ports}"
+        yield Finding(InjectionCode.NOT_CAPTURED, message, fix)

@@ -1,0 +1,108 @@
+"""Names and paths in a pod that are podkey's alone, where the user's part of it has one.
+
+A container or volume that stands where ours would, by our name, is not judged here: whether it is ours is
+told from its content, in `coverage.py`.
+"""
+
+import re
+from collections.abc import Iterator
+from posixpath import normpath
+from typing import Final
+
+from injector.core.outcome import Finding
+from injector.reading.pod_fields import listed, shown
+from injector.reading.pods import Container, Mount, Pod
+from proxy.core.contract import (
+    POD_VOLUME,
+    POLICY_VOLUME,
+    RESERVED_NAME,
+    SECRET_VOLUME,
+    STATE_VOLUME,
+    TOKENS_VOLUME,
+    TRUST_DIR,
+    TRUST_VOLUME,
+)
+from proxy.core.injection_codes import InjectionCode
+
+_OUR_VOLUMES: Final = frozenset({STATE_VOLUME, TRUST_VOLUME, TOKENS_VOLUME, POLICY_VOLUME, POD_VOLUME})
+_SECRET_VOLUME: Final = re.compile(re.escape(SECRET_VOLUME) + r"[0-9]{1,4}").fullmatch
+# `/var/run` is a folder of its own in some images, and then `/var` lies above it.
+_RESERVED_FOLDERS: Final = ("/etc/podkey", "/run/podkey", "/var/run/podkey")
+
+
+def is_named_our_volume(name: str) -> bool:
+    """A name that the injector gives to a volume."""
+    return name in _OUR_VOLUMES or _SECRET_VOLUME(name) is not None
+
+
+def is_reserved(name: str) -> bool:
+    return name == RESERVED_NAME or name.startswith(f"{RESERVED_NAME}-")
+
+
+def normal_path(path: str) -> str:
+    """As the kubelet and the kernel read it, with one name for what `/var/run` is on nearly every system.
+
+    A path without a slash in front counts from the root, too.
+    """
+    # POSIX lets two slashes in front mean something else, and normpath keeps them.
+    plain = normpath("/" + path.lstrip("/"))
+    return plain.removeprefix("/var") if f"{plain}/".startswith("/var/run/") else plain
+
+
+def meets(path: str, folder: str) -> bool:
+    """Whether one of two normal paths is, or lies below, the other."""
+    above, below = sorted((path.rstrip("/"), folder.rstrip("/")), key=len)
+    return f"{below}/".startswith(f"{above}/")
+
+
+def reserved_uses(pod: Pod) -> Iterator[Finding]:
+    """What of the user's has one of our names, lies at one of our paths, or mounts one of our volumes."""
+    theirs = [container for container in pod.all_containers if not container.is_named_ours]
+    ours = [container.name for container in pod.all_containers if container.is_named_ours]
+    twice = {shown(name) for name in ours if ours.count(name) > 1}
+    if bad := [*(str(c) for c in theirs if is_reserved(c.name)), *sorted(twice)]:
+        yield Finding(
+            InjectionCode.RESERVED_CONTAINER,
+            f"only podkey's containers are called `{RESERVED_NAME}` or `{RESERVED_NAME}-…`: {listed(bad)}",
+            "rename it",
+        )
+    names = [v.name for v in pod.volumes if is_reserved(v.name) and not is_named_our_volume(v.name)]
+    if names:
+        yield Finding(
+            InjectionCode.RESERVED_VOLUME,
+            f"only podkey's volumes are called `{RESERVED_NAME}-…`: {listed(map(shown, names))}",
+            "rename it",
+        )
+    if uses := [f"{c} ({shown(name)})" for c in theirs for name in _volumes_of_ours(c)]:
+        yield Finding(
+            InjectionCode.RESERVED_VOLUME,
+            f"a volume of podkey's is mounted by {listed(uses)}",
+            "take the mount out: podkey mounts what an application may see of it",
+        )
+    if paths := [f"{c} ({shown(path)})" for c in theirs for path in _paths_of_ours(c)]:
+        yield Finding(
+            InjectionCode.RESERVED_PATH,
+            f"at, above or below `/etc/podkey` or `/var/run/podkey` something is mounted by {listed(paths)}",
+            "mount it elsewhere",
+        )
+
+
+def _volumes_of_ours(container: Container) -> Iterator[str]:
+    for mount in container.mounts:
+        if is_reserved(mount.volume) and not _is_trust(mount):
+            yield mount.volume
+    yield from filter(is_reserved, container.devices)
+
+
+def _paths_of_ours(container: Container) -> Iterator[str]:
+    for mount in container.mounts:
+        if not is_reserved(mount.volume):
+            path = normal_path(mount.path)
+            if any(meets(path, folder) for folder in _RESERVED_FOLDERS):
+                yield mount.path
+
+
+def _is_trust(mount: Mount) -> bool:
+    """What we ourselves put into each application container, whole and read-only."""
+    whole = not (mount.raw.get("subPath") or mount.raw.get("subPathExpr"))
+    return mount.volume == TRUST_VOLUME and mount.path == TRUST_DIR and mount.read_only and whole

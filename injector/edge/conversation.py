@@ -1,0 +1,140 @@
+"""Requests and answers on one connection, each part of them with its deadline."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol, final
+
+from injector.edge.clock import Clock
+from injector.edge.http_messages import Bad, Head, Messages, Pause, Reply, Whole, reply_to
+from injector.edge.serving import Site
+
+PIECE: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """In seconds."""
+
+    # An API server's own handshake and head take a round trip each.
+    handshake: float = 5.0
+    head: float = 5.0
+    # Above the 5 s after which the API server has given up, so that it says so first.
+    body: float = 10.0
+    idle: float = 120.0
+    # For the answer to be taken, and after a refusal for what was on its way to be thrown away.
+    write: float = 5.0
+    refused: float = 1.0
+    # For a client to say goodbye, too (close_notify).
+    end: float = 1.0
+
+
+class Lost(Enum):
+    """Why a connection ended without an answer."""
+
+    LIMIT = "limit"
+    HANDSHAKE = "handshake"
+    SLOW_HEAD = "slow_head"
+    SLOW_BODY = "slow_body"
+    SLOW_READER = "slow_reader"
+
+
+class Counts(Protocol):
+    def rejected(self, why: Enum) -> None: ...
+
+
+@final
+class Conversation:
+    """Requests and answers, one after the other. A deadline that passes is counted, and a `TimeoutError`."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        site: Site,
+        counts: Counts,
+        clock: Clock,
+        deadlines: Deadlines,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._site = site
+        self._counts = counts
+        self._clock = clock
+        self._deadlines = deadlines
+        self._messages = Messages()
+        self._since = 0.0
+
+    async def head(self) -> Head | None:
+        """The next request; None: there is none."""
+        event = self._messages.next()
+        if event is Pause.MORE and self._messages.idle:
+            try:
+                async with asyncio.timeout(self._deadlines.idle):
+                    event = await self._more()
+            except TimeoutError:
+                return None
+        self._since = self._clock.monotonic()
+        async with self._until(self._deadlines.head, Lost.SLOW_HEAD):
+            while event is Pause.MORE:
+                event = await self._more()
+        if isinstance(event, Bad):
+            await self._refuse(event)
+        return event if isinstance(event, Head) else None
+
+    async def exchange(self, head: Head, leaving: Callable[[], bool]) -> bool:
+        """Whether another request may follow."""
+        refused = await self._site.admit(head)
+        if refused is not None:
+            await self._end_with(refused)
+            return False
+        try:
+            self._writer.write(self._messages.go_on())
+            async with self._until(self._deadlines.body, Lost.SLOW_BODY):
+                while (event := self._messages.next()) is Pause.MORE:
+                    self._messages.receive(await self._reader.read(PIECE))
+            reply = (
+                await self._site.answer(head, event.body, self._since) if isinstance(event, Whole) else None
+            )
+        finally:
+            self._site.leave(head)
+        if reply is None:
+            if isinstance(event, Bad):
+                await self._refuse(event)
+            return False
+        await self._write(self._messages.answer(reply, close=leaving()))
+        return self._messages.begin_again()
+
+    async def _more(self) -> Head | Whole | Bad | Pause:
+        self._messages.receive(await self._reader.read(PIECE))
+        return self._messages.next()
+
+    async def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        async with self._until(self._deadlines.write, Lost.SLOW_READER):
+            await self._writer.drain()
+
+    async def _refuse(self, bad: Bad) -> None:
+        self._counts.rejected(bad.why)
+        await self._end_with(reply_to(bad))
+
+    async def _end_with(self, reply: Reply) -> None:
+        """An answer before the request was read. Closing while it still comes would reset the connection, and
+        the answer with it (RFC 9112 §9.6): so what comes is thrown away, for a moment."""
+        await self._write(self._messages.answer(reply, close=True))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._deadlines.refused):
+                while await self._reader.read(PIECE):
+                    pass
+
+    @asynccontextmanager
+    async def _until(self, seconds: float, lost: Lost) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            self._counts.rejected(lost)
+            raise

@@ -1,0 +1,219 @@
+"""What the sidecars of one namespace get: its own documents and the cluster-wide ones that select it.
+
+First the cluster-wide ones are settled among themselves, then the namespace's own beside them: a tenant can
+neither take a platform team's policy out of force nor reach beyond its limits. What comes out reads without
+problems, is the same text for the same documents, and never gets lost by an edit: what cannot be in force is
+replaced by its last version that was, as long as the object is there.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Final
+
+from injector.core.cluster import Namespace
+from injector.engine.holdings import (
+    Compiled,
+    Document,
+    DocumentKey,
+    Held,
+    Inputs,
+    Report,
+    Standing,
+    Version,
+    key_of,
+    place,
+)
+from injector.engine.policy_book import PolicyBook, is_for
+from injector.engine.settling import Candidate, Option, Settling, Stand
+from proxy.core.contract import CREDENTIAL_SOURCE, NAMESPACE_NAME_LABEL
+from proxy.core.credentials import CredentialSource
+from proxy.core.labels import LabelSelector
+from proxy.core.policy import AccessPolicy
+from proxy.core.services import Catalogue
+from proxy.documents.cluster_wide import check_cluster_wide
+from proxy.documents.limits import check_limits
+from proxy.documents.placed import Placed, child
+from proxy.documents.problems import Problem
+from proxy.documents.reader import ReadDocument, check_documents, read_documents
+from proxy.documents.render import render_one
+from proxy.documents.yaml_nodes import Node, ScalarNode, read_nodes, write_documents
+
+# The API server takes no ConfigMap whose data has more than 1 MiB (k8s.io/api, `MaxSecretSize`, for both).
+# The rest is for its metadata, and what the next edit adds.
+MAX_TEXT: Final = 900 << 10
+# For people. A namespace without documents has this alone, so that its sidecars know that there are none.
+HEADER: Final = (
+    "# Written by podkey's injector, which undoes changes. Edit the objects that these are copies of.\n"
+)
+
+
+def compile_namespace(namespace: Namespace, book: PolicyBook, previous: Compiled | str | None) -> Compiled:
+    """What should be in force now. `previous` is what was, or the text of the ConfigMap: it is read only where
+    something has to be fallen back to, and as if there were none where it cannot be."""
+    own = book.in_namespace(namespace.name)
+    if namespace.name == book.own_namespace:
+        # Its other policies would be about its own pods, which get no sidecars.
+        own = ()
+    wide = book.in_namespace(book.own_namespace)
+    if isinstance(previous, str):
+        unsound = any(held.value is None for held in (*own, *wide))
+        found = None if unsound else _compiled(namespace, book, own, wide, {})
+        if found is not None and not any(report.problems for report in found.reports.values()):
+            return found
+        earlier = read_back(namespace.name, previous, book)
+    else:
+        earlier = previous
+    return _compiled(namespace, book, own, wide, earlier.versions if earlier is not None else {}, earlier)
+
+
+def _compiled(
+    namespace: Namespace,
+    book: PolicyBook,
+    own: Sequence[Held],
+    wide: Sequence[Held],
+    in_force: Mapping[DocumentKey, Version],
+    previous: Compiled | None = None,
+) -> Compiled:
+    wide = _about(namespace, book, wide, in_force)
+    inputs: Inputs = frozenset((held.key, held.uid, held.generation) for held in (*own, *wide))
+    if previous is not None and previous.inputs == inputs:
+        return previous
+    catalogue = book.catalogue
+
+    def check_wide(placed: Sequence[Placed[Document]]) -> Sequence[Problem]:
+        return _problems(placed, catalogue) + check_cluster_wide(
+            _policies(placed), _sources(placed), book.own_namespace
+        )
+
+    platform = [_candidate(held, in_force, namespace.name) for held in wide]
+    standing = Settling(platform, check_wide, MAX_TEXT, named_only=True).settle(_of(platform, in_force))
+    above = [one.chosen.placed for one in standing if one.chosen is not None]
+    limiting = [placed.value for placed in _policies(above) if placed.value.limits is not None]
+    room = MAX_TEXT - sum(len(one.chosen.text.encode()) for one in standing if one.chosen is not None)
+
+    def check_own(placed: Sequence[Placed[Document]]) -> Sequence[Problem]:
+        forbidden = check_limits(_policies(placed), limiting, catalogue)
+        return [*forbidden, *_problems([*above, *placed], catalogue)]
+
+    tenants = [_candidate(held, in_force, namespace.name) for held in own]
+    standing += Settling(tenants, check_own, room).settle(_of(tenants, in_force))
+
+    chosen = {one.key: one.chosen for one in standing if one.chosen is not None}
+    # Sources of our own namespace that none of these policies names are no part of it.
+    looked_at = [one for one in (*platform, *tenants) if one.key in chosen or one.chosen is None]
+    return Compiled(
+        namespace.name,
+        {key: option.version for key, option in chosen.items()},
+        {one.key: _report(one) for one in looked_at},
+        inputs,
+        zlib.compress((HEADER + "---\n".join(option.text for option in chosen.values())).encode()),
+    )
+
+
+def _about(
+    namespace: Namespace, book: PolicyBook, held: Iterable[Held], in_force: Mapping[DocumentKey, Version]
+) -> list[Held]:
+    """Of the documents of podkey's own namespace, those that are for this one: cluster-wide policies that
+    select it, or did before they became unreadable, and the sources that these name."""
+    every = list(held)
+    found = []
+    named: set[str] = set()
+    for one in every:
+        older = _older(one, in_force)
+        values = [one.value, older.value if older is not None else None]
+        policies = [value for value in values if isinstance(value, AccessPolicy) and value.is_cluster_wide]
+        # What it says now decides where it is for.
+        if policies and is_for(policies[0], namespace, book.own_namespace):
+            found.append(one)
+            named |= {grant.credential for policy in policies for grant in policy.grants}
+    found += [one for one in every if one.key.kind == CREDENTIAL_SOURCE and one.key.name in named]
+    return found
+
+
+def _older(held: Held, in_force: Mapping[DocumentKey, Version]) -> Version | None:
+    """Another version that was in force. Of an object that was deleted and made anew it is another's."""
+    version = in_force.get(held.key)
+    if version is None or version.uid != held.uid:
+        return None
+    return version if held.value is None or version.generation != held.generation else None
+
+
+def _candidate(held: Held, in_force: Mapping[DocumentKey, Version], namespace: str) -> Candidate:
+    current = None if held.value is None else Version(held.value, held.uid, held.generation)
+    versions = (current, _older(held, in_force))
+    return Candidate(held, [_option(version, namespace) for version in versions if version is not None])
+
+
+def _option(version: Version, namespace: str) -> Option:
+    value = version.value
+    if isinstance(value, AccessPolicy) and value.is_cluster_wide:
+        # Sidecars know their namespace's name, and none of its labels.
+        named = LabelSelector(((NAMESPACE_NAME_LABEL, namespace),))
+        value = replace(value, workloads=replace(value.workloads, namespaces=named))
+    rendered = render_one(value)
+    # By these two it is found again in the ConfigMap; readers of policies do not look at them.
+    rendered["metadata"] |= {"uid": version.uid, "generation": version.generation}
+    return Option(version, place(value), write_documents([rendered]))
+
+
+def _of(candidates: Iterable[Candidate], in_force: Mapping[DocumentKey, Version]) -> Stand:
+    return {one.key: in_force[one.key] for one in candidates if one.key in in_force}
+
+
+def _report(candidate: Candidate) -> Report:
+    problems = (*candidate.held.problems, *candidate.problems)
+    chosen = candidate.chosen
+    if chosen is None:
+        return Report(Standing.LEFT_OUT, 0, problems)
+    is_current = candidate.held.value is not None and candidate.at == 0
+    return Report(Standing.CURRENT if is_current else Standing.OLDER, chosen.version.generation, problems)
+
+
+# --- checks ------------------------------------------------------------------------------------------------
+
+
+def _problems(placed: Iterable[Placed[Document]], catalogue: Catalogue) -> list[Problem]:
+    return check_documents((ReadDocument((), one) for one in placed), catalogue)
+
+
+def _policies(placed: Iterable[Placed[Document]]) -> list[Placed[AccessPolicy]]:
+    return [one for one in placed if isinstance(one.value, AccessPolicy)]
+
+
+def _sources(placed: Iterable[Placed[Document]]) -> list[Placed[CredentialSource]]:
+    return [one for one in placed if isinstance(one.value, CredentialSource)]
+
+
+# --- what was in force before we were started --------------------------------------------------------------
+
+
+def read_back(namespace: str, text: str, book: PolicyBook) -> Compiled | None:
+    """What a ConfigMap says was in force. None where it is not what we write: others could have written it."""
+    data = text.encode()
+    read = read_documents({"": data}, book.catalogue)
+    nodes, _ = read_nodes(data, "")
+    if read.problems or len(nodes) != read.counted:
+        return None
+    marks = dict(_mark(node) for node in nodes)
+    versions = {}
+    for document in chain(read.documents.policies, read.documents.sources):
+        key = key_of(document)
+        uid, generation = marks[key]
+        if key.namespace not in {namespace, book.own_namespace} or not generation.isdecimal():
+            return None
+        versions[key] = Version(document, uid, int(generation))
+    return Compiled(namespace, versions, packed=zlib.compress(data))
+
+
+def _mark(node: Node) -> tuple[DocumentKey, tuple[str, str]]:
+    """Which object a document is a copy of, and of which generation; empty where it does not say."""
+
+    def text(parent: Node | None, key: str) -> str:
+        found = child(parent, key)
+        return found.value if isinstance(found, ScalarNode) else ""
+
+    metadata = child(node, "metadata")
+    key = DocumentKey(text(node, "kind"), text(metadata, "namespace"), text(metadata, "name"))
+    return key, (text(metadata, "uid"), text(metadata, "generation"))
