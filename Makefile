@@ -24,6 +24,8 @@ test: $(READY) ## run all tests; those in network namespaces need root and nftab
 	@.ci/oidc-provider
 	@.ci/swift
 	@.ci/s3-clients
+	@.ci/helm
+	@.ci/api-server
 	$(BIN)/python -m pytest -q
 
 .PHONY: check

@@ -345,7 +345,7 @@ def grants(draw: st.DrawFn) -> Grant:
     )
 
 
-_GRANTING = st.builds(
+GRANTING = st.builds(
     AccessPolicy,
     NAMESPACES,
     NAMES,
@@ -358,7 +358,7 @@ _GRANTING = st.builds(
 LIMITS = st.builds(Limits, some(HOSTS), some(FIELD_NAMES)).filter(
     lambda limits: bool(limits.hosts or limits.services)
 )
-_LIMITING = st.builds(
+LIMITING = st.builds(
     AccessPolicy,
     NAMESPACES,
     NAMES,
@@ -366,7 +366,7 @@ _LIMITING = st.builds(
     st.just(()),
     limits=LIMITS,
 )
-POLICIES = st.one_of(_GRANTING, _GRANTING, _LIMITING)
+POLICIES = st.one_of(GRANTING, GRANTING, LIMITING)
 
 SCHEMES: st.SearchStrategy[AttachScheme] = st.one_of(
     st.just(Bearer()),

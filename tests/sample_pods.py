@@ -6,7 +6,11 @@ from typing import Any
 from injector.reading.pods import Pod, read_pod
 
 # What a container needs to be no subject of any danger or warning.
-SOUND: Mapping[str, Any] = {"name": "app", "image": "registry.test/app:1", "securityContext": {"runAsUser": 1000}}
+SOUND: Mapping[str, Any] = {
+    "name": "app",
+    "image": "registry.test/app:1",
+    "securityContext": {"runAsUser": 1000},
+}
 
 
 def raw_pod(*containers: Mapping[str, Any], **spec: Any) -> dict[str, Any]:

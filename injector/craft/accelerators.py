@@ -62,12 +62,12 @@ def accelerators_of(pod: Pod, more: tuple[str, ...] = ()) -> tuple[str, ...]:
     What a claim is for stands in another object; it is taken for an accelerator, for that is what claims are
     made for.
     """
-    fits = _matcher(more)
+    fits, claimed = _matcher(more), frozenset(pod.resource_claims)
     found: set[str] = set()
     for resources in (pod.resources, *(c.resources for c in pod.all_containers if not c.is_named_ours)):
         asked = (*resources.requests.items(), *resources.limits.items())
         found.update(name for name, amount in asked if amount > 0 and fits(name))
-        found.update(f"resourceClaims/{name}" for name in resources.claims if name in pod.resource_claims)
+        found.update(f"resourceClaims/{name}" for name in resources.claims if name in claimed)
     return tuple(sorted(found))
 
 

@@ -1,19 +1,16 @@
-"""What an earlier call has written into a pod and this one takes over: the API server calls twice, and does not
-say so.
+"""What an earlier call has written into a pod and this one takes over: the API server calls twice, and does
+not say so.
 
 The two calls may be answered by replicas of which one has not yet seen a policy that the other has. What the
 pod has already wins, as if the policy had come a moment later; it cannot give a pod more than its author may
 write into it anyway. Image, command, walls and mode are not taken over: they have to be ours (`coverage.py`).
 """
 
-import re
 from dataclasses import dataclass, replace
-from typing import Final
 
 from injector.core.cluster import PodNeeds
 from injector.core.plan import Plan
-from injector.craft.endpoints import endpoints_of, read_endpoints
-from injector.craft.sidecar import ENDPOINT_TOKEN
+from injector.craft.endpoints import endpoints_of
 from injector.reading.pods import Container, ContainerKind, Pod
 from proxy.core.contract import (
     IDENTITY_AUDIENCE,
@@ -24,15 +21,13 @@ from proxy.core.contract import (
 )
 from proxy.core.settings import Capture, Endpoint
 from proxy.documents.problems import Fault
-from proxy.documents.settings_table import CAPTURE, ENDPOINTS
-
-# As the injector draws it, and `podkey run` too: 128 bits.
-_TOKEN: Final = re.compile(r"[0-9a-f]{32}").fullmatch
+from proxy.documents.setting_kinds import Setting
+from proxy.documents.settings_table import CAPTURE, ENDPOINT_TOKEN, ENDPOINTS
 
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """What was drawn for the pod by the call before. Nothing of it has been checked."""
+    """What was drawn for the pod by the call before."""
 
     # The annotation's text, for `read_placeholders`.
     placeholders: str
@@ -44,7 +39,7 @@ def already(pod: Pod) -> Existing | None:
     sidecar = sidecar_of(pod)
     if sidecar is None:
         return None
-    return Existing(pod.annotations.get(PLACEHOLDERS, ""), _value(sidecar, ENDPOINT_TOKEN))
+    return Existing(pod.annotations.get(PLACEHOLDERS, ""), _setting(sidecar, ENDPOINT_TOKEN) or "")
 
 
 def sidecar_of(pod: Pod) -> Container | None:
@@ -57,20 +52,14 @@ def adopted(plan: Plan, pod: Pod) -> tuple[Plan, tuple[Endpoint, ...]]:
     sidecar = sidecar_of(pod)
     if sidecar is None:
         return _with_endpoints(plan, endpoints_of(plan.services))
-    try:
-        capture = CAPTURE.read({CAPTURE.name: _value(sidecar, CAPTURE.name)})
-    except Fault:  # then the sidecar is not ours, and coverage says so
-        capture = tuple(plan.capture)
-    endpoints = read_endpoints(_value(sidecar, ENDPOINTS.name)) or ()
-    token = _value(sidecar, ENDPOINT_TOKEN)
     taken = replace(
         plan,
-        capture=frozenset(capture),
+        capture=frozenset(_setting(sidecar, CAPTURE) or plan.capture),
         native=sidecar.kind is ContainerKind.INIT,
         needs=_needs(plan.needs, pod),
-        endpoint_token=token if _TOKEN(token) else plan.endpoint_token,
+        endpoint_token=_setting(sidecar, ENDPOINT_TOKEN) or plan.endpoint_token,
     )
-    return _with_endpoints(taken, endpoints)
+    return _with_endpoints(taken, _setting(sidecar, ENDPOINTS) or ())
 
 
 def _with_endpoints(plan: Plan, endpoints: tuple[Endpoint, ...]) -> tuple[Plan, tuple[Endpoint, ...]]:
@@ -98,5 +87,10 @@ def _needs(needs: PodNeeds, pod: Pod) -> PodNeeds:
     )
 
 
-def _value(container: Container, name: str) -> str:
-    return str(container.env.get(name, {}).get("value") or "")
+def _setting[T](sidecar: Container, setting: Setting[T]) -> T | None:
+    """None where it does not stand there in a form that we write. Then it is not ours, and coverage says so."""
+    value = sidecar.env.get(setting.name, {}).get("value")
+    try:
+        return setting.kind.parse(value) if isinstance(value, str) else None
+    except Fault:
+        return None

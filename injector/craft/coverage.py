@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from injector.core.outcome import Finding
 from injector.craft.reserved import normal_path
+from injector.reading.pod_fields import shown
 from injector.reading.pods import Container, Volume
 from proxy.core.injection_codes import InjectionCode
 from proxy.documents.settings_table import GPU
@@ -101,10 +102,11 @@ def _container(found: Container, expected: Raw) -> Iterator[Difference]:
 def _env(found: Container, expected: list[Raw]) -> Iterator[Difference]:
     """By name, each of them: the kubelet takes the last one of a name."""
     wanted = {entry["name"]: entry for entry in expected}
-    for name in wanted.keys() - found.env.keys():
-        yield Difference(f"{found.path}.env[{name}]", None, wanted[name])
+    for name in sorted(wanted.keys() - found.env.keys()):
+        yield Difference(f"{found.path}.env[{shown(name)}]", None, wanted[name])
     for entry in found.raw.get("env") or ():
-        name, path = entry.get("name", ""), f"{found.path}.env[{entry.get('name', '')}]"
+        name = entry.get("name") or ""
+        path = f"{found.path}.env[{shown(name)}]"
         if name in wanted:
             if name != GPU.name or entry.get("value") not in {"true", "false"}:
                 yield from _differences(entry, wanted[name], path, _is_plain)
@@ -116,9 +118,9 @@ def _mounts(found: Container, expected: list[Raw]) -> Iterator[Difference]:
     wanted = {mount["mountPath"]: mount for mount in expected}
     there = {mount.path for mount in found.mounts}
     for path in sorted(wanted.keys() - there):
-        yield Difference(f"{found.path}.volumeMounts[{path}]", None, wanted[path])
+        yield Difference(f"{found.path}.volumeMounts[{shown(path)}]", None, wanted[path])
     for mount in found.mounts:
-        path = f"{found.path}.volumeMounts[{mount.path}]"
+        path = f"{found.path}.volumeMounts[{shown(mount.path)}]"
         if mount.path in wanted:
             yield from _differences(mount.raw, wanted[mount.path], path, _is_default)
         elif not normal_path(mount.path).startswith(_SECRETS_OF_OTHERS):

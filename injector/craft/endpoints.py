@@ -5,8 +5,6 @@ from typing import Final
 
 from proxy.core.services import Service
 from proxy.core.settings import Endpoint
-from proxy.documents.problems import Fault
-from proxy.documents.settings_table import ENDPOINTS
 
 # The sidecar's own listeners are 15001, 15002 and 15020; a hundred ports further nothing of ours will come.
 FIRST_PORT: Final = 15101
@@ -28,14 +26,6 @@ def endpoints_of(services: Iterable[Service]) -> tuple[Endpoint, ...]:
 def render_endpoints(endpoints: Iterable[Endpoint]) -> str:
     """As `PODKEY_ENDPOINTS` has them."""
     return " ".join(f"{endpoint.port}={endpoint.target}" for endpoint in endpoints)
-
-
-def read_endpoints(text: str) -> tuple[Endpoint, ...] | None:
-    """What an earlier call has written; None where it cannot have."""
-    try:
-        return ENDPOINTS.read({ENDPOINTS.name: text})
-    except Fault:
-        return None
 
 
 def base_urls(

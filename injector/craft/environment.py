@@ -1,8 +1,8 @@
 """The variables of the user's containers, and the mount with the trust files. Nothing is overwritten.
 
 `env` beats `envFrom`, and what a ConfigMap or Secret in `envFrom` holds is not seen here. So a name that one
-of them could set is not set in `env`: trust variables come from the ConfigMap `podkey-trust` as the first entry
-of `envFrom`, which all later ones override, and the rest is left out with a warning.
+of them could set is not set in `env`: trust variables come from the ConfigMap `podkey-trust`, as the first
+entry of `envFrom`, which all later ones override; the rest is left out with a warning.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

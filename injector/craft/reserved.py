@@ -15,8 +15,10 @@ from injector.reading.pods import Container, Mount, Pod
 from proxy.core.contract import (
     POD_VOLUME,
     POLICY_VOLUME,
+    REDIRECT_CONTAINER,
     RESERVED_NAME,
     SECRET_VOLUME,
+    SIDECAR_CONTAINER,
     STATE_VOLUME,
     TOKENS_VOLUME,
     TRUST_DIR,
@@ -59,8 +61,8 @@ def reserved_uses(pod: Pod) -> Iterator[Finding]:
     """What of the user's has one of our names, lies at one of our paths, or mounts one of our volumes."""
     theirs = [container for container in pod.all_containers if not container.is_named_ours]
     ours = [container.name for container in pod.all_containers if container.is_named_ours]
-    twice = {shown(name) for name in ours if ours.count(name) > 1}
-    if bad := [*(str(c) for c in theirs if is_reserved(c.name)), *sorted(twice)]:
+    twice = [shown(name) for name in (REDIRECT_CONTAINER, SIDECAR_CONTAINER) if ours.count(name) > 1]
+    if bad := [*(str(c) for c in theirs if is_reserved(c.name)), *twice]:
         yield Finding(
             InjectionCode.RESERVED_CONTAINER,
             f"only podkey's containers are called `{RESERVED_NAME}` or `{RESERVED_NAME}-…`: {listed(bad)}",

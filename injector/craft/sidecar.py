@@ -9,15 +9,13 @@ from injector.core.settings import SidecarSettings
 from injector.craft.endpoints import render_endpoints
 from injector.craft.volumes import sidecar_mounts
 from proxy.core import contract
+from proxy.core.policy import Mode
 from proxy.core.settings import Capture, Endpoint
 from proxy.documents import settings_table as table
 from proxy.documents.settings import REDIRECT
 
 COMMAND: Final = ("podkey", "run")
 ADMIN_PORT_NAME: Final = "podkey-admin"
-# Settings of the sidecar that only the injector writes.
-MODE: Final = "PODKEY_MODE"
-ENDPOINT_TOKEN: Final = "PODKEY_ENDPOINT_TOKEN"  # noqa: S105 - the name of a variable
 
 # Pod Security's `restricted`, to the word.
 SECURITY: Final[Mapping[str, Any]] = {
@@ -66,6 +64,7 @@ SETTLED: Final = frozenset(
                 table.EXPLICIT_PORT,
                 table.ADMIN_PORT,
                 table.ENDPOINTS,
+                table.ENDPOINT_TOKEN,
                 table.POLICY_DIR,
                 table.SECRETS_DIR,
                 table.TOKENS_DIR,
@@ -76,8 +75,6 @@ SETTLED: Final = frozenset(
                 table.AUDIENCE,
             )
         ),
-        MODE,
-        ENDPOINT_TOKEN,
         contract.PROXY_UID_VARIABLE,
     }
 )
@@ -122,9 +119,9 @@ def _env(plan: Plan, endpoints: Iterable[Endpoint], sidecar: SidecarSettings) ->
     if sidecar.cluster:
         values[table.CLUSTER.name] = sidecar.cluster
     if plan.intent.wish is Wish.OBSERVE:
-        values[MODE] = Wish.OBSERVE.value
+        values[table.MODE.name] = Mode.OBSERVE.value
     if Capture.ENDPOINT in plan.capture:
         values[table.ENDPOINTS.name] = render_endpoints(endpoints)
-        values[ENDPOINT_TOKEN] = plan.endpoint_token
+        values[table.ENDPOINT_TOKEN.name] = plan.endpoint_token
     for name, value in sorted(values.items()):
         yield {"name": name, "value": value}

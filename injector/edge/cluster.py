@@ -318,6 +318,8 @@ def _faults(what: str, place: str) -> Iterator[None]:
     errors = rest.urllib3.exceptions
     try:
         yield
+    except errors.NewConnectionError as error:  # which urllib3 counts among the time-outs
+        raise ClusterFault(None, UNREACHABLE, f"{what}: {place} cannot be reached: {_why(error)}") from None
     except (errors.TimeoutError, TimeoutError):
         raise ClusterFault(None, TIMED_OUT, f"{what}: {place} did not answer in time") from None
     except (errors.SSLError, ssl.SSLError) as error:

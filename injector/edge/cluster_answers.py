@@ -107,8 +107,11 @@ def fault_of(answer: Answer, what: str) -> ClusterFault:
         told = {}
     status, reason, message = answer.status, told.get("reason"), told.get("message")
     word = reason if isinstance(reason, str) and reason else _phrase(status)
-    # What a server says about a Secret may quote it.
-    said = message if isinstance(message, str) and "/secrets" not in what else ""
+    # What a server says about a Secret may quote it, unless it is about who may have it.
+    may_quote = "/secrets" in what and status not in _FIXES
+    said = message if isinstance(message, str) and not may_quote else ""
+    if status == HTTPStatus.NOT_FOUND and not told:
+        said = "the API server does not know this kind: install the chart's CustomResourceDefinitions"
     text = f"{what}: {status} {word}" + (f": {said}" if said else "")
     text = text if text.isprintable() else text.encode("unicode_escape").decode()
     return ClusterFault(

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from secrets import token_hex
 from typing import Final
 
 from injector.core.api import EVENTS, ClusterFault
+from injector.edge.clock import SystemClock
 from injector.edge.cluster import Cluster
 from injector.edge.worker import Worker
 from injector.engine.happenings import CountEvent, EventBook, Happening
@@ -20,10 +21,6 @@ CALL_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 3600.0
 
 
-def _wall() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - this is the edge
-
-
 class EventWriter:
     """`lost` counts Events that were not written: there were too many, or the API server refused them."""
 
@@ -34,7 +31,7 @@ class EventWriter:
         log: Log,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], datetime] = _wall,
+        wall: Callable[[], datetime] = SystemClock.now,
         token: Callable[[], str] = lambda: token_hex(8),
     ) -> None:
         self._cluster = cluster

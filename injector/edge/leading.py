@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from random import random
 from typing import Final
 
 from injector.core.api import BAD_ANSWER, LEASES, ClusterFault
+from injector.edge.clock import SystemClock
 from injector.edge.cluster import Cluster
 from injector.edge.worker import Hand, Worker
 from injector.engine.election import Create, Election, Look, Patch, Rest, Step
@@ -27,10 +28,6 @@ def boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _wall() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - this is the edge
-
-
 class Leading:
     """`on_start` and `on_stop` are called on the event loop, in turns. Since that is a little later than what
     they tell, whoever writes as the leader asks `leads` before each write, from any thread."""
@@ -47,7 +44,7 @@ class Leading:
         hand: Hand,
         log: Log,
         clock: Callable[[], float] = boot_clock,
-        wall: Callable[[], datetime] = _wall,
+        wall: Callable[[], datetime] = SystemClock.now,
         dice: Callable[[], float] = random,
     ) -> None:
         self._cluster = cluster

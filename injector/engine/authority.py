@@ -13,10 +13,11 @@ What holds at every moment, from the first publication on:
     Each leaf that a replica serves, until it expires, verifies against every bundle that the webhook
     configurations held within the last SETTLING: API servers may hear of a bundle that late.
 
-It holds while nobody else writes the bundle, while replicas sign as `leaf.py` says, and while the leader's
-clock does not jump ahead by OVERLAP in the middle of a rotation. A clock that is set back, a Secret that is
-lost or damaged, a leader or a replica that sleeps for days do not break it. After somebody else emptied the
-bundle it holds again SETTLING after the leader's next look.
+It holds while nobody else writes the bundle, while replicas sign as `leaf.py` says, and while the clocks of
+leaders and replicas are within CLOCK_SKEW of the API servers'. A clock that is set back, a Secret that is
+lost or damaged, a leader or a replica that sleeps for days do not break it. A leader whose clock jumps ahead
+cuts the overlap short by as much. After somebody else emptied the bundle it holds again SETTLING after the
+leader's next look.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,10 +41,12 @@ from proxy.x509.certificates import (
 
 # A third of a year is left when it is replaced: no leader is away that long.
 AUTHORITY_LIFETIME: Final = timedelta(days=365)
-# An API server hears of a changed configuration in seconds; an hour outlasts one that restarts.
-OVERLAP: Final = timedelta(hours=1)
-# The same where nobody can sign meanwhile, so that new replicas wait.
+# How late an API server may hear of a changed configuration: it takes seconds.
 SETTLING: Final = timedelta(minutes=1)
+# An hour outlasts an API server that restarts.
+OVERLAP: Final = timedelta(hours=1)
+# The same where nobody can sign meanwhile, and new replicas wait. The clocks of two leaders may differ.
+SHORT_OVERLAP: Final = SETTLING + CLOCK_SKEW
 # A stolen key of a replica is of use for a week.
 LEAF_LIFETIME: Final = timedelta(days=7)
 # A replica that has not seen the Secret for so long signs nothing.
@@ -80,9 +83,10 @@ class Authority:
     def is_usable(self, now: datetime) -> bool:
         return self.begins <= now < self.ends
 
-    def is_due(self, now: datetime) -> bool:
-        """Whether two thirds of its life are over."""
-        return now >= self.begins + (self.ends - self.begins) * 2 / 3
+    @property
+    def due(self) -> datetime:
+        """When two thirds of its life are over."""
+        return self.begins + (self.ends - self.begins) * 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +135,18 @@ Step = Store | Publish | Rest
 DrawKey = Callable[[], PrivateKey]
 
 
-def bundle(state: AuthorityState) -> bytes:
+def bundle(state: AuthorityState, now: datetime) -> bytes:
     """The `caBundle` of every webhook."""
-    return b"".join(map(certificate_pem, state.trusted))
+    return b"".join(map(certificate_pem, _wanted(state, now)))
+
+
+def _wanted(state: AuthorityState, now: datetime) -> tuple[Certificate, ...]:
+    gone = state.previous if _is_retired(state, now) else ()
+    return tuple(one for one in state.trusted if one not in gone)
+
+
+def _is_retired(state: AuthorityState, now: datetime) -> bool:
+    return state.replaced_at is not None and now >= state.replaced_at + RETIREMENT
 
 
 def signer(state: AuthorityState, now: datetime) -> Authority | None:
@@ -150,9 +163,15 @@ def advance(
     """`data` is the Secret's (None: there is none), `published` the `caBundle` of each webhook."""
     state = read_state(data or {})
     bundles = [frozenset(read_certificates(one)[0]) for one in published]
+    strangers = tuple(
+        one
+        for one in dict.fromkeys(one for found in bundles for one in found)
+        if one not in state.trusted and one.not_valid_after_utc > now and _is_ours(one)
+    )
     return (
-        _replacement(state, bundles, now, draw)
-        or _publication(state, bundles)
+        _replacement(state, strangers, now, draw)
+        or _adoption(state, strangers, now)
+        or _publication(state, bundles, now)
         or _promotion(state, now)
         or _farewell(state, now)
         or Rest(_next_look(state, now))
@@ -160,44 +179,58 @@ def advance(
 
 
 def _replacement(
-    state: AuthorityState, bundles: Sequence[frozenset[Certificate]], now: datetime, draw: DrawKey
+    state: AuthorityState, strangers: tuple[Certificate, ...], now: datetime, draw: DrawKey
 ) -> Step | None:
     """An authority that signs, and in time another one."""
     current, following = state.current, state.next
     signs = current is not None and current.is_usable(now)
     follows = following is not None and following.is_usable(now)
     if not signs and not follows:
-        known = (*state.trusted, *(one for found in bundles for one in found if _is_ours(one)))
-        trusted = tuple(one for one in dict.fromkeys(known) if one.not_valid_after_utc > now)[:MAX_PREVIOUS]
+        trusted = tuple(one for one in (*state.trusted, *strangers) if one.not_valid_after_utc > now)
         fresh = _drawn(now, draw)
         if not trusted:
             return _store(AuthorityState(current=fresh), "there was no authority")
         # Leaves of the lost one are served: it stays trusted, and the new one has to be trusted first.
-        lost = AuthorityState(next=fresh, previous=trusted, replaced_at=now)
+        lost = AuthorityState(
+            next=fresh, previous=trusted[:MAX_PREVIOUS], replaced_at=now, damaged=state.damaged
+        )
         return _store(lost, "the authority was lost")
     if following is not None and not follows:
-        fresh_state = replace(state, next=_drawn(now, draw), trusted_since=None)
-        return _store(fresh_state, "the next authority was of no use")
-    if current is not None and following is None and current.is_due(now):
+        again = replace(state, next=_drawn(now, draw), trusted_since=None)
+        return _store(again, "the next authority was of no use")
+    if current is not None and following is None and now >= current.due:
         return _store(replace(state, next=_drawn(now, draw), trusted_since=None), "the authority is due")
-    if following is not None and state.trusted_since is not None:
-        everywhere = all(following.certificate in found for found in bundles)
-        if state.trusted_since > now or not everywhere:
-            why = "the next authority was not trusted any more, or the clock was set back"
-            return _store(replace(state, trusted_since=None), why)
     return None
 
 
-def _publication(state: AuthorityState, bundles: Sequence[frozenset[Certificate]]) -> Step | None:
-    wanted = frozenset(state.trusted)
-    return Publish(bundle(state)) if any(found != wanted for found in bundles) else None
+def _adoption(state: AuthorityState, strangers: tuple[Certificate, ...], now: datetime) -> Step | None:
+    """What is ours and trusted and not in the Secret was lost from it: leaves of it may be served."""
+    previous = (*state.previous, *strangers)[:MAX_PREVIOUS]
+    if previous != state.previous:
+        adopted = replace(state, previous=previous, replaced_at=now)
+        return _store(adopted, "the Secret did not know all authorities that are trusted")
+    return _store(state, "the Secret was damaged") if state.damaged else None
+
+
+def _publication(
+    state: AuthorityState, bundles: Sequence[frozenset[Certificate]], now: datetime
+) -> Step | None:
+    wanted = frozenset(_wanted(state, now))
+    if all(found == wanted for found in bundles):
+        return None
+    following, since = state.next, state.trusted_since
+    if following is not None and since is not None and not all(following.certificate in b for b in bundles):
+        # Somebody else took it away: its overlap begins anew.
+        return _store(replace(state, trusted_since=None), "the next authority was not trusted any more")
+    return Publish(bundle(state, now))
 
 
 def _promotion(state: AuthorityState, now: datetime) -> Step | None:
     """All webhooks have the bundle: from now on the overlap counts, and at its end the next one signs."""
     if state.next is None:
         return None
-    if state.trusted_since is None:
+    if state.trusted_since is None or state.trusted_since > now:
+        # For the first time; or the clock was set back.
         return _store(replace(state, trusted_since=now), "the next authority is trusted")
     if now < state.trusted_since + _overlap(state, now):
         return None
@@ -210,7 +243,7 @@ def _promotion(state: AuthorityState, now: datetime) -> Step | None:
 
 
 def _overlap(state: AuthorityState, now: datetime) -> timedelta:
-    return OVERLAP if signer(state, now) is not None else SETTLING
+    return OVERLAP if signer(state, now) is not None else SHORT_OVERLAP
 
 
 def _farewell(state: AuthorityState, now: datetime) -> Step | None:
@@ -218,21 +251,18 @@ def _farewell(state: AuthorityState, now: datetime) -> Step | None:
         return None
     if state.replaced_at is None or state.replaced_at > now:
         return _store(replace(state, replaced_at=now), "since when the authority signs was not known")
-    if now < state.replaced_at + RETIREMENT:
-        return None
-    return _store(replace(state, previous=(), replaced_at=None), "no leaf of the previous authority is left")
+    if _is_retired(state, now):
+        return _store(replace(state, previous=(), replaced_at=None), "no leaf of the previous one is left")
+    return None
 
 
 def _next_look(state: AuthorityState, now: datetime) -> datetime:
-    times = []
-    if state.next is not None and state.trusted_since is not None:
-        times.append(state.trusted_since + _overlap(state, now))
-    elif state.current is not None:
-        life = state.current.ends - state.current.begins
-        times.append(state.current.begins + life * 2 / 3)
-    if state.previous and state.replaced_at is not None:
-        times.append(state.replaced_at + RETIREMENT)
-    return min(times, default=now + SETTLING)
+    times = (
+        None if state.trusted_since is None else state.trusted_since + _overlap(state, now),
+        None if state.current is None else state.current.due,
+        None if state.replaced_at is None else state.replaced_at + RETIREMENT,
+    )
+    return min((time for time in times if time is not None and time > now), default=now + OVERLAP)
 
 
 def _drawn(now: datetime, draw: DrawKey) -> Authority:

@@ -9,8 +9,7 @@ replaced by its last version that was, as long as the object is there.
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
-from typing import Final
+from typing import Final, cast
 
 from injector.core.cluster import Namespace
 from injector.engine.holdings import (
@@ -50,33 +49,23 @@ HEADER: Final = (
 
 
 def compile_namespace(namespace: Namespace, book: PolicyBook, previous: Compiled | str | None) -> Compiled:
-    """What should be in force now. `previous` is what was, or the text of the ConfigMap: it is read only where
-    something has to be fallen back to, and as if there were none where it cannot be."""
-    own = book.in_namespace(namespace.name)
-    if namespace.name == book.own_namespace:
-        # Its other policies would be about its own pods, which get no sidecars.
-        own = ()
-    wide = book.in_namespace(book.own_namespace)
-    if isinstance(previous, str):
-        unsound = any(held.value is None for held in (*own, *wide))
-        found = None if unsound else _compiled(namespace, book, own, wide, {})
-        if found is not None and not any(report.problems for report in found.reports.values()):
-            return found
-        earlier = read_back(namespace.name, previous, book)
-    else:
-        earlier = previous
-    return _compiled(namespace, book, own, wide, earlier.versions if earlier is not None else {}, earlier)
+    """What should be in force now. `previous` is what was, or the text of the ConfigMap: that is read only
+    where something has to be fallen back to, and as if there were none where it cannot be."""
+    if not isinstance(previous, str):
+        return _compiled(namespace, book, previous)
+    fresh = _compiled(namespace, book, None)
+    held = (*book.in_namespace(namespace.name), *book.in_namespace(book.own_namespace))
+    is_sound = all(one.value is not None for one in held)
+    if is_sound and not any(report.problems for report in fresh.reports.values()):
+        return fresh
+    return _compiled(namespace, book, read_back(namespace.name, previous, book))
 
 
-def _compiled(
-    namespace: Namespace,
-    book: PolicyBook,
-    own: Sequence[Held],
-    wide: Sequence[Held],
-    in_force: Mapping[DocumentKey, Version],
-    previous: Compiled | None = None,
-) -> Compiled:
-    wide = _about(namespace, book, wide, in_force)
+def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None) -> Compiled:
+    in_force = {} if previous is None else previous.versions
+    # Policies of podkey's own namespace that are no cluster-wide ones are about pods without sidecars.
+    own = () if namespace.name == book.own_namespace else book.in_namespace(namespace.name)
+    wide = _about(namespace, book, in_force)
     inputs: Inputs = frozenset((held.key, held.uid, held.generation) for held in (*own, *wide))
     if previous is not None and previous.inputs == inputs:
         return previous
@@ -84,17 +73,17 @@ def _compiled(
 
     def check_wide(placed: Sequence[Placed[Document]]) -> Sequence[Problem]:
         return _problems(placed, catalogue) + check_cluster_wide(
-            _policies(placed), _sources(placed), book.own_namespace
+            _of_type(placed, AccessPolicy), _of_type(placed, CredentialSource), book.own_namespace
         )
 
     platform = [_candidate(held, in_force, namespace.name) for held in wide]
     standing = Settling(platform, check_wide, MAX_TEXT, named_only=True).settle(_of(platform, in_force))
     above = [one.chosen.placed for one in standing if one.chosen is not None]
-    limiting = [placed.value for placed in _policies(above) if placed.value.limits is not None]
+    limiting = [placed.value for placed in _of_type(above, AccessPolicy) if placed.value.limits is not None]
     room = MAX_TEXT - sum(len(one.chosen.text.encode()) for one in standing if one.chosen is not None)
 
     def check_own(placed: Sequence[Placed[Document]]) -> Sequence[Problem]:
-        forbidden = check_limits(_policies(placed), limiting, catalogue)
+        forbidden = check_limits(_of_type(placed, AccessPolicy), limiting, catalogue)
         return [*forbidden, *_problems([*above, *placed], catalogue)]
 
     tenants = [_candidate(held, in_force, namespace.name) for held in own]
@@ -112,12 +101,10 @@ def _compiled(
     )
 
 
-def _about(
-    namespace: Namespace, book: PolicyBook, held: Iterable[Held], in_force: Mapping[DocumentKey, Version]
-) -> list[Held]:
+def _about(namespace: Namespace, book: PolicyBook, in_force: Mapping[DocumentKey, Version]) -> list[Held]:
     """Of the documents of podkey's own namespace, those that are for this one: cluster-wide policies that
     select it, or did before they became unreadable, and the sources that these name."""
-    every = list(held)
+    every = book.in_namespace(book.own_namespace)
     found = []
     named: set[str] = set()
     for one in every:
@@ -178,19 +165,15 @@ def _problems(placed: Iterable[Placed[Document]], catalogue: Catalogue) -> list[
     return check_documents((ReadDocument((), one) for one in placed), catalogue)
 
 
-def _policies(placed: Iterable[Placed[Document]]) -> list[Placed[AccessPolicy]]:
-    return [one for one in placed if isinstance(one.value, AccessPolicy)]
-
-
-def _sources(placed: Iterable[Placed[Document]]) -> list[Placed[CredentialSource]]:
-    return [one for one in placed if isinstance(one.value, CredentialSource)]
+def _of_type[T](placed: Iterable[Placed[Document]], kind: type[T]) -> list[Placed[T]]:
+    return [cast("Placed[T]", one) for one in placed if isinstance(one.value, kind)]
 
 
 # --- what was in force before we were started --------------------------------------------------------------
 
 
 def read_back(namespace: str, text: str, book: PolicyBook) -> Compiled | None:
-    """What a ConfigMap says was in force. None where it is not what we write: others could have written it."""
+    """What a ConfigMap says was in force. None where it is not as we write it: others may have written."""
     data = text.encode()
     read = read_documents({"": data}, book.catalogue)
     nodes, _ = read_nodes(data, "")
@@ -198,7 +181,8 @@ def read_back(namespace: str, text: str, book: PolicyBook) -> Compiled | None:
         return None
     marks = dict(_mark(node) for node in nodes)
     versions = {}
-    for document in chain(read.documents.policies, read.documents.sources):
+    documents: tuple[Document, ...] = (*read.documents.policies, *read.documents.sources)
+    for document in documents:
         key = key_of(document)
         uid, generation = marks[key]
         if key.namespace not in {namespace, book.own_namespace} or not generation.isdecimal():

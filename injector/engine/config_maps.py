@@ -1,4 +1,4 @@
-"""The two ConfigMaps that the injector writes into a namespace, and what has to be done to have them there."""
+"""The two ConfigMaps that the injector writes into a namespace, and what to do to have them there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

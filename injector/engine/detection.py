@@ -118,12 +118,12 @@ def _why(outcome: Outcome) -> str | None:
         case Inject(reasons):
             return (
                 f"This pod runs without podkey's sidecar and should have one ({_codes(reasons)}). It was "
-                "made before its namespace was enabled or a policy selected it, or while podkey's webhook was "
-                "not asked: restart it."
+                "made before its namespace was enabled, before a policy selected it, or while podkey's "
+                "webhook was not asked: restart it."
             )
         case Refuse(reasons):
             return (
-                f"This pod runs without podkey's sidecar; made now, it would be refused ({_codes(reasons)}). "
+                f"This pod runs without podkey's sidecar; made now it would be refused ({_codes(reasons)}). "
                 "Mend what `podkey inject` says of it, and restart it."
             )
         case _:

@@ -57,6 +57,7 @@ def server_names(service: str, namespace: str, cluster_domain: str) -> tuple[Hos
 def renewed_leaf(
     leaf: ReplicaLeaf | None,
     state: AuthorityState,
+    *,
     seen: timedelta,
     names: Sequence[Hostname],
     now: datetime,

@@ -34,10 +34,10 @@ def is_served(namespace: Namespace, own_namespace: str) -> bool:
 def orphans(
     config_maps: Iterable[JsonObject], namespaces: Mapping[str, Namespace], own_namespace: str
 ) -> tuple[Orphan, ...]:
-    """Of a list by our label. Only our names, and only where the namespace says clearly that it is not served.
+    """Of a list by our label: our names, where the namespace says clearly that it is not served.
 
-    A label with a typing error does not take the policies of running pods away, and a namespace that we do not
-    know takes its objects with it when it goes.
+    A label with a typing error does not take the policies of running pods away, and a namespace that we do
+    not know takes its objects with it when it goes.
     """
     found = []
     for config_map in config_maps:

@@ -1,4 +1,4 @@
-"""The policies of one namespace, ready to be asked what a pod of it needs. Asked once or twice per new pod."""
+"""The policies of one namespace, ready to be asked what a pod of it needs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ class NamespaceNeeds:
         catalogue: Catalogue,
     ) -> None:
         self.namespace = namespace
-        # The API server sees to it that every namespace has it; one that is made up for `podkey inject` may not.
+        # The API server puts it on every namespace; one that is made up for `podkey inject` may be without.
         self._labels = {NAMESPACE_NAME_LABEL: namespace.name, **namespace.labels}
         self._sources = sources
         self._catalogue = catalogue

@@ -9,7 +9,7 @@ from typing import Final
 
 from injector.core.cluster import Namespace, PodNeeds
 from injector.core.documents import RawDocument
-from injector.engine.holdings import Compiled, Document, DocumentKey, Held, Report, hold
+from injector.engine.holdings import Compiled, Document, DocumentKey, Held, hold
 from injector.engine.pod_needs import NamespaceNeeds
 from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.credentials import CredentialRef, CredentialSource

@@ -150,11 +150,11 @@ class Reflector[V]:
         """One page. A fault is noted already."""
         news: list[News[V]] = []
         for raw in page.items:
-            match self._entry(raw):
-                case Unreadable() as report:
-                    news.append(report)
-                case key, value:
-                    self._gathered[key] = value
+            entry = self._entry(raw)
+            if isinstance(entry, Unreadable):
+                news.append(entry)
+            else:
+                self._gathered[entry[0]] = entry[1]
         if len(self._gathered) > self._most:
             return self._too_many(now, dice)
         if page.continue_token:

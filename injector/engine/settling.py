@@ -11,11 +11,12 @@ made until one changes nothing. So what comes out stays, and does not depend on 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from injector.engine.holdings import Document, DocumentKey, Held, Version
+from proxy.core.contract import CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.documents.placed import Placed
@@ -131,39 +132,24 @@ class Settling:
             for one in new or standing:
                 one.give_way(_told(one, problem) for problem in problems[:1])
             return
+        by_file = {str(one.key): one for one in standing}
         gone: set[DocumentKey] = set()
         for problem in problems:
-            involved = list(self._involved(problem))
-            if any(one.key in gone for one in involved):
+            involved = list(_involved(problem, by_file))
+            sources = [by_file[file] for one in involved for file in _sources_of(one) if file in by_file]
+            if any(one.key in gone for one in (*involved, *sources)):
                 continue  # that may be over now
-            sources = [one for policy in involved for one in self._sources_of(policy)]
             new = [one for one in (*involved, *sources) if not _is_in_force(one, in_force)]
             # Without any, the problem is about nobody that we know: everybody gives way.
             for one in (new or involved)[:1] or standing:
                 one.give_way([self._explained(_told(one, problem), one)])
                 gone.add(one.key)
 
-    def _involved(self, problem: Problem) -> Iterator[Candidate]:
-        other = _OTHER(problem.message)
-        for file in dict.fromkeys((problem.file, other[1] if other else "")):
-            candidate = self._by_file.get(file)
-            if candidate is not None and candidate.chosen is not None:
-                yield candidate
-
-    def _sources_of(self, policy: Candidate) -> Iterator[Candidate]:
-        for ref in _named(policy.value):
-            source = self._source(ref)
-            if source is not None and source.chosen is not None:
-                yield source
-
-    def _source(self, ref: CredentialRef) -> Candidate | None:
-        return self._by_file.get(f"CredentialSource {ref}")
-
     def _explained(self, problem: Problem, policy: Candidate) -> Problem:
         """A source that is there and cannot be used is not missing."""
         if problem.code is not ProblemCode.UNKNOWN_CREDENTIAL:
             return problem
-        named = (self._source(ref) for ref in _named(policy.value))
+        named = (self._by_file.get(file) for file in _sources_of(policy))
         broken = next((one for one in named if one is not None and one.chosen is None), None)
         if broken is None:
             return problem
@@ -181,11 +167,9 @@ class Settling:
         )
         fix = "use fewer or shorter policies, or spread the workloads over more namespaces"
         # Policies before the sources that they may need; those that came last by their names first.
-        order = sorted(
-            reversed(standing),
-            key=lambda one: (_is_in_force(one, in_force), isinstance(one.value, CredentialSource)),
-        )
-        for one in order:
+        last_first = standing[::-1]
+        last_first.sort(key=lambda o: (_is_in_force(o, in_force), isinstance(o.value, CredentialSource)))
+        for one in last_first:
             if size <= self._room:
                 break
             size -= len(one.chosen.text.encode()) if one.chosen is not None else 0
@@ -193,9 +177,20 @@ class Settling:
         return True
 
 
+def _involved(problem: Problem, by_file: Mapping[str, Candidate]) -> Iterator[Candidate]:
+    other = _OTHER(problem.message)
+    files = dict.fromkeys((problem.file, other[1] if other else ""))
+    return (by_file[file] for file in files if file in by_file)
+
+
 def _named(document: Document | None) -> Iterator[CredentialRef]:
     if isinstance(document, AccessPolicy):
         yield from dict.fromkeys(CredentialRef(document.namespace, g.credential) for g in document.grants)
+
+
+def _sources_of(policy: Candidate) -> Iterator[str]:
+    """As problems would name them."""
+    return (str(DocumentKey(CREDENTIAL_SOURCE, *ref)) for ref in _named(policy.value))
 
 
 def _is_in_force(candidate: Candidate, in_force: Stand) -> bool:

@@ -24,7 +24,7 @@ def desired_status(
 
 
 def _accepted(held: Held) -> Condition:
-    if held.placed is None:
+    if held.value is None:
         return condition(ConditionType.ACCEPTED, Word.FALSE, StatusReason.UNSOUND, _first(held.problems))
     return condition(
         ConditionType.ACCEPTED, Word.TRUE, StatusReason.SOUND, "the document reads without problems"
@@ -38,6 +38,8 @@ def _compiled(
     if not reports:
         if pending:
             return condition(kind, Word.UNKNOWN, StatusReason.PENDING, "it has not been compiled yet")
+        if held.value is None:
+            return condition(kind, Word.FALSE, StatusReason.LEFT_OUT, _first(problems))
         message = "no namespace where pods get sidecars needs it"
         return condition(kind, Word.FALSE, StatusReason.NOWHERE, message)
     missing = sorted(name for name, report in reports.items() if report.standing is not Standing.CURRENT)

@@ -12,11 +12,13 @@ from proxy.attach.bodies import BodyFault
 from proxy.attach.presigned import read_signed_url
 from proxy.cli.exit_status import OK, PROBLEMS, REFUSED, MisusedError
 from proxy.cli.terminal import Ink, printable, problem_lines
+from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.credentials import scheme_name
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.queries import Query
 from proxy.core.reason_pages import REASONS
 from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.selection import resolved
 from proxy.core.services import Catalogue, Dialect
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, Verdict
 from proxy.documents.explain_input import ExplainInput, read_explain_input
@@ -34,6 +36,7 @@ FLAGS: Final = {
     "identity.serviceAccount": "--service-account",
     "identity.labels": "--label",
     "identity.images": "--image",
+    "namespaceLabels": "--namespace-label",
     "request.method": "METHOD",
     "request.url": "URL",
     "request.headers": "--header",
@@ -51,6 +54,7 @@ GIVEN: Final = (
     "method",
     "url",
     "namespace",
+    "namespace_label",
     "service_account",
     "label",
     "image",
@@ -82,6 +86,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
     pod.add_argument("-n", "--namespace", metavar="NAME", help="default: default")
     pod.add_argument("--service-account", metavar="NAME", help="default: default")
     pod.add_argument("--label", action="append", metavar="KEY=VALUE", help="may be given several times")
+    pod.add_argument(
+        "--namespace-label", action="append", metavar="KEY=VALUE", help="of its namespace; several times"
+    )
     pod.add_argument("--image", action="append", metavar="IMAGE", help="may be given several times")
     pod.add_argument("--gpu", action="store_true", default=None, help="the pod asks for an accelerator")
     request = parser.add_argument_group("the request")
@@ -131,7 +138,10 @@ def execute(arguments: argparse.Namespace) -> int:
         return PROBLEMS
     documents = result.documents
     catalogue = Catalogue.of((*built_in.values(), *documents.services))
-    index = PolicyIndex(documents.policies, documents.sources, catalogue)
+    namespace = asked.identity.namespace
+    labels = {NAMESPACE_NAME_LABEL: namespace, **dict(asked.namespace_labels)}
+    policies = [resolved(policy, namespace, labels) for policy in documents.policies]
+    index = PolicyIndex(policies, documents.sources, catalogue)
     explanation = _explained(index, asked.identity, asked.request, asked.at or datetime.now(UTC))
     if arguments.output == "json":
         print(json.dumps(_as_json(explanation), indent=2))
@@ -180,7 +190,12 @@ def _from_flags(arguments: argparse.Namespace) -> ExplainInput | list[Problem]:
         "clientCredential": arguments.client_credential,
         "deleteKeys": arguments.delete_key,
     }
-    document = {"identity": _given(identity), "request": _given(request), "at": arguments.at}
+    document = {
+        "identity": _given(identity),
+        "request": _given(request),
+        "at": arguments.at,
+        "namespaceLabels": _pairs("--namespace-label", "KEY=VALUE", arguments.namespace_label or ()),
+    }
     # Characters stay themselves: JSON writes an emoji as two escapes, which YAML does not read.
     text = json.dumps(_given(document), ensure_ascii=False)
     if not text.isprintable():

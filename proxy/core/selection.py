@@ -5,7 +5,10 @@ a pod that does not meet them is refused, and not left alone.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from proxy.core.contract import NAMESPACE_NAME_LABEL
+from proxy.core.labels import LabelSelector
 from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy
 
 
@@ -35,3 +38,11 @@ def selects_namespace(policy: AccessPolicy, namespace: str, labels: Mapping[str,
     """Whether it is about pods of this namespace or, with limits, about its policies."""
     namespaces = policy.workloads.namespaces
     return policy.namespace == namespace if namespaces is None else namespaces.matches(labels)
+
+
+def resolved(policy: AccessPolicy, namespace: str, labels: Mapping[str, str]) -> AccessPolicy:
+    """As sidecars of the namespace are given it, who know its name and none of its other labels."""
+    if not policy.is_cluster_wide or not selects_namespace(policy, namespace, labels):
+        return policy
+    named = LabelSelector(((NAMESPACE_NAME_LABEL, namespace),))
+    return replace(policy, workloads=replace(policy.workloads, namespaces=named))

@@ -1,13 +1,14 @@
 """What one sidecar was told when it started. Read once, checked as a whole, never changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from proxy.core.identity import ImageReference, WorkloadIdentity
+from proxy.core.policy import Mode
 
 
 class Capture(Enum):
@@ -44,6 +45,8 @@ class ListenerSettings:
     transparent_port: int
     explicit_port: int
     endpoints: tuple[Endpoint, ...]
+    # In the path of base URLs; empty: one is drawn, and kept in the state folder.
+    endpoint_token: str = field(repr=False)
     admin_address: str
     admin_port: int
     max_connections: int
@@ -182,6 +185,8 @@ class IdentitySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
+    # What the policies' own modes are at most.
+    mode: Mode
     listeners: ListenerSettings
     folders: FolderSettings
     trust: TrustSettings

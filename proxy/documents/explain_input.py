@@ -119,6 +119,8 @@ class ExplainInput(NamedTuple):
     request: RequestFacts
     identity: WorkloadIdentity = WorkloadIdentity(DEFAULT_NAMESPACE, "default")
     at: datetime | None = None
+    # Sorted pairs, as a document has them; without the name, which is known.
+    namespace_labels: tuple[tuple[str, str], ...] = ()
 
 
 EXPLAIN_INPUT = Record(
@@ -126,6 +128,11 @@ EXPLAIN_INPUT = Record(
     (
         Field("identity", IDENTITY, "The pod."),
         Field("request", REQUEST, "The request.", required=True),
+        Field(
+            "namespaceLabels",
+            MapOf(values.LABEL_VALUE, values.LABEL_KEY, may_be_empty=True),
+            "The labels of the pod's namespace, for cluster-wide policies.",
+        ),
         Field("at", values.TIMESTAMP, "The moment; now where it is left out."),
     ),
     ExplainInput,

@@ -16,6 +16,55 @@ from proxy.documents.reader import DOCUMENTS
 from proxy.documents.reading import JsonSchema
 
 _PLURALS: Final = {ACCESS_POLICY: "accesspolicies", CREDENTIAL_SOURCE: "credentialsources"}
+# What the injector writes there; open, because conditions grow. As Kubernetes' own kinds have it.
+_STATUS: Final[JsonSchema] = {
+    "type": "object",
+    "x-kubernetes-preserve-unknown-fields": True,
+    "properties": {
+        "observedGeneration": {"type": "integer", "description": "The `generation` that this speaks of."},
+        "matchedPods": {
+            "type": "integer",
+            "description": "Pods with a sidecar that the policy selects, when they were last counted.",
+        },
+        "conditions": {
+            "type": "array",
+            "maxItems": 16,
+            "description": "`Accepted`: it is sound. `Compiled`: it is in force.",
+            "items": {
+                "type": "object",
+                "required": ["type", "status"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                    "reason": {"type": "string"},
+                    "message": {"type": "string"},
+                    "observedGeneration": {"type": "integer"},
+                    "lastTransitionTime": {"type": "string"},
+                },
+            },
+        },
+        "problems": {
+            "type": "array",
+            "maxItems": 64,
+            "description": "The first of what is wrong with it, and how to mend each.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "path": {"type": "string"},
+                    "message": {"type": "string"},
+                    "fix": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def _condition_column(name: str) -> dict[str, str]:
+    path = f'.status.conditions[?(@.type=="{name}")].status'
+    return {"name": name, "type": "string", "jsonPath": path}
+
+
 _SHORT_NAMES: Final = {ACCESS_POLICY: ["apol"], CREDENTIAL_SOURCE: ["csrc"]}
 KINDS: Final = (ACCESS_POLICY, CREDENTIAL_SOURCE, CATALOGUE_ENTRY)
 CLUSTER_KINDS: Final = tuple(_PLURALS)
@@ -57,9 +106,14 @@ def custom_resource_definition(kind: str) -> dict[str, Any]:
         ACCESS_POLICY: [
             {"name": "Mode", "type": "string", "jsonPath": ".spec.mode"},
             {"name": "Accounts", "type": "string", "jsonPath": ".spec.workloads.serviceAccounts"},
+            _condition_column("Accepted"),
+            _condition_column("Compiled"),
+            {"name": "Pods", "type": "integer", "jsonPath": ".status.matchedPods"},
         ],
         CREDENTIAL_SOURCE: [
             {"name": "Secret", "type": "string", "jsonPath": ".spec.mountedSecret.secretName"},
+            _condition_column("Accepted"),
+            _condition_column("Compiled"),
         ],
     }[kind]
     age = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
@@ -71,8 +125,7 @@ def custom_resource_definition(kind: str) -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": _structural(deepcopy(spec.schema())),
-            # Written by the injector; open, because conditions grow.
-            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            "status": deepcopy(_STATUS),
         },
     }
     return {

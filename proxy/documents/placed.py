@@ -39,10 +39,10 @@ class Placed[T]:
 
     @property
     def place(self) -> str:
+        """As problems of other documents name it."""
         return _place(self.file, self.line)
 
     def grant_place(self, index: int) -> str:
-        """As problems of other documents name it."""
         number, line = self.grants[index]
         return f"grants[{number}] ({_place(self.file, line)})"
 

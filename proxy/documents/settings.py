@@ -157,11 +157,13 @@ def _discovery_token(given: Mapping[str, str]) -> str | None:
 
 def _settings(given: Mapping[str, str]) -> ProxySettings:
     return ProxySettings(
+        mode=table.MODE.read(given),
         listeners=ListenerSettings(
             capture=frozenset(table.CAPTURE.read(given)),
             transparent_port=table.TRANSPARENT_PORT.read(given),
             explicit_port=table.EXPLICIT_PORT.read(given),
             endpoints=table.ENDPOINTS.read(given),
+            endpoint_token=table.ENDPOINT_TOKEN.read(given),
             admin_address=table.ADMIN_ADDRESS.read(given),
             admin_port=table.ADMIN_PORT.read(given),
             max_connections=table.MAX_CONNECTIONS.read(given),

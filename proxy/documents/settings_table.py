@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.core import contract
+from proxy.core.policy import Mode
 from proxy.core.settings import Capture, Endpoint, LogFormat, LogLevel
 from proxy.documents.egress_kinds import NO_PROXY_ENTRY, PROXY
 from proxy.documents.problems import Fault
@@ -47,6 +48,13 @@ def _endpoint(text: str) -> Endpoint:
         fix = "write a port and a service or host, such as `15101=openai` or `15102=api.example.com`"
         raise Fault(f"{shown(text)} is not an endpoint", fix)
     return Endpoint(_PORT.parse(port), target)
+
+
+def _endpoint_token(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        # Not even its beginning is shown.
+        raise Fault("it is no token", "write 32 hexadecimal digits, drawn for this pod alone")
+    return text
 
 
 def _truth(text: str) -> bool:
@@ -97,6 +105,13 @@ ENDPOINTS: Final = Setting(
     items(_ENDPOINT, None, "blanks"),
     "",
     "Loopback listeners for SDKs that take a base URL, each for a service of the catalogue or a host.",
+)
+ENDPOINT_TOKEN: Final = Setting(
+    "PODKEY_ENDPOINT_TOKEN",
+    or_empty(Kind("32 hexadecimal digits", _endpoint_token)),
+    "",
+    "What stands in the path of these base URLs, so that only the pod's own programs know them. Where it is "
+    "left out, it is drawn and kept in `PODKEY_STATE_DIR`.",
 )
 ADMIN_ADDRESS: Final = Setting(
     "PODKEY_ADMIN_ADDRESS",
@@ -245,6 +260,13 @@ DISCOVERY_TOKEN_FILE: Final = Setting(
     f"`{contract.CLUSTER_TOKEN_FILE}` in `PODKEY_TOKENS_DIR` where it is left out, `-` for a public issuer.",
 )
 GPU: Final = Setting("PODKEY_GPU", _TRUTH, "false", "Whether the pod asks for a GPU.")
+MODE: Final = Setting(
+    "PODKEY_MODE",
+    one_of(Mode),
+    Mode.ENFORCE.value,
+    "`enforce`: each policy as its own `mode` says. `observe`: nothing is refused, and an application's own "
+    "credential still works, while audit records say what would be refused.",
+)
 DRAIN_TIMEOUT: Final = Setting(
     "PODKEY_DRAIN_TIMEOUT",
     seconds("0s", "1h"),
@@ -306,6 +328,7 @@ SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
         OWNER_FILE,
         IMAGES_FILE,
         GPU,
+        MODE,
     ),
     "Identity": (
         AUDIENCE,
@@ -320,6 +343,7 @@ SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
         TRANSPARENT_PORT,
         EXPLICIT_PORT,
         ENDPOINTS,
+        ENDPOINT_TOKEN,
         ADMIN_ADDRESS,
         ADMIN_PORT,
         MAX_CONNECTIONS,

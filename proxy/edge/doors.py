@@ -82,7 +82,7 @@ class Doors:
 
     def _publish(self, bound: list[BoundEndpoint]) -> str:
         """Tell the application its base URLs, and return the path prefix that they have."""
-        prefix = path_prefix(load_or_make_token(self._private))
+        prefix = path_prefix(self._settings.listeners.endpoint_token or load_or_make_token(self._private))
         text = "\n".join((*base_urls(bound, prefix), ""))
         replace_file(Path(self._settings.folders.trust) / ENDPOINTS_FILE, text.encode(), 0o644)
         return prefix

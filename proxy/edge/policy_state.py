@@ -10,7 +10,7 @@ from typing import Final
 from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.evidence import Unverified
 from proxy.core.identity import Claim, WorkloadIdentity
-from proxy.core.policy import AccessPolicy
+from proxy.core.policy import AccessPolicy, Mode
 from proxy.core.services import Catalogue
 from proxy.documents.reader import DocumentName, name_of, read_documents
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
@@ -52,10 +52,11 @@ class RejectedPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFolder:
-    """Where the policy is mounted."""
+    """Where the policy is mounted, and whether it is enforced as it says, or only observes."""
 
     path: Path
     catalogue: Catalogue
+    mode: Mode = Mode.ENFORCE
 
     def read(self) -> Mapping[str, bytes]:
         """Every policy file, whole: with one of them missing the rest may mean something else."""
@@ -82,7 +83,8 @@ class PolicyFolder:
             return RejectedPolicy(why, result.found, result.lost)
         documents = result.documents
         whole = Catalogue.of((*self.catalogue.values(), *documents.services))
-        index = PolicyIndex(documents.policies, documents.sources, whole)
+        observing = self.mode is Mode.OBSERVE
+        index = PolicyIndex(documents.policies, documents.sources, whole, observing=observing)
         return LoadedPolicy(index, documents.sources, files, digest(files), result.counted)
 
 
@@ -183,7 +185,7 @@ class PolicyState:
             else policy
             for policy in base.policies
         )
-        return PolicyIndex(left, base.sources, base.catalogue)
+        return PolicyIndex(left, base.sources, base.catalogue, observing=base.observing)
 
     def replace_identity(self, declared: WorkloadIdentity) -> None:
         self._declared = declared

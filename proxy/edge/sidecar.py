@@ -16,6 +16,7 @@ from proxy.core.contract import CONTROL_SOCKET
 from proxy.core.evidence import Unverified
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.lease import LeaseKey
+from proxy.core.policy import Mode
 from proxy.core.services import Catalogue
 from proxy.core.settings import ProxySettings
 from proxy.documents.setting_values import SettingProblem
@@ -136,6 +137,8 @@ class Sidecar:
         reception = await self._until("listener", lambda: self._doors(trust).open(state, world))
         if reception is not None:
             self._log.info("listening", policy=policy.sha256, documents=policy.counted)
+            if self._settings.mode is Mode.OBSERVE:
+                self._log.warning("nothing is refused: this pod only observes", setting="PODKEY_MODE")
             self._show_readiness()
         return reception
 
@@ -256,7 +259,7 @@ class Sidecar:
 
     @property
     def _policy_folder(self) -> PolicyFolder:
-        return PolicyFolder(Path(self._settings.folders.policy), self._catalogue)
+        return PolicyFolder(Path(self._settings.folders.policy), self._catalogue, self._settings.mode)
 
     def _read_policy(self) -> LoadedPolicy | Trouble:
         loaded = self._policy_folder.load()

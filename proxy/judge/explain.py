@@ -190,7 +190,8 @@ def _why_not_selected(policy: AccessPolicy, identity: WorkloadIdentity) -> str:
 def _namespace_lack(namespaces: LabelSelector, identity: WorkloadIdentity) -> str | None:
     unknown = dict.fromkeys(n.key for n in namespaces.requirements if n.key != NAMESPACE_NAME_LABEL)
     if unknown:
-        return f"it asks for labels of the pod's namespace that are not known here: {', '.join(unknown)}"
+        space = identity.namespace
+        return f"it asks for labels that the namespace {space} is not known to have: {', '.join(unknown)}"
     unmet = namespaces.first_unmet({NAMESPACE_NAME_LABEL: identity.namespace})
     if unmet is None:
         return None

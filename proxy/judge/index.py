@@ -233,7 +233,7 @@ class PodPolicies:
             tuple(services.values()),
             guard,
             CredentialSlots.union(slots),
-            observed=not enforcing,
+            observed=not enforcing or self._index.observing,
         )
 
     def _at_stores(self, host: Hostname) -> Iterator[tuple[GrantSet, HostReading]]:
@@ -295,8 +295,13 @@ class PolicyIndex:
         policies: Iterable[AccessPolicy],
         sources: Iterable[CredentialSource],
         catalogue: Catalogue,
+        *,
+        observing: bool = False,
     ) -> None:
         self.catalogue = catalogue
+        # Every verdict is what it would be, and nothing is refused. To read each policy as one that observes
+        # would not do: those that are on trial would then count beside those that are not.
+        self.observing = observing
         self.policies = tuple(sorted(policies, key=lambda p: (p.namespace, p.name)))
         self._sources: Mapping[CredentialRef, CredentialSource] = {s.ref: s for s in sources}
         # By namespace and service account; a cluster-wide one may be about any namespace.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from injector.craft.jsonpatch import Editor, Op, Operation, PatchFault, Path, apply, pointer
 
-# --- paths --------------------------------------------------------------------------------------------------
+# --- paths ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_an_operation_is_written_as_the_api_server_reads_it() -> None:
     assert Operation(Op.REMOVE, ("a",)).to_json() == {"op": "remove", "path": "/a"}
 
 
-# --- applying -----------------------------------------------------------------------------------------------
+# --- applying -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_patch_means_what_another_implementation_makes_of_it(
     assert found == expected
 
 
-# --- the editor ---------------------------------------------------------------------------------------------
+# --- the editor -----------------------------------------------------------------------------------
 
 
 def test_what_is_missing_on_the_way_is_made_once() -> None:

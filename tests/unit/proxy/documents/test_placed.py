@@ -40,3 +40,10 @@ def test_a_grant_keeps_its_number_where_others_are_left_out() -> None:
 
 def test_a_document_whose_grants_are_no_list_has_none() -> None:
     assert Placed.of("value", "a.yaml", node_of("spec: {grants: x}")).grants == ()
+
+
+def test_other_documents_name_it_by_file_and_line_and_an_object_by_its_name_alone() -> None:
+    placed = Placed("value", "a.yaml", 3, ((2, 9),))
+    assert (placed.place, placed.grant_place(0)) == ("a.yaml:3", "grants[2] (a.yaml:9)")
+    held = Placed("value", "AccessPolicy/ml/p", 0, ((0, 0),))
+    assert (held.place, held.grant_place(0)) == ("AccessPolicy/ml/p", "grants[0] (AccessPolicy/ml/p)")

@@ -291,3 +291,22 @@ def test_a_policy_without_grants_grants_nothing() -> None:
     _, (problem,) = read_shape(POLICY_DOCUMENT, policy().partition("  grants:")[0] + "  grants: []\n")
     assert (problem.code, problem.path, problem.line) == (ProblemCode.EMPTY_LIST, "spec.grants", 6)
     assert problem.message == "the policy grants nothing"
+
+
+def test_a_namespace_selector_says_whose_pods_and_selects_none_of_them() -> None:
+    selector = "namespaceSelector: {matchLabels: {tenant: a}}"
+    value, problems = read_shape(POLICY_DOCUMENT, policy(workloads=f"{{serviceAccounts: ['*'], {selector}}}"))
+    assert problems == []
+    assert value.workloads == WorkloadSelector(("*",), namespaces=LabelSelector((("tenant", "a"),)))
+    _, (problem,) = read_shape(POLICY_DOCUMENT, policy(workloads=f"{{{selector}, gpu: required}}"))
+    assert (problem.code, problem.path) == (ProblemCode.EMPTY_SELECTOR, "spec.workloads")
+    assert problem.line == WORKLOADS_LINE
+    assert "neither service accounts nor labels are named: it selects nobody" in problem.message
+    assert '`serviceAccounts: ["*"]`' in problem.fix
+
+
+def test_an_empty_namespace_selector_selects_nobody() -> None:
+    text = policy(workloads="{serviceAccounts: ['*'], namespaceSelector: {}}")
+    _, (problem,) = read_shape(POLICY_DOCUMENT, text)
+    assert (problem.code, problem.path) == (ProblemCode.EMPTY_SELECTOR, "spec.workloads.namespaceSelector")
+    assert "operator: Exists}` selects all" in problem.fix

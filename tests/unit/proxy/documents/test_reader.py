@@ -1,23 +1,46 @@
+import json
 from itertools import permutations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.services import Catalogue
 from proxy.documents.problems import Problem, ProblemCode
-from proxy.documents.reader import DOCUMENTS, Documents, ReadResult, read_documents
+from proxy.documents.reader import (
+    DOCUMENTS,
+    Documents,
+    ReadDocument,
+    ReadResult,
+    check_documents,
+    read_documents,
+    read_object,
+)
 from proxy.documents.reading import MAX_ITEMS, MAX_PROBLEMS
 from proxy.documents.yaml_nodes import MAX_DOCUMENT_NODES, MAX_FILE_BYTES
-from tests.document_strategies import FILE, HEAD, SOURCES, codes, joined, policy, read, service_entry, source
+from tests.document_strategies import (
+    FILE,
+    HEAD,
+    PLAIN_GRANT,
+    SOURCES,
+    codes,
+    joined,
+    policy,
+    read,
+    service_entry,
+    source,
+)
 
 ROOT = Path(__file__).parents[4]
 EXAMPLES = sorted(ROOT.glob("examples/**/*.yaml"))
 
 # Only these come from reading files and folders: see proxy/files/policy_files.py.
 OF_THE_EDGE = {ProblemCode.UNREADABLE_FILE, ProblemCode.NO_DOCUMENTS}
+# And these from what only a cluster has: see limits.py and cluster_wide.py.
+OF_A_CLUSTER = {ProblemCode.NOT_ALLOWED_HERE}
 
 
 class Case(NamedTuple):
@@ -524,7 +547,7 @@ def test_every_problem_is_told_with_its_place_and_its_fix(catalogue: Catalogue, 
 
 
 def test_every_code_has_a_case() -> None:
-    assert {case.code for case in CASES} == set(ProblemCode) - OF_THE_EDGE
+    assert {case.code for case in CASES} == set(ProblemCode) - OF_THE_EDGE - OF_A_CLUSTER
 
 
 # --- all at once ---------------------------------------------------------------------------------------
@@ -801,3 +824,103 @@ def test_a_large_document_is_read(catalogue: Catalogue) -> None:
     many = [f"{{hosts: [{hosts}], paths: [/{number}/**], credential: one}}" for number in range(15)]
     assert MAX_ITEMS * len(many) < MAX_DOCUMENT_NODES
     assert read(catalogue, policy(*many)).problems == ()
+
+
+# --- objects of a cluster ------------------------------------------------------------------------------
+
+OBJECT = "AccessPolicy/ml/p"
+
+
+def objects(text: str) -> list[Any]:
+    return [json.loads(json.dumps(one, default=str)) for one in yaml.safe_load_all(text)]
+
+
+def as_objects(*texts: str) -> list[ReadDocument]:
+    found = [one for text in texts for one in objects(text)]
+    return [read_object(one, f"{one['kind']}/{one['metadata']['name']}") for one in found]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_examples_are_read_as_objects_as_they_are_from_files(catalogue: Catalogue, path: Path) -> None:
+    held = as_objects(path.read_text())
+    (read_from_file,) = (read_documents({"a.yaml": path.read_bytes()}, catalogue).documents,)
+    assert [problem for one in held for problem in one.problems] == []
+    assert check_documents(held, catalogue) == []
+    values = [one.placed.value for one in held if one.placed is not None]
+    every = (*read_from_file.policies, *read_from_file.sources, *read_from_file.services)
+    assert len(values) == len(every)
+    assert all(value in every for value in values)
+
+
+def test_problems_of_an_object_have_its_name_and_no_line() -> None:
+    (value,) = objects(policy("{hosts: [10.0.0.1], credential: one, oops: 1}"))
+    found = read_object(value, OBJECT)
+    assert found.placed is None
+    assert [(p.file, p.line, p.path, p.code.value) for p in found.problems] == [
+        (OBJECT, 0, "spec.grants[0].hosts[0]", "host_is_address"),
+        (OBJECT, 0, "spec.grants[0]", "unknown_key"),
+    ]
+    assert str(found.problems[0]).startswith(f"{OBJECT}: spec.grants[0].hosts[0]: ")
+
+
+def test_objects_are_checked_against_each_other_and_the_catalogue(catalogue: Catalogue) -> None:
+    held = as_objects(
+        source("one"),
+        source("two"),
+        policy(PLAIN_GRANT, PLAIN_GRANT.replace("one", "two"), PLAIN_GRANT.replace("one", "gone")),
+    )
+    assert [one.problems for one in held] == [()] * 3
+    found = check_documents(held, catalogue)
+    # The third one overlaps with both, whatever its source is.
+    assert codes(found) == ["unknown_credential", *["overlapping_grants"] * 3]
+    assert {problem.line for problem in found} == {0}
+    assert "overlaps with p grants[0] (AccessPolicy/p): both cover" in found[1].message
+
+
+def test_a_broken_object_is_no_missing_one(catalogue: Catalogue) -> None:
+    broken = source("one").replace("secretName", "secret")
+    assert codes(check_documents(as_objects(policy()), catalogue)) == ["unknown_credential"]
+    assert check_documents(as_objects(policy(), broken), catalogue) == []
+    assert check_documents(as_objects(policy()), catalogue, lost=True) == []
+    # What is sound of a broken policy is checked; without its name nothing is certain.
+    salvaged = policy("{hosts: [x.example.com], credential: gone}", "{}")
+    assert codes(check_documents(as_objects(salvaged), catalogue)) == ["unknown_credential"]
+    nameless = [read_object({"kind": "AccessPolicy"}, OBJECT), *as_objects(policy())]
+    assert check_documents(nameless, catalogue) == []
+
+
+def test_what_the_server_adds_is_not_read_and_not_counted() -> None:
+    (value,) = objects(source())
+    fields = {f"f:{n}": {} for n in range(MAX_DOCUMENT_NODES)}
+    value["metadata"] |= {"managedFields": [{"fieldsV1": fields}], "uid": "x", "generation": 3}
+    value["status"] = {"conditions": [{} for _ in range(MAX_DOCUMENT_NODES)], "problems": None}
+    found = read_object(value, OBJECT)
+    assert found.problems == ()
+    assert found.placed is not None
+    assert (found.placed.value.name, found.placed.place) == ("one", OBJECT)
+    assert len(value["metadata"]["managedFields"]) == 1, "what the caller holds is left alone"
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (None, "wrong_type"),
+        ([], "wrong_type"),
+        ("x", "wrong_type"),
+        ({}, "missing_key"),
+        ({"apiVersion": "v1", "kind": "List", "items": []}, "unknown_kind"),
+        ({"apiVersion": "podkey.io/v1alpha1", "kind": "AccessPolicy", "metadata": "x"}, "wrong_type"),
+        ({"x": ["y"] * MAX_DOCUMENT_NODES}, "too_many_nodes"),
+    ],
+)
+def test_what_is_no_document_may_be_any(catalogue: Catalogue, value: Any, code: str) -> None:
+    found = read_object(value, OBJECT)
+    assert (codes(found.problems)[0], found.placed, found.salvaged) == (code, None, None)
+    assert {(problem.file, problem.line) for problem in found.problems} == {(OBJECT, 0)}
+    assert check_documents([found, *as_objects(policy())], catalogue) == []
+
+
+def test_two_objects_of_one_name_are_told_by_theirs(catalogue: Catalogue) -> None:
+    (problem,) = check_documents(as_objects(source("one"), source("one")), catalogue)
+    assert problem.code is ProblemCode.DUPLICATE_DOCUMENT
+    assert problem.message.endswith("is already defined at CredentialSource/one")

@@ -36,6 +36,7 @@ from proxy.core.policy import (
     Gpu,
     Grant,
     ImageRules,
+    Limits,
     Mode,
     OnForeignCredential,
     OnRevoke,
@@ -48,7 +49,7 @@ from proxy.documents.credential_documents import SOURCE_DOCUMENT
 from proxy.documents.policy_documents import POLICY_DOCUMENT
 from proxy.documents.reader import Documents, read_documents
 from proxy.documents.render import kind_name, render, render_one
-from tests.document_strategies import CREDENTIAL_SOURCES, POLICIES, read_shape
+from tests.document_strategies import CREDENTIAL_SOURCES, GRANTING, POLICIES, read_shape
 
 STORE = Hostname("store.example.com")
 TOKEN = MountedSecret("s", ((Part.TOKEN, "key"),))
@@ -189,6 +190,27 @@ def test_writes_how_a_credential_is_attached(scheme: AttachScheme | None, writte
     }
 
 
+def test_says_whose_pods_and_what_may_be_granted() -> None:
+    all_of = LabelSelector(match_expressions=(LabelRequirement("tenant", Operator.EXISTS),))
+    wide = WorkloadSelector(("*",), namespaces=LabelSelector((("tenant", "yes"),)))
+    grant = Grant("one", hosts=(HostPattern("api.example.com"),))
+    assert render_one(AccessPolicy("podkey-system", "p", wide, (grant,)))["spec"]["workloads"] == {
+        "serviceAccounts": ["*"],
+        "namespaceSelector": {"matchLabels": {"tenant": "yes"}},
+    }
+    for limits, written in (
+        (Limits((HostPattern("*.example.com"),)), {"hosts": ["*.example.com"]}),
+        (Limits(services=("openai", "s3")), {"services": ["openai", "s3"]}),
+    ):
+        one = AccessPolicy("podkey-system", "l", WorkloadSelector(namespaces=all_of), (), limits=limits)
+        assert render_one(one)["spec"] == {
+            "workloads": {
+                "namespaceSelector": {"matchExpressions": [{"key": "tenant", "operator": "Exists"}]}
+            },
+            "limits": written,
+        }
+
+
 def test_writes_one_yaml_document_each() -> None:
     sources = [CredentialSource("ml", name, TOKEN) for name in ("one", "no")]
     assert list(yaml.safe_load_all(render(sources))) == [render_one(source) for source in sources]
@@ -208,7 +230,7 @@ def test_property_a_source_that_is_written_is_read_as_it_was(source: CredentialS
 def linked(draw: st.DrawFn) -> tuple[list[AccessPolicy], list[CredentialSource]]:
     """Policies whose grants name hosts of their own, and the sources that they name."""
     policies, sources = [], []
-    for number, base in enumerate(draw(st.lists(POLICIES, min_size=1, max_size=2))):
+    for number, base in enumerate(draw(st.lists(GRANTING, min_size=1, max_size=2))):
         namespace = draw(st.sampled_from(("ml", "nlp")))
         grants = tuple(
             replace(

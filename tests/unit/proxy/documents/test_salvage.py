@@ -79,3 +79,12 @@ def test_a_name_is_of_the_kind_that_is_asked_for() -> None:
     node = node_of("kind: Thing\nmetadata: {name: thing, namespace: ml}")
     assert salvaged_name(node, "Thing") == Metadata("thing", "ml")
     assert salvaged_name(node, "Thong") is None
+
+
+def test_what_several_documents_broke_is_gathered() -> None:
+    found = broken(source("one").replace("secretName", "secret"))
+    found.update(broken(service_entry("  no: x\n", name="acme")))
+    assert found == Broken({CredentialRef("ml", "one")}, {"acme"}, lost=False)
+    found.update(Broken(lost=True))
+    found.update(Broken())
+    assert found == Broken({CredentialRef("ml", "one")}, {"acme"}, lost=True)

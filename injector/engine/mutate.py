@@ -1,0 +1,201 @@
+"""A review of a new pod becomes an answer, in seven steps:
+
+1. Anything but a new pod is let through.
+2. Its namespace has to be known: whether its pods get a sidecar stands in its labels.
+3. The pod is read.
+4. What the policies that select it need is looked up, and it is decided whether it gets a sidecar.
+5. What it gets is settled: how it is captured, whether the sidecar is native, its placeholders.
+6. The patch is made. A pod that has everything already has an empty one.
+7. The answer says what became of it, with all reasons and warnings.
+
+It never raises, whatever stands in the review, and nothing in it waits.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from injector.core.cluster import Namespace, PodNeeds
+from injector.core.outcome import Finding, Inject, Outcome, Refuse, Skip
+from injector.core.plan import Plan
+from injector.core.settings import NativeSidecars
+from injector.craft.accelerators import accelerators_of
+from injector.craft.adoption import Existing, already
+from injector.craft.eligibility import decide
+from injector.craft.injection import Injected, inject
+from injector.craft.levels import capture_of
+from injector.craft.placeholders import draw, read_placeholders
+from injector.engine.happenings import EventKind, EventReason, Happening, Involved, about_namespace
+from injector.engine.world import World
+from injector.reading.annotations import INJECTOR_ANNOTATIONS, read_intent
+from injector.reading.pod_fields import PodFault, listed, shown
+from injector.reading.pods import Pod, read_pod
+from injector.reading.reviews import Answer, GroupVersionName, Review, answer_of
+from proxy.core.injection_codes import InjectionCode
+from proxy.core.services import ALPHABETS, Service
+from proxy.core.settings import Capture
+
+_POD: Final = GroupVersionName("", "v1", "Pod")
+# A watch is behind by milliseconds, and clients of Kubernetes wait in whole seconds.
+_NAMESPACE_SECONDS: Final = 1
+# 128 bits, as `podkey run` draws one where nobody gave it any.
+_TOKEN_LENGTH: Final = 32
+
+type Choose = Callable[[str], str]
+
+
+def mutate(review: Review, world: World, choose: Choose) -> Answer:
+    """`choose` picks one character of an alphabet, by chance."""
+    # 1.
+    if not is_new_pod(review) or review.object is None:
+        message = f"the review is about {_subject(review)}"
+        return answer_of(review, Skip((Finding(InjectionCode.NOT_A_NEW_POD, message),)))
+    # 2.
+    namespace = world.namespaces.get(review.namespace)
+    if namespace is None:
+        finding = Finding(
+            InjectionCode.NAMESPACE_UNKNOWN,
+            f"the injector has not seen namespace {shown(review.namespace)} yet",
+            "try again in a moment",
+        )
+        return answer_of(review, Refuse((finding,)), retry_after_seconds=_NAMESPACE_SECONDS)
+    # 3.
+    try:
+        pod = read_pod(review.object, review.namespace)
+    except PodFault as fault:
+        return answer_of(review, _unreadable(fault))
+    # 4.
+    needs = _needs(pod, namespace, world)
+    outcome = decide(pod, namespace, needs, world.settings.pods)
+    if not isinstance(outcome, Inject):
+        return answer_of(review, outcome)
+    # 5.
+    plan = _plan(pod, namespace, needs, world, choose)
+    # 6.
+    settings = world.settings
+    made = inject(pod, plan, settings.sidecar, settings.pods) if isinstance(plan, Plan) else plan
+    warnings = (*outcome.warnings, *made.warnings)
+    # 7.
+    if not isinstance(made, Injected):
+        return answer_of(review, Refuse(made.reasons, warnings))
+    return answer_of(review, Inject(outcome.reasons, warnings), _rendered(made))
+
+
+def judge(raw: object, namespace: Namespace, world: World) -> Outcome:
+    """Whether the pod would get a sidecar, were it made now: steps 3 and 4 alone, for the detector."""
+    try:
+        pod = read_pod(raw, namespace.name)
+    except PodFault as fault:
+        return _unreadable(fault)
+    return decide(pod, namespace, _needs(pod, namespace, world), world.settings.pods)
+
+
+def is_new_pod(review: Review) -> bool:
+    return review.kind == _POD and review.operation == "CREATE" and not review.sub_resource
+
+
+def _subject(review: Review) -> str:
+    sub_resource = f"/{review.sub_resource}" if review.sub_resource else ""
+    return f"{shown(review.operation)} of {shown(review.resource.name + sub_resource)}"
+
+
+def _unreadable(fault: PodFault) -> Refuse:
+    return Refuse((Finding(InjectionCode.UNREADABLE_POD, fault.message, "mend the field"),))
+
+
+def _needs(pod: Pod, namespace: Namespace, world: World) -> PodNeeds:
+    return world.book.needs(namespace, pod.service_account, pod.labels)
+
+
+# --- what it gets --------------------------------------------------------------------------------
+
+
+def _plan(pod: Pod, namespace: Namespace, needs: PodNeeds, world: World, choose: Choose) -> Plan | Refuse:
+    rules, catalogue = world.settings.pods, world.book.catalogue
+    intent = read_intent(pod.annotations)
+    if isinstance(intent, tuple):
+        return Refuse(intent)
+    services = tuple(catalogue[name] for name in needs.services)
+    capture = capture_of(namespace, intent, services, rules)
+    placeholders = _placeholders(pod, already(pod), services, world, choose)
+    if isinstance(capture, Finding) or isinstance(placeholders, Finding):
+        return Refuse(tuple(one for one in (capture, placeholders) if isinstance(one, Finding)))
+    endpoints = Capture.ENDPOINT in capture
+    return Plan(
+        intent=intent,
+        needs=needs,
+        services=services,
+        capture=capture,
+        native=_is_native(world),
+        accelerators=accelerators_of(pod, rules.accelerators),
+        owner=str(pod.owner or ""),
+        placeholders=placeholders,
+        endpoint_token="".join(choose(ALPHABETS["hex"]) for _ in range(_TOKEN_LENGTH)) if endpoints else "",
+    )
+
+
+def _placeholders(
+    pod: Pod, existing: Existing | None, services: tuple[Service, ...], world: World, choose: Choose
+) -> Mapping[str, str] | Finding:
+    """Drawn for the pod, or what an earlier call has drawn for it."""
+    if existing is not None:
+        return read_placeholders(existing.placeholders, world.book.catalogue)
+    if brought := sorted(INJECTOR_ANNOTATIONS & pod.annotations.keys()):
+        message = f"the pod brings {listed(map(shown, brought))}, and no sidecar"
+        fix = "take it out: the injector writes it"
+        return Finding(InjectionCode.RESERVED_ANNOTATION, message, fix)
+    return draw(services, choose)
+
+
+def _is_native(world: World) -> bool:
+    native = world.settings.pods.native_sidecars
+    if native is NativeSidecars.AUTO:
+        return world.facts.native_sidecars
+    return native is NativeSidecars.ALWAYS
+
+
+def _rendered(made: Injected) -> bytes:
+    operations = [operation.to_json() for operation in made.patch]
+    return json.dumps(operations, separators=(",", ":")).encode() if operations else b""
+
+
+# --- what is told of it --------------------------------------------------------------------------
+
+# Skipped although something wants a sidecar for it. The other skips are what somebody has asked for.
+_SKIPS_TOLD: Final = frozenset({InjectionCode.HOST_NETWORK, InjectionCode.HOST_PID, InjectionCode.WINDOWS})
+
+
+def happening_of(review: Review, answer: Answer) -> Happening | None:
+    """The Event about a pod: None for a dry run, for what is asked again, and where there is nothing to tell.
+
+    A second call about the same pod has an empty patch, and was told of by the first. Messages have no names
+    of pods in them: what one owner's pods have in common is one Event.
+    """
+    outcome = answer.outcome
+    if answer.dry_run or answer.retry_after_seconds or outcome is None:
+        return None
+    match outcome:
+        case Inject(reasons, warnings) if answer.patch:
+            kind = EventKind.WARNING if warnings else EventKind.NORMAL
+            reason, what = EventReason.INJECTED, "podkey's sidecar was added"
+        case Refuse(reasons, warnings):
+            kind, reason, what = EventKind.WARNING, EventReason.REFUSED, "podkey refused a pod"
+        case Skip(reasons, warnings) if any(finding.code in _SKIPS_TOLD for finding in reasons):
+            kind, reason, what = EventKind.NORMAL, EventReason.SKIPPED, "podkey's sidecar was not added"
+        case _:
+            return None
+    message = f"{what}: {' | '.join(map(str, (*reasons, *warnings)))}"
+    return Happening(review.namespace, _involved(review), kind, reason, message)
+
+
+def _involved(review: Review) -> Involved:
+    """The pod's controller; the pod itself where it has none; its namespace where it has no name yet."""
+    metadata: Any = (review.object or {}).get("metadata")
+    references = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
+    for reference in references if isinstance(references, list) else ():
+        match reference:
+            case {"controller": True, "apiVersion": str(version), "kind": str(kind), "name": str(name)}:
+                return Involved(version, kind, name, str(reference.get("uid") or ""))
+            case _:
+                pass
+    return Involved("v1", "Pod", review.name) if review.name else about_namespace(review.namespace)

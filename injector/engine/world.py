@@ -1,0 +1,18 @@
+"""Everything that a pod is judged by, as the watchers said it last: nobody is asked on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from injector.core.cluster import ClusterFacts, Namespace
+from injector.core.settings import InjectorSettings
+from injector.engine.policy_book import PolicyBook
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`namespaces` and `book` go on changing behind it; one review sees one moment, for it never waits."""
+
+    namespaces: Mapping[str, Namespace]
+    book: PolicyBook
+    settings: InjectorSettings
+    facts: ClusterFacts = field(default_factory=ClusterFacts)
