@@ -1,4 +1,4 @@
-"""A stand-in for the API server as `injector/edge/cluster.py` shows it: objects with versions, watches, faults.
+"""A stand-in for the API server as `injector/edge/cluster.py` shows it: objects with versions, watches.
 
     world = FakeCluster()
     world.put(NAMESPACES, thing("ml"))

@@ -99,6 +99,8 @@ class InjectorSettings:
     certificates: CertificateSettings = field(default_factory=CertificateSettings)
     # This replica, for leader election and Events.
     identity: str = ""
+    # Whose writes to the compiled policies are our own.
+    service_account: str = "podkey-injector"
     resync_seconds: float = 600.0
     detector_seconds: float = 60.0
     log_level: LogLevel = LogLevel.INFO

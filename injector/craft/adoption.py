@@ -88,7 +88,7 @@ def _needs(needs: PodNeeds, pod: Pod) -> PodNeeds:
 
 
 def _setting[T](sidecar: Container, setting: Setting[T]) -> T | None:
-    """None where it does not stand there in a form that we write. Then it is not ours, and coverage says so."""
+    """None where it does not stand there as we would write it. Then it is not ours, and coverage says so."""
     value = sidecar.env.get(setting.name, {}).get("value")
     try:
         return setting.kind.parse(value) if isinstance(value, str) else None

@@ -19,3 +19,8 @@ class SystemClock:
         return datetime.now(UTC)  # noqa: TID251 - this is the edge
 
     monotonic = staticmethod(time.monotonic)
+
+    @staticmethod
+    def since_boot() -> float:
+        """Seconds that also pass while the machine is suspended, when the monotonic clock stands still."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)

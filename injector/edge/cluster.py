@@ -250,12 +250,13 @@ class Cluster:
         headers = {"Accept": "application/json", "User-Agent": f"{MANAGED_BY}/{proxy.__version__}"}
         if body is not None:
             headers["Content-Type"] = content_type
+        headers |= self._who()
         with _faults(what, self._place):
             response = self._pool.request(
                 method,
                 f"{self._host}{path}" + (f"?{asked}" if asked else ""),
                 body=body,
-                headers=headers | self._who(),
+                headers=headers,
                 timeout=rest.urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=seconds),
                 preload_content=False,
                 # Whoever calls tries again, or does not; and a redirect would take the token elsewhere.
@@ -266,7 +267,11 @@ class Cluster:
 
     def _who(self) -> dict[str, str]:
         with self._asking_who:
-            bearer = self._configuration.auth_settings().get("BearerToken")
+            try:
+                bearer = self._configuration.auth_settings().get("BearerToken")
+            except Exception as error:  # noqa: BLE001 - a file that is gone, a program that fails, the package's own
+                why = f"the token of {self.source} cannot be read ({type(error).__name__})"
+                raise ClusterFault(None, UNCONFIGURED, why) from None
         # A file that people made ends with a line break, which no header may have.
         return {"Authorization": bearer["value"].strip()} if bearer and bearer["value"] else {}
 

@@ -96,15 +96,12 @@ class Conversation:
             async with self._until(self._deadlines.body, Lost.SLOW_BODY):
                 while (event := self._messages.next()) is Pause.MORE:
                     self._messages.receive(await self._reader.read(PIECE))
-            reply = (
-                await self._site.answer(head, event.body, self._since) if isinstance(event, Whole) else None
-            )
+            if not isinstance(event, Whole):
+                # It went away in the middle. Nothing else can be wrong with a body whose length is known.
+                return False
+            reply = await self._site.answer(head, event.body, self._since)
         finally:
             self._site.leave(head)
-        if reply is None:
-            if isinstance(event, Bad):
-                await self._refuse(event)
-            return False
         await self._write(self._messages.answer(reply, close=leaving()))
         return self._messages.begin_again()
 

@@ -107,11 +107,6 @@ class Messages:
         self._ended = False
 
     @property
-    def held(self) -> int:
-        """Bytes of the body that is being read."""
-        return len(self._body)
-
-    @property
     def idle(self) -> bool:
         """Whether nothing of a request is there."""
         return self._connection.their_state is h11.IDLE and not self._connection.trailing_data[0]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from random import random
+from secrets import token_hex
 from typing import Final
 
 from injector.core.api import BAD_ANSWER, LEASES, ClusterFault
@@ -46,12 +47,14 @@ class Leading:
         clock: Callable[[], float] = boot_clock,
         wall: Callable[[], datetime] = SystemClock.now,
         dice: Callable[[], float] = random,
+        token: str = "",
     ) -> None:
         self._cluster = cluster
         self._all = LEASES.path(namespace)
         self._path = LEASES.path(namespace, name)
-        self._identity = identity
-        self._election = Election(namespace, name, identity)
+        # Another one for each process, also of those that follow each other in a pod.
+        self._identity = f"{identity}_{token or token_hex(4)}"
+        self._election = Election(namespace, name, self._identity)
         self._on_start = on_start
         self._on_stop = on_stop
         self._hand = hand

@@ -6,7 +6,7 @@ comes back.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, final
 
 from injector.edge.http_messages import Head, Reply, text_reply
@@ -26,10 +26,15 @@ _ALIVE: Final = text_reply(200, "ok")
 class Readiness:
     """What each part lacks: it is pending at first, then fine or failed, and may be tried again."""
 
-    def __init__(self, parts: Iterable[str], changed: Callable[[], None] = lambda: None) -> None:
-        self._lacks = dict.fromkeys(parts, "pending")
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self._lacks: dict[str, str] = {}
         self._changed = changed
         self._draining = False
+
+    def expect(self, part: str) -> None:
+        """A part without which it is not ready."""
+        self._lacks.setdefault(part, "pending")
+        self._changed()
 
     def ok(self, part: str) -> None:
         self.failed(part, "")

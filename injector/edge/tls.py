@@ -104,19 +104,20 @@ def server_context(chain_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
 
 @final
 class OwnCertificate:
-    """Signed by ourselves with podkey's authority, as the Secret has it. Whoever watches it calls `saw`."""
+    """Signed by ourselves with podkey's authority, as the Secret has it. Whoever watches it calls `saw`.
+    `elapsed` are seconds that pass while the machine sleeps, too."""
 
     def __init__(
         self,
         shown: ServerCertificate,
         names: Sequence[Hostname],
         now: Callable[[], datetime],
-        monotonic: Callable[[], float],
+        elapsed: Callable[[], float],
     ) -> None:
         self._shown = shown
         self._names = tuple(names)
         self._now = now
-        self._monotonic = monotonic
+        self._elapsed = elapsed
         self._state = read_state({})
         self._seen_at = 0.0
         self._leaf: ReplicaLeaf | None = None
@@ -125,12 +126,12 @@ class OwnCertificate:
         """What the Secret holds at this moment, also where it holds the same as before. Whether the
         certificate was renewed."""
         self._state = read_state(data)
-        self._seen_at = self._monotonic()
+        self._seen_at = self._elapsed()
         return self.renew()
 
     def renew(self) -> bool:
         """Where it is due. Raises `CertificateFault` where the clock makes a new one useless."""
-        seen = timedelta(seconds=self._monotonic() - self._seen_at)
+        seen = timedelta(seconds=self._elapsed() - self._seen_at)
         now = self._now()
         leaf = renewed_leaf(self._leaf, self._state, seen=seen, names=self._names, now=now, draw=new_key)
         if leaf is None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final
 
@@ -24,6 +25,20 @@ def hand_to(loop: asyncio.AbstractEventLoop) -> Hand:
             loop.call_soon_threadsafe(call)
 
     return hand
+
+
+def ask[T](hand: Hand, call: Callable[[], T], seconds: float = 10.0) -> T:
+    """What the event loop says to it. For threads; raises TimeoutError when the loop has ended."""
+    answer: Future[T] = Future()
+
+    def answered() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:  # noqa: BLE001 - it belongs to who asked
+            answer.set_exception(error)
+
+    hand(answered)
+    return answer.result(seconds)
 
 
 class Worker:

@@ -109,11 +109,16 @@ def _about(namespace: Namespace, book: PolicyBook, in_force: Mapping[DocumentKey
     named: set[str] = set()
     for one in every:
         older = _older(one, in_force)
-        values = [one.value, older.value if older is not None else None]
-        policies = [value for value in values if isinstance(value, AccessPolicy) and value.is_cluster_wide]
-        # What it says now decides where it is for.
-        if policies and is_for(policies[0], namespace, book.own_namespace):
+        values = [value for value in (one.value, older.value if older else None) if value is not None]
+        # What it says now, where that can be read, decides where it is for.
+        now = values[0] if values else None
+        if (
+            isinstance(now, AccessPolicy)
+            and now.is_cluster_wide
+            and is_for(now, namespace, book.own_namespace)
+        ):
             found.append(one)
+            policies = (value for value in values if isinstance(value, AccessPolicy))
             named |= {grant.credential for policy in policies for grant in policy.grants}
     found += [one for one in every if one.key.kind == CREDENTIAL_SOURCE and one.key.name in named]
     return found

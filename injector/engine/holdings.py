@@ -20,6 +20,8 @@ from proxy.documents.reader import ReadDocument, read_object
 Document = AccessPolicy | CredentialSource
 
 KINDS: Final = (ACCESS_POLICY, CREDENTIAL_SOURCE)
+# As many as a status tells. Each may have a kilobyte, and anybody may write thousands of broken documents.
+MAX_HELD_PROBLEMS: Final = 20
 
 
 class DocumentKey(NamedTuple):
@@ -63,7 +65,15 @@ def hold(raw: RawDocument, own_namespace: str, known: Held | None = None) -> Hel
         return known if known.status == status else Held(*_text_of(known), status)
     read = read_raw(raw, own_namespace)
     value = read.placed.value if read.placed is not None and not read.problems else None
-    return Held(key, raw.uid, raw.generation, value, read.problems, status)
+    return Held(key, raw.uid, raw.generation, value, _bounded(read.problems), status)
+
+
+def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    if len(problems) <= MAX_HELD_PROBLEMS:
+        return problems
+    *first, last = problems[:MAX_HELD_PROBLEMS]
+    message = f"there are {len(problems) - len(first)} more problems"
+    return (*first, Problem(last.file, 0, "", message, "mend the others first", ProblemCode.TOO_MANY_PROBLEMS))
 
 
 def _text_of(held: Held) -> tuple[DocumentKey, str, int, Document | None, tuple[Problem, ...]]:

@@ -59,6 +59,13 @@ class PolicyBook:
     def __iter__(self) -> Iterator[Held]:
         return (held for documents in self._held.values() for held in documents.values())
 
+    def excerpt(self, namespace: str) -> "PolicyBook":
+        """What one namespace is compiled from, for another thread: this book goes on changing."""
+        book = PolicyBook(self.catalogue, self.own_namespace)
+        for name in {namespace, self.own_namespace} & self._held.keys():
+            book._held[name] = dict(self._held[name])
+        return book
+
     def upsert(self, document: RawDocument | Held) -> Change:
         held = self.read(document) if isinstance(document, RawDocument) else document
         documents = self._held.setdefault(held.key.namespace, {})

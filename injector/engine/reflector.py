@@ -100,18 +100,18 @@ def retry_after(failures: int, wished: float | None, dice: float) -> float:
 
 
 class Reflector[V]:
-    """`read` makes a value of an object, or raises ObjectFault."""
+    """`what` is what messages call the objects; `read` makes a value of one, or raises ObjectFault."""
 
     def __init__(
         self,
-        kind: str,
+        what: str,
         read: Callable[[object], V],
         *,
         resync_seconds: float,
         page: int = PAGE,
         most: int = MOST,
     ) -> None:
-        self._kind = kind
+        self._what = what
         self._read = read
         self._resync_seconds = resync_seconds
         self._page = page
@@ -177,7 +177,7 @@ class Reflector[V]:
             case {"type": "BOOKMARK"}:
                 return []
             case {"type": "ERROR", "object": raw}:
-                fault = _told(raw, self._kind)
+                fault = _told(raw, self._what)
                 self.failed(fault, now, dice)
                 return fault
             case {"type": "ADDED" | "MODIFIED" | "DELETED" as what, "object": raw}:
@@ -198,7 +198,7 @@ class Reflector[V]:
     def ended(self, now: float, dice: float) -> None:
         """The server ended the watch in peace."""
         if not self._heard and now - self._watched_at < LEAST_GAP:
-            short = f"the watch of {self._kind} ended as soon as it began"
+            short = f"the watch of {self._what} ended as soon as it began"
             self.failed(ClusterFault(None, BAD_ANSWER, short), now, dice)
             return
         self.failures = 0
@@ -221,9 +221,6 @@ class Reflector[V]:
         key = None
         try:
             key = read_meta(raw).key
-            # The items of a list of built-in kinds do not say what they are.
-            if isinstance(raw, dict) and raw.get("kind", self._kind) != self._kind:
-                return Unreadable(key, f"it is no {self._kind}")
             return key, self._read(raw)
         except ObjectFault as fault:
             return Unreadable(key, str(fault))
@@ -238,12 +235,12 @@ class Reflector[V]:
 
     def _nonsense(self, what: str, now: float, dice: float) -> ClusterFault:
         """What cannot be understood may have been a change: only a new list tells."""
-        fault = ClusterFault(None, BAD_ANSWER, f"the watch of {self._kind}: {what}")
+        fault = ClusterFault(None, BAD_ANSWER, f"the watch of {self._what}: {what}")
         self.failed(fault, now, dice, start_over=True)
         return fault
 
     def _too_many(self, now: float, dice: float) -> ClusterFault:
-        what = f"there are more than {self._most} {self._kind} objects; what was known of them stays as it is"
+        what = f"there are more than {self._most} {self._what}; what was known of them stays as it is"
         fault = ClusterFault(None, TOO_MANY, what)
         self.failed(fault, now, dice, start_over=True)
         return fault

@@ -1,6 +1,5 @@
 """What would become of a pod, without a cluster: the webhook's own procedure, in a world made of files."""
 
-import copy
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -64,8 +63,7 @@ def rehearse(pod: dict[str, Any], namespace: str, world: World, choose: Callable
     )
     answer = mutate(review, world, choose)
     operations = (_operation(one) for one in json.loads(answer.patch or b"[]"))
-    # Each part for itself: our own patch shares what two containers have in common.
-    return Rehearsed(answer, copy.deepcopy(apply(pod, operations)))
+    return Rehearsed(answer, apply(pod, operations))
 
 
 def _operation(written: dict[str, Any]) -> Operation:

@@ -195,8 +195,8 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _line(problem: Problem, key: DocumentKey) -> str:
-    where = problem.path if problem.file == str(key) else f"{problem.file}: {problem.path}"
-    text = f"{where}: {problem.message}; {problem.fix}".removeprefix(": ")
+    where = ("" if problem.file == str(key) else problem.file, problem.path)
+    text = ": ".join((*filter(None, where), f"{problem.message}; {problem.fix}"))
     # It quotes what somebody wrote: nothing that a terminal obeys.
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 

@@ -33,8 +33,12 @@ class Meta:
     labels: Mapping[str, str]
 
 
-def read_meta(raw: object) -> Meta:
-    metadata = _mapping(_object(raw, "the object"), "metadata")
+def read_meta(raw: object, kind: str = "") -> Meta:
+    """Of an object that is of this kind. The items of a list of built-in kinds do not say what they are."""
+    whole = _object(raw, "the object")
+    if kind and whole.get("kind", kind) != kind:
+        raise ObjectFault(f"it is no {kind}")
+    metadata = _mapping(whole, "metadata")
     name = _text(metadata, "name")
     if not name:
         raise ObjectFault("metadata.name is missing")
@@ -50,13 +54,13 @@ def read_meta(raw: object) -> Meta:
 
 def read_namespace(raw: object) -> Namespace:
     """With all of its labels: selectors of policies may name any."""
-    meta = read_meta(raw)
+    meta = read_meta(raw, "Namespace")
     return Namespace(meta.key.name, meta.labels)
 
 
 def read_document(raw: object, kind: str) -> RawDocument:
     """Without the metadata that changes no meaning, such as managedFields, which can be most of it."""
-    meta = read_meta(raw)
+    meta = read_meta(raw, kind)
     whole = _object(raw, kind)
     head = {"name": meta.key.name, "namespace": meta.key.namespace}
     kept = {key: whole[key] for key in ("apiVersion", "kind", "spec", "status") if key in whole}
@@ -79,7 +83,7 @@ class SecretData:
 
 
 def read_secret(raw: object) -> SecretData:
-    meta = read_meta(raw)
+    meta = read_meta(raw, "Secret")
     data = {}
     for name, text in _texts(_object(raw, "Secret"), "data").items():
         try:
@@ -102,7 +106,7 @@ class Lease:
 
 
 def read_lease(raw: object) -> Lease:
-    meta = read_meta(raw)
+    meta = read_meta(raw, "Lease")
     spec = _mapping(_object(raw, "Lease"), "spec")
     return Lease(
         meta.resource_version,

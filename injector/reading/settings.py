@@ -200,6 +200,7 @@ def _settings(given: Mapping[str, str]) -> InjectorSettings:
             validating_webhook=table.VALIDATING_WEBHOOK.read(given),
         ),
         identity=table.POD_NAME.read(given),
+        service_account=table.SERVICE_ACCOUNT.read(given),
         resync_seconds=table.RESYNC.read(given),
         detector_seconds=table.DETECTOR_PERIOD.read(given),
         log_level=table.LOG_LEVEL.read(given),

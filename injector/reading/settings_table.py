@@ -45,6 +45,12 @@ NAMESPACE: Final = Setting(
 POD_NAME: Final = Setting(
     f"{PREFIX}POD_NAME", kinds.POD_NAME, None, "This replica, for leader election and Events."
 )
+SERVICE_ACCOUNT: Final = Setting(
+    f"{PREFIX}SERVICE_ACCOUNT",
+    kinds.NAME,
+    "podkey-injector",
+    "The service account it runs as: nobody else may change the compiled policies.",
+)
 IMAGE: Final = Setting(f"{PREFIX}IMAGE", kinds.IMAGE, None, "The image of every injected container.")
 IMAGE_PULL_POLICY: Final = Setting(
     f"{PREFIX}IMAGE_PULL_POLICY", kinds.PULL_POLICY, _SIDECAR.image_pull_policy, "When the kubelet pulls it."
@@ -211,7 +217,7 @@ LOG_FORMAT: Final = Setting(
 )
 
 SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
-    "Itself": (NAMESPACE, POD_NAME),
+    "Itself": (NAMESPACE, POD_NAME, SERVICE_ACCOUNT),
     "The sidecar": (
         IMAGE,
         IMAGE_PULL_POLICY,

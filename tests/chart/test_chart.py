@@ -115,7 +115,11 @@ def test_the_injector_passes_the_restricted_level(manifests: list[Manifest]) -> 
 def test_its_settings_are_ones_that_it_knows(manifests: list[Manifest]) -> None:
     (deployment,) = of_kind(manifests, "Deployment").values()
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    fields = {"metadata.namespace": NAMESPACE, "metadata.name": "podkey-injector-0"}
+    fields = {
+        "metadata.namespace": NAMESPACE,
+        "metadata.name": "podkey-injector-0",
+        "spec.serviceAccountName": "podkey-injector",
+    }
     environment = {
         one["name"]: one["value"] if "value" in one else fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
         for one in container["env"]

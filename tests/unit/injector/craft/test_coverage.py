@@ -90,7 +90,10 @@ def test_what_does_no_harm_is_let_pass(edit: Callable[[dict[str, Any]], None]) -
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (with_field("image", "evil.test/podkey:1"), ".image of `podkey` is `\"evil.test/podkey:1\"`, and podkey"),
+        (
+            with_field("image", "evil.test/podkey:1"),
+            '.image of `podkey` is `"evil.test/podkey:1"`, and podkey',
+        ),
         (with_field("command", ["sh"]), ".command of"),
         (changed("command", 1, value="dev"), ".command[1] of"),
         (with_field("args", ["--help"]), ".args of"),
@@ -127,7 +130,10 @@ def test_what_does_no_harm_is_let_pass(edit: Callable[[dict[str, Any]], None]) -
         (changed("volumeMounts", 0, "subPath", value="x"), ".subPath of"),
         (changed("volumeMounts", 0, "name", value="other"), ".name of"),
         (changed("volumeMounts", 3, "readOnly", value=True), ".readOnly of"),
-        (lambda one: one["volumeMounts"].pop(0), ".volumeMounts[`/etc/podkey/policy`] of `podkey` is nothing"),
+        (
+            lambda one: one["volumeMounts"].pop(0),
+            ".volumeMounts[`/etc/podkey/policy`] of `podkey` is nothing",
+        ),
     ],
 )
 def test_what_could_make_another_program_of_it_is_refused(
@@ -156,10 +162,11 @@ def test_a_variable_without_a_name_is_nobodys() -> None:
 def test_the_redirect_is_judged_alike() -> None:
     pod = ours()
     container(pod, "podkey-redirect")["securityContext"]["capabilities"]["add"].append("SYS_ADMIN")
-    assert refused(pod) == [
+    (message,) = refused(pod)
+    assert message == (
         'spec.initContainers[0].securityContext.capabilities.add of `podkey-redirect` is `["NET_ADMIN", '
         '"SYS_ADMIN"]`, and podkey writes `["NET_ADMIN"]`'
-    ]
+    )
 
 
 def test_a_long_value_is_not_shown_whole() -> None:
@@ -212,5 +219,7 @@ def test_what_has_our_name_and_should_not_be_there_is_refused() -> None:
             entry["value"] = "explicit"
     pod["spec"]["volumes"].append({"name": "podkey-secret-8", "emptyDir": {}})
     messages = refused(pod)
-    assert messages[0] == "spec.initContainers[0] is called `podkey-redirect`, and podkey has none in this pod"
+    assert (
+        messages[0] == "spec.initContainers[0] is called `podkey-redirect`, and podkey has none in this pod"
+    )
     assert "`podkey-secret-8`" in messages[-1]

@@ -19,7 +19,9 @@ NOTHING = Variables({})
 ALL_TRUST = {**TRUST_VARIABLES, "JAVA_TOOL_OPTIONS": JAVA_OPTIONS}
 
 
-def equipped(container: dict[str, Any], variables: Variables = NOTHING) -> tuple[dict[str, Any], list[Finding]]:
+def equipped(
+    container: dict[str, Any], variables: Variables = NOTHING
+) -> tuple[dict[str, Any], list[Finding]]:
     pod = sample_pod(container)
     editor = Editor(pod.raw)
     findings = list(equip(editor, pod.containers[0], variables))
@@ -60,7 +62,9 @@ def test_what_the_user_wrote_stays_where_and_as_it_is() -> None:
 
 
 def test_a_trust_variable_of_the_user_is_kept_and_told() -> None:
-    found, findings = equipped(env(("SSL_CERT_FILE", "/mine"), ("PIP_CERT", FROM_SECRET), ("CURL_CA_BUNDLE", {})))
+    found, findings = equipped(
+        env(("SSL_CERT_FILE", "/mine"), ("PIP_CERT", FROM_SECRET), ("CURL_CA_BUNDLE", {}))
+    )
     assert environment(found)["SSL_CERT_FILE"] == "/mine"
     assert [one["name"] for one in found["env"]].count("PIP_CERT") == 1
     (finding,) = findings
@@ -183,7 +187,9 @@ def test_variables_are_placeholders_and_the_urls_of_endpoints() -> None:
     assert variables.service["OPENAI_BASE_URL"] == f"http://127.0.0.1:15101/podkey-{TOKEN}/v1"
     assert variables.no_proxy == ""
     assert not variables.beside_env_from
-    assert variables_of(a_plan(intent=Intent(placeholders_beside_env_from=True)), (), PodRules()).beside_env_from
+    assert variables_of(
+        a_plan(intent=Intent(placeholders_beside_env_from=True)), (), PodRules()
+    ).beside_env_from
 
 
 # --- the explicit proxy --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The whole agreement with the sidecar: what the kubelet makes of the container is read by the sidecar itself."""
+"""The agreement with the sidecar: what the kubelet makes of the container is read by the sidecar itself."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -80,7 +80,9 @@ def test_the_sidecar_reads_what_is_written_and_it_means_what_was_planned() -> No
     assert settings.listeners.admin_address == "fd00::7"
     assert settings.listeners.admin_port == contract.ADMIN_PORT
     files = files_of(pod)
-    assert settings.pod.labels_file and settings.pod.owner_file and settings.pod.images_file
+    assert settings.pod.labels_file
+    assert settings.pod.owner_file
+    assert settings.pod.images_file
     assert read_labels(files[settings.pod.labels_file]) == {"app": "train"}
     assert read_owner(files[settings.pod.owner_file]) == "Job/train"
     images = read_images(files[settings.pod.images_file])
@@ -102,7 +104,8 @@ def test_each_folder_that_the_sidecar_uses_is_mounted() -> None:
     for folder in (folders.policy, folders.tokens, folders.state, folders.trust):
         assert folder in mounts
     assert f"{folders.secrets}/keys" in mounts
-    assert "readOnly" not in mounts[folders.state] and "readOnly" not in mounts[folders.trust]
+    for folder in (folders.state, folders.trust):
+        assert "readOnly" not in mounts[folder]
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     sources = volumes[mounts[folders.tokens]["name"]]["projected"]["sources"]
     tokens = {s["serviceAccountToken"]["path"] for s in sources if "serviceAccountToken" in s}

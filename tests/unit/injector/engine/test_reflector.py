@@ -26,6 +26,8 @@ RESYNC = 600.0
 
 
 def read(raw: Any) -> str:
+    if raw.get("kind", "Thing") != "Thing":
+        raise ObjectFault("it is no Thing")
     if "spec" not in raw:
         raise ObjectFault("it has no spec")
     return str(raw["spec"])
@@ -45,7 +47,7 @@ def key(name: str) -> ObjectKey:
 
 
 def made(**more: Any) -> Reflector[str]:
-    return Reflector("Thing", read, resync_seconds=RESYNC, **more)
+    return Reflector("things", read, resync_seconds=RESYNC, **more)
 
 
 def watching(version: str = "10", *things: Raw, **more: Any) -> Reflector[str]:
@@ -120,7 +122,7 @@ def test_more_objects_than_are_kept_leave_what_was_known_in_place() -> None:
     outcome = reflector.listed(page, 0, 0)
     assert isinstance(outcome, ClusterFault)
     assert outcome.reason == TOO_MANY
-    assert "more than 2 Thing objects" in outcome.message
+    assert "more than 2 things" in outcome.message
     assert isinstance(reflector.next(0), ListPage)
 
 
@@ -185,7 +187,13 @@ def test_versions_that_are_no_numbers_are_taken_as_they_come() -> None:
 
 @pytest.mark.parametrize(
     "bookmark",
-    [{}, None, {"metadata": None}, {"metadata": {"resourceVersion": 12}}, {"metadata": {"resourceVersion": ""}}],
+    [
+        {},
+        None,
+        {"metadata": None},
+        {"metadata": {"resourceVersion": 12}},
+        {"metadata": {"resourceVersion": ""}},
+    ],
 )
 def test_a_bookmark_without_a_version_says_nothing(bookmark: object) -> None:
     reflector = watching("10")
@@ -245,7 +253,8 @@ def test_a_version_that_is_forgotten_begins_with_a_list(status: Raw) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", [{"code": 500, "reason": "InternalError"}, {"code": "x", "reason": ""}, {"reason": 1}, None, "no"]
+    "status",
+    [{"code": 500, "reason": "InternalError"}, {"code": "x", "reason": ""}, {"reason": 1}, None, "no"],
 )
 def test_another_error_goes_on_where_it_was(status: object) -> None:
     reflector = watching("10")
@@ -267,7 +276,7 @@ def test_another_error_goes_on_where_it_was(status: object) -> None:
     ],
 )
 def test_a_watch_that_was_not_answered_goes_on_unless_the_server_cannot(
-    fault: ClusterFault, begins_anew: bool
+    fault: ClusterFault, begins_anew: object
 ) -> None:
     reflector = watching("10")
     reflector.failed(fault, 0, 0)

@@ -149,7 +149,7 @@ def test_a_server_that_lost_its_last_changes_is_followed_with_the_next_list(
     play(script, page, dice, resync=RESYNC)
 
 
-def play(script: list[tuple[str, Any]], page: int, dice: float, resync: float) -> None:
+def play(script: list[tuple[str, Any]], page: int, dice: float, resync: float) -> None:  # noqa: PLR0915 - a world
     server, copy, now, watched = Server(), Copy(), 0.0, False
     reflector: Reflector[int] = Reflector("Thing", read, resync_seconds=resync, page=page)
 
@@ -216,7 +216,5 @@ def play(script: list[tuple[str, Any]], page: int, dice: float, resync: float) -
     watched = False
     while now < end or not watched:
         step()
-    readable = {
-        ObjectKey("", name): raw["spec"] for name, raw in server.things.items() if raw["spec"] != 7
-    }
+    readable = {ObjectKey("", name): raw["spec"] for name, raw in server.things.items() if raw["spec"] != 7}
     assert copy.values == readable

@@ -149,6 +149,14 @@ def test_metadata_of_a_wrong_type_is_a_fault_that_names_it(raw: object, why: str
         read_meta(raw)
 
 
+def test_an_object_of_another_kind_is_a_fault_and_one_that_does_not_say_is_none() -> None:
+    raw = {"kind": "ConfigMap", "metadata": {"name": "a"}}
+    for read in (read_namespace, read_secret, read_lease, lambda raw: read_document(raw, "AccessPolicy")):
+        with pytest.raises(ObjectFault, match=r"^it is no (Namespace|Secret|Lease|AccessPolicy)$"):
+            read(raw)
+        read({"metadata": {"name": "a"}})
+
+
 def test_a_number_of_a_wrong_type_is_a_fault() -> None:
     with pytest.raises(ObjectFault, match="leaseDurationSeconds is not a number"):
         read_lease({"metadata": {"name": "l"}, "spec": {"leaseDurationSeconds": True}})

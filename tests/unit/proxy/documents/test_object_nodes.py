@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,13 +71,12 @@ def test_property_an_object_is_the_tree_that_yaml_writes_and_reads(value: Any) -
 
 @given(st.one_of(POLICIES, CREDENTIAL_SOURCES))
 def test_property_an_object_is_read_as_its_document_is(document: AccessPolicy | CredentialSource) -> None:
-    value = render_one(document)
+    # As the API server sends it.
+    value = json.loads(json.dumps(render_one(document)))
     reading = Reading(NAME)
     record = DOCUMENTS[value["kind"]]
     assert record.read(node_of(value), Place(), reading) == document
     assert reading.problems == []
-    # As the API server sends it, which writes numbers and booleans as such.
-    assert node_of(yaml.safe_load(json.dumps(value))) is not None
     (node,), _ = read_nodes(render([document]).encode(), NAME)
     assert plain(node) == plain(node_of(value))
 

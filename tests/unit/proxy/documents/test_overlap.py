@@ -10,7 +10,7 @@ from proxy.core.services import Catalogue
 from proxy.documents.overlap import MAX_REPORTED, check_overlaps
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
-from tests.document_strategies import FILE, codes, joined, policy, read, service_entry, source
+from tests.document_strategies import FILE, codes, joined, limiting, policy, read, service_entry, source
 
 
 def overlaps(catalogue: Catalogue, *texts: str) -> list[Problem]:
@@ -413,6 +413,78 @@ def test_policies_of_two_namespaces_do_not_meet(catalogue: Catalogue) -> None:
     right = policy(grant(HOST, "far"), namespace="nlp")
     far = source("far", namespace="nlp")
     assert overlaps(catalogue, left, right, far) == []
+
+
+WIDE = "serviceAccounts: ['*'], namespaceSelector: "
+SPACE = "kubernetes.io/metadata.name"
+
+
+def wide(selector: str, credential: str = "far", name: str = "a", more: str = "") -> str:
+    return policy(
+        grant(HOST, credential),
+        name=name,
+        namespace="podkey-system",
+        workloads=f"{{{WIDE}{selector}}}",
+        more=more,
+    )
+
+
+PLATFORM = joined(*(source(name, namespace="podkey-system") for name in ("far", "one")))
+
+
+@pytest.mark.parametrize(
+    ("selector", "meets"),
+    [
+        ("{matchLabels: {tenant: a}}", True),
+        (f"{{matchLabels: {{{SPACE}: ml}}}}", True),
+        (f"{{matchLabels: {{{SPACE}: web}}}}", False),
+        (f"{{matchExpressions: [{{key: {SPACE}, operator: Exists}}]}}", True),
+        (f"{{matchExpressions: [{{key: {SPACE}, operator: DoesNotExist}}]}}", False),
+        (f"{{matchExpressions: [{{key: {SPACE}, operator: NotIn, values: [ml]}}]}}", False),
+    ],
+)
+def test_a_cluster_wide_policy_meets_those_of_each_namespace_that_it_may_select(
+    catalogue: Catalogue, selector: str, *, meets: bool
+) -> None:
+    text = joined(policy(grant(HOST, "one"), name="b"), PLATFORM)
+    found = overlaps(catalogue, wide(selector), text)
+    assert bool(found) is meets
+    # What is of a namespace gives way, and sources of one name in two namespaces are two.
+    for problem in found:
+        assert problem.message == (
+            f"overlaps with a grants[0] ({FILE}:7): both cover GET https://api.example.com/, "
+            "with the credentials `ml/one` and `podkey-system/far`"
+        )
+    same = overlaps(catalogue, wide(selector, "one"), text)
+    assert ["`ml/one` and `podkey-system/one`" in problem.message for problem in same] == [True] * meets
+    trial = wide(selector, more="  mode: observe\n")
+    assert overlaps(catalogue, trial, text) == []
+    apart = policy(grant(HOST, "one"), workloads="{serviceAccounts: [a]}").replace("api.", "b.")
+    assert overlaps(catalogue, wide(selector), apart, PLATFORM) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "meets"),
+    [
+        ("{matchLabels: {tenant: a}}", "{matchLabels: {tenant: a}}", True),
+        ("{matchLabels: {tenant: a}}", "{matchLabels: {tier: b}}", True),
+        ("{matchLabels: {tenant: a}}", "{matchLabels: {tenant: b}}", False),
+        (f"{{matchLabels: {{{SPACE}: ml}}}}", f"{{matchLabels: {{{SPACE}: web}}}}", False),
+        (f"{{matchLabels: {{{SPACE}: ml}}}}", "{matchLabels: {tenant: a}}", True),
+    ],
+)
+def test_cluster_wide_policies_meet_where_one_namespace_can_have_the_labels_of_both(
+    catalogue: Catalogue, left: str, right: str, *, meets: bool
+) -> None:
+    # Once, however many namespaces have policies of their own.
+    others = [policy(grant("hosts: [b.example.com]", "one"), namespace="ml", name=name) for name in "cd"]
+    texts = (wide(left, "far"), wide(right, "one", "b"), *others, PLATFORM)
+    assert len(overlaps(catalogue, *texts)) == meets
+
+
+def test_limits_overlap_with_nothing(catalogue: Catalogue) -> None:
+    text = limiting("{hosts: [api.example.com]}", f"{{matchLabels: {{{SPACE}: ml}}}}")
+    assert overlaps(catalogue, text, policy(grant(HOST, "one"))) == []
 
 
 def test_the_policy_that_comes_later_by_name_is_told(catalogue: Catalogue) -> None:

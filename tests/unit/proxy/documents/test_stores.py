@@ -260,6 +260,28 @@ def test_policies_that_never_count_together_do_not_contradict_each_other(catalog
     assert codes(found) == ["unknown_credential"]
 
 
+def test_cluster_wide_policies_count_together_with_those_that_they_may_select(catalogue: Catalogue) -> None:
+    other = at("store.example.com", "region: eu-1")
+    keys = "keys: {accessKeyId: id, secretAccessKey: secret}"
+    far = source("aws", namespace="podkey-system", keys=keys, attach="")
+    space = "kubernetes.io/metadata.name"
+    for selector, meets in (
+        ("matchLabels: {tenant: a}", True),
+        (f"matchLabels: {{{space}: ml}}", True),
+        (f"matchLabels: {{{space}: web}}", False),
+    ):
+        who = f"{{serviceAccounts: ['*'], namespaceSelector: {{{selector}}}}}"
+        wide = policy(other, name="wide", namespace="podkey-system", workloads=who)
+        own = policy(STORE, workloads="{serviceAccounts: [nobody]}")
+        found = codes(problems_of(catalogue, joined(wide, own, far)))
+        assert found.count("contradicting_endpoints") == meets
+        # Two of them contradict each other in many namespaces, and are told once.
+        second = wide.replace("region: eu-1", "region: eu-2").replace("name: wide", "name: wider")
+        named = policy("{hosts: [b.example.com], credential: one}")
+        found = codes(problems_of(catalogue, joined(wide, second, named, far)))
+        assert found == ["contradicting_endpoints"]
+
+
 def test_no_more_contradictions_are_told_than_anybody_mends(catalogue: Catalogue) -> None:
     many = [at("store.example.com", f"region: r{number}") for number in range(60)]
     found = problems_of(catalogue, policy(*many))

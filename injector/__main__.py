@@ -1,0 +1,5 @@
+"""`python -m injector` is `podkey-injector`."""
+
+from injector.cli.main import run
+
+run()

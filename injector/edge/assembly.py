@@ -1,0 +1,62 @@
+"""Puts the process together around the injector: outputs, signals, the loop."""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from typing import Final
+
+from injector.core.api import ClusterFault
+from injector.core.settings import InjectorSettings
+from injector.edge.clock import SystemClock
+from injector.edge.cluster import Cluster
+from injector.edge.cluster_side import connected
+from injector.edge.life import Injector
+from injector.edge.metrics import Metrics
+from proxy.services.loader import built_in_catalogue
+from proxy.telemetry.lines import STANDARD_OUTPUT, LineWriter
+from proxy.telemetry.logs import configure_logs
+
+FINE: Final = 0
+BROKEN: Final = 1
+
+
+def serve(settings: InjectorSettings, environment: Mapping[str, str], kubeconfig: str | None = None) -> int:
+    """Run the injector until SIGTERM or SIGINT, and return the exit status."""
+    metrics = Metrics()
+    log = configure_logs(
+        settings.log_format,
+        settings.log_level,
+        LineWriter(STANDARD_OUTPUT, metrics.log_lost).write,
+        SystemClock.now,
+    )
+
+    try:
+        cluster = Cluster.in_pod(environment) if kubeconfig is None else Cluster.of_kubeconfig(kubeconfig)
+    except ClusterFault as fault:
+        log.error("there is no cluster to connect to", why=fault.message)  # noqa: TRY400 - its trace says no more
+        return BROKEN
+    catalogue = built_in_catalogue()
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        injector = Injector(settings, connected(settings, cluster, catalogue), metrics, log, stop)
+
+        def told() -> None:
+            if stop.is_set():
+                injector.hurry()  # who says it twice does not want to wait
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told)
+        await injector.run()
+
+    try:
+        asyncio.run(live())
+    except OSError as error:
+        log.error("the injector cannot go on", why=error.strerror or "")  # noqa: TRY400 - its trace says no more
+        return BROKEN
+    except Exception as error:  # noqa: BLE001 - its text may hold anything; type and place do
+        log.error("the injector failed", error=error)  # noqa: TRY400 - the same, and no trace
+        return BROKEN
+    return FINE

@@ -1,0 +1,115 @@
+"""Whose status is to be written: computed on the loop in small pieces, written by the leader."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Final
+
+from injector.core.api import ACCESS_POLICIES, CREDENTIAL_SOURCES
+from injector.edge.knowledge import Knowledge
+from injector.edge.metrics import Metrics
+from injector.edge.policy_writer import PolicyWriter
+from injector.engine.conditions import patch
+from injector.engine.holdings import Compiled, DocumentKey, Report
+from injector.engine.statuses import desired_status
+from proxy.core.contract import ACCESS_POLICY
+from proxy.core.policy import AccessPolicy
+
+# Between two pieces reviews have their turn: fifty statuses take a few milliseconds.
+PIECE: Final = 50
+_RESOURCES: Final = {ACCESS_POLICY: ACCESS_POLICIES}
+
+
+class StatusKeeper:
+    """On the event loop. Every replica keeps count; only the leader writes."""
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        writer: PolicyWriter,
+        leads: Callable[[], bool],
+        now: Callable[[], datetime],
+        metrics: Metrics,
+    ) -> None:
+        self._knowledge = knowledge
+        self._writer = writer
+        self._leads = leads
+        self._now = now
+        self._metrics = metrics
+        self._due: dict[DocumentKey, None] = {}
+        self._woken = asyncio.Event()
+        # Namespaces whose ConfigMap is as it was compiled.
+        self._written: set[str] = set()
+        # By `namespace/name`; None before the first round.
+        self._matched: Mapping[str, int] | None = None
+
+    def again(self, keys: Iterable[DocumentKey]) -> None:
+        self._due |= dict.fromkeys(keys)
+        if self._due:
+            self._woken.set()
+
+    def all_again(self) -> None:
+        self.again(held.key for held in self._knowledge.book)
+
+    def compiled(self, compiled: Compiled) -> None:
+        self._written.discard(compiled.namespace)
+        self.again(compiled.reports)
+
+    def in_force(self, namespace: str) -> None:
+        self._written.add(namespace)
+        compiled = self._knowledge.book.compiled(namespace)
+        if compiled is not None:
+            self.again(compiled.reports)
+
+    def matched(self, pods: Mapping[str, int]) -> None:
+        """How many pods each policy selects, after a round through all of them."""
+        before, self._matched = self._matched or {}, pods
+        changed = {name for name in before.keys() | pods.keys() if before.get(name) != pods.get(name)}
+        every = self._knowledge.book
+        self.again(
+            held.key
+            for held in every
+            if isinstance(held.value, AccessPolicy)
+            and (f"{held.key.namespace}/{held.key.name}" in changed or not before)
+        )
+
+    async def run(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while self._due:
+                for key in list(self._due)[:PIECE]:
+                    del self._due[key]
+                    self._tell(key)
+                await asyncio.sleep(0)
+
+    def _tell(self, key: DocumentKey) -> None:
+        held = self._knowledge.book.get(key)
+        if held is None or not self._leads():
+            return
+        pods = None
+        if key.kind == ACCESS_POLICY and self._matched is not None:
+            pods = self._matched.get(f"{key.namespace}/{key.name}", 0)
+        reports, pending = self._reports(key)
+        wanted = patch(
+            held.status, desired_status(held, reports, pending=pending, matched_pods=pods), self._now()
+        )
+        if wanted is not None:
+            resource = _RESOURCES.get(key.kind, CREDENTIAL_SOURCES)
+            self._writer.tell(resource, key.namespace, key.name, wanted)
+
+    def _reports(self, key: DocumentKey) -> tuple[dict[str, Report], bool]:
+        """Of each namespace that it was compiled for and written to, and whether one is still to come."""
+        book, own = self._knowledge.book, self._knowledge.settings.pods.own_namespace
+        names = {n.name for n in self._knowledge.served()}
+        if key.namespace != own:
+            names &= {key.namespace}
+        reports, pending = {}, False
+        for name in sorted(names):
+            compiled = book.compiled(name)
+            report = compiled.reports.get(key) if compiled is not None else None
+            if compiled is None or (report is not None and name not in self._written):
+                pending = True
+            elif report is not None:
+                reports[name] = report
+        return reports, pending
