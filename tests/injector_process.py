@@ -68,11 +68,7 @@ class RunningInjector:
                 raise AssertionError(f"the injector ended:\n{self.log_file.read_text()}")
             return self.probe("/readyz")[0] == 200
 
-        try:
-            wait_for(look, "the injector to be ready", WAIT_SECONDS)
-        except AssertionError:
-            print(self.probe("/readyz")[1], self.log_file.read_text()[-4000:])
-            raise
+        wait_for(look, "the injector to be ready", WAIT_SECONDS)
 
     def stop(self) -> int:
         with suppress(ProcessLookupError):

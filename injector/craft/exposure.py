@@ -16,12 +16,33 @@ from proxy.core.contract import CLUSTER_URL, IDENTITY_AUDIENCE, SECRET_VOLUME, T
 from proxy.core.injection_codes import InjectionCode
 
 # Folders of a node in which pods' volumes, processes or runtimes can be seen, and so everything of a sidecar.
-# What holds one of them shows it as well: `/`, `/var`, `/var/lib`.
+# What holds one of them shows it as well: `/`, `/run`, `/var`, `/var/lib`.
 NODE_FOLDERS: Final = (
     "/proc",
-    # Also `/var/run`: the runtimes' sockets and every container's files. As a whole, for each runtime has its
-    # own name there.
-    "/run",
+    # By any of these, also as `/var/run/…`, every container's files can be had: the runtimes' own folders, their
+    # sockets, and those of who starts programs on the node. What others keep in /run, such as the socket of a
+    # SPIRE or Datadog agent, is a pod's good right.
+    "/run/containerd",
+    "/run/containers",
+    "/run/cri-dockerd.sock",
+    "/run/crio",
+    "/run/crun",
+    "/run/dbus",
+    "/run/docker",
+    "/run/docker.sock",
+    "/run/dockershim.sock",
+    "/run/k0s",
+    "/run/k3s",
+    "/run/kata",
+    "/run/kata-containers",
+    "/run/nri",
+    "/run/podkey",
+    "/run/podman",
+    "/run/runc",
+    "/run/systemd",
+    # Runtimes without root keep all of it there.
+    "/run/user",
+    "/run/vc",
     # The volumes of all pods.
     "/var/lib/kubelet",
     # Containers' files and the kubelet's volumes as containerd, Docker, CRI-O, k3s and RKE2, k0s and MicroK8s

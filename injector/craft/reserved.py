@@ -28,8 +28,10 @@ from proxy.core.injection_codes import InjectionCode
 
 _OUR_VOLUMES: Final = frozenset({STATE_VOLUME, TRUST_VOLUME, TOKENS_VOLUME, POLICY_VOLUME, POD_VOLUME})
 _SECRET_VOLUME: Final = re.compile(re.escape(SECRET_VOLUME) + r"[0-9]{1,4}").fullmatch
-# `/var/run` is a folder of its own in some images, and then `/var` lies above it.
-_RESERVED_FOLDERS: Final = ("/etc/podkey", "/run/podkey", "/var/run/podkey")
+# As normal paths. A mount above them is fine: of ours an application's container has the trust bundle alone,
+# and runtimes mount what is deeper later (containerd's and CRI-O's `orderedMounts`), so that it lies inside.
+# Where nothing can be made inside, the kubelet's own `/etc/hosts` would have no place either.
+_RESERVED_FOLDERS: Final = ("/etc/podkey", "/run/podkey")
 
 
 def is_named_our_volume(name: str) -> bool:
@@ -84,7 +86,7 @@ def reserved_uses(pod: Pod) -> Iterator[Finding]:
     if paths := [f"{c} ({shown(path)})" for c in theirs for path in _paths_of_ours(c)]:
         yield Finding(
             InjectionCode.RESERVED_PATH,
-            f"at, above or below `/etc/podkey` or `/var/run/podkey` something is mounted by {listed(paths)}",
+            f"at or below `/etc/podkey` or `/var/run/podkey` something is mounted by {listed(paths)}",
             "mount it elsewhere",
         )
 
@@ -100,7 +102,7 @@ def _paths_of_ours(container: Container) -> Iterator[str]:
     for mount in container.mounts:
         if not is_reserved(mount.volume):
             path = normal_path(mount.path)
-            if any(meets(path, folder) for folder in _RESERVED_FOLDERS):
+            if any(f"{path}/".startswith(f"{folder}/") for folder in _RESERVED_FOLDERS):
                 yield mount.path
 
 

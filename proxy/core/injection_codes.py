@@ -176,8 +176,8 @@ INJECTION_CODES: Final[dict[InjectionCode, InjectionPage]] = {
     ),
     InjectionCode.RESERVED_PATH: InjectionPage(
         _REFUSE,
-        "A container mounts a volume at, above or below `/etc/podkey` or `/var/run/podkey`, which would hide "
-        "what podkey mounts there.",
+        "A container mounts a volume at or below `/etc/podkey` or `/var/run/podkey`, which would hide what "
+        "podkey mounts there.",
         "Mount it elsewhere.",
     ),
     InjectionCode.PROXY_UID: InjectionPage(

@@ -3,11 +3,14 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from injector.edge.metrics import Metrics as InjectorMetrics
+from injector.edge.metrics import Outcome
 from proxy.core.arrival import LaneName
 from proxy.core.settings import Capture
 from proxy.edge.metrics import Metrics, Rejection
@@ -15,17 +18,31 @@ from proxy.edge.metrics import Metrics, Rejection
 PROMTOOL = shutil.which("promtool")
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
-def test_promtool_finds_nothing_to_complain_about() -> None:
+def sidecar_metrics() -> bytes:
     metrics = Metrics()
     metrics.opened(LaneName.MITMPROXY, Capture.TRANSPARENT)
     metrics.decided(0.00002)
     metrics.rejected(Rejection.LIMIT)
     metrics.policy_applied("0" * 64, datetime.now(UTC))
+    return metrics.exposition()[0]
 
+
+def injector_metrics() -> bytes:
+    metrics = InjectorMetrics()
+    metrics.serves("/mutate")
+    metrics.reviewed("/mutate", Outcome.INJECTED, "accelerator")
+    metrics.review_took("/mutate", 0.001)
+    metrics.uninjected({"ml": 2})
+    metrics.certificate_ends(datetime.now(UTC))
+    return metrics.exposition()[0]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+@pytest.mark.parametrize("exposition", [sidecar_metrics, injector_metrics])
+def test_promtool_finds_nothing_to_complain_about(exposition: Callable[[], bytes]) -> None:
     done = subprocess.run(
         [PROMTOOL or "", "check", "metrics"],
-        input=metrics.exposition()[0],
+        input=exposition(),
         capture_output=True,
         check=False,
     )
@@ -34,8 +51,9 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
-def test_the_alerts_in_the_operations_page_are_rules(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+@pytest.mark.parametrize("name", ["operations", "injector-operations"])
+def test_the_alerts_in_the_operations_pages_are_rules(name: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / f"docs/{name}.md").read_text()
     [block] = re.findall(r"^```yaml\n(groups:.*?)^```", page, re.DOTALL | re.MULTILINE)
     rules = tmp_path / "rules.yaml"
     rules.write_text(block)

@@ -59,6 +59,12 @@ def test_a_plain_pod_exposes_nothing() -> None:
             "/var/run/docker.sock",
             "/run/containerd/containerd.sock",
             "/var//run/crio",
+            "/run",
+            "/run/",
+            "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/var/run/user/1000/podman/podman.sock",
+            "/run/systemd/private",
+            "/run/spire/../docker.sock",
         ),
         *("/var/lib/kubelet/pods", "/var/lib/kubelet/", "/var/lib/kubelet/pods/../pods/x/volumes"),
         *("/var/lib/docker/overlay2", "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"),
@@ -93,6 +99,15 @@ def test_a_host_path_that_shows_other_containers_is_refused_mounted_or_not(path:
             "/lib/modules",
             "/usr/local/nvidia",
         ),
+        # What other agents of the node offer.
+        *(
+            "/var/run/datadog",
+            "/run/spire/agent-sockets",
+            "/run/nvidia/mps",
+            "/run/containerds",
+            "/run/users",
+        ),
+        *("/run/udev", "/run/docker.sock.d", "/dev"),
     ],
 )
 def test_other_folders_of_the_node_are_the_users_affair(path: str) -> None:
