@@ -1,4 +1,4 @@
-"""Strategies of pods as anybody may write them, and of what becomes of a pod between two calls of a webhook."""
+"""Strategies of pods as anybody may write them, and of what others do to a pod between two calls."""
 
 import copy
 from typing import Any, Final

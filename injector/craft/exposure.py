@@ -19,9 +19,9 @@ from proxy.core.injection_codes import InjectionCode
 # What holds one of them shows it as well: `/`, `/run`, `/var`, `/var/lib`.
 NODE_FOLDERS: Final = (
     "/proc",
-    # By any of these, also as `/var/run/…`, every container's files can be had: the runtimes' own folders, their
-    # sockets, and those of who starts programs on the node. What others keep in /run, such as the socket of a
-    # SPIRE or Datadog agent, is a pod's good right.
+    # Also as `/var/run/…`. By any of these every container's files can be had: the runtimes' own folders and
+    # sockets, and those of who starts programs on the node. What others keep in /run, such as the socket of
+    # an agent of SPIRE's or Datadog's, is the user's affair.
     "/run/containerd",
     "/run/containers",
     "/run/cri-dockerd.sock",

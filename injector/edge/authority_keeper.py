@@ -82,30 +82,31 @@ class AuthorityKeeper:
         if not self._leads():
             return IDLE_SECONDS
         try:
-            seconds = self._step()
+            return self._step()
         except (ClusterFault, ObjectFault) as fault:
             self._hand(lambda: self._verified(False))  # noqa: FBT003 - a callback's one argument
-            if str(fault) != self._said:
+            is_conflict = isinstance(fault, ClusterFault) and fault.is_conflict
+            if not is_conflict and str(fault) != self._said:
                 self._said = str(fault)
                 self._log.warning("podkey's authority cannot be looked after", why=str(fault))
             return RETRY_SECONDS
-        self._said = ""
-        return seconds
 
     def _step(self) -> float:
-        configurations = [
-            (resource, self._cluster.get(resource.path(name=name), seconds=CALL_SECONDS))
-            for resource, name in (
-                (MUTATING_WEBHOOKS, self._settings.mutating_webhook),
-                (VALIDATING_WEBHOOKS, self._settings.validating_webhook),
-            )
-        ]
+        named = (
+            (MUTATING_WEBHOOKS, self._settings.mutating_webhook),
+            (VALIDATING_WEBHOOKS, self._settings.validating_webhook),
+        )
+        read = [(resource, name, self._get(resource.path(name=name))) for resource, name in named]
+        configurations = [(resource, found) for resource, _, found in read if found is not None]
+        # The other one goes on. A configuration that comes back has a bundle by the next look.
+        missing = [f"{resource.plural} `{name}`" for resource, name, found in read if found is None]
         secret = self._secret()
         bundles = [bundle for _, found in configurations for bundle in _bundles(found)]
         now = self._now()
         step = advance(secret.data if secret is not None else None, bundles, now, new_key)
-        if not isinstance(step, Rest):
-            self._hand(lambda: self._verified(False))  # noqa: FBT003
+        is_verified = isinstance(step, Rest) and not missing
+        self._hand(lambda: self._verified(is_verified))
+        self._say_missing(missing)
         match step:
             case Store(data, why):
                 self._store(secret, data)
@@ -117,19 +118,27 @@ class AuthorityKeeper:
                 self._log.info("the webhooks' bundle was written")
                 return 0.0
             case Rest(until):
-                self._rest(secret)
+                self._tell_end(secret)
                 return max(1.0, min(LOOK_SECONDS, (until - now).total_seconds()))
 
-    def _rest(self, secret: SecretData | None) -> None:
-        self._hand(lambda: self._verified(True))  # noqa: FBT003
+    def _say_missing(self, missing: list[str]) -> None:
+        said = ", ".join(missing)
+        if said and said != self._said:
+            self._log.warning("a webhook configuration is missing", which=said)
+        self._said = said
+
+    def _tell_end(self, secret: SecretData | None) -> None:
         current = read_state(secret.data).current if secret is not None else None
         if current is not None:
             self._hand(lambda: self._ends(current.ends))
 
     def _secret(self) -> SecretData | None:
+        found = self._get(SECRETS.path(self._namespace, self._settings.secret))
+        return read_secret(found) if found is not None else None
+
+    def _get(self, path: str) -> JsonObject | None:
         try:
-            path = SECRETS.path(self._namespace, self._settings.secret)
-            return read_secret(self._cluster.get(path, seconds=CALL_SECONDS))
+            return self._cluster.get(path, seconds=CALL_SECONDS)
         except ClusterFault as fault:
             if fault.is_missing:
                 return None

@@ -69,9 +69,20 @@ class _Side:
         hand = self._hand = hand_to(asyncio.get_running_loop())
         metrics, log = ways.metrics, ways.log
         self._knowledge = Knowledge(
-            settings, catalogue, log, compiled=self._was_compiled, changed=self._may_have_changed
+            settings,
+            catalogue,
+            log,
+            compiled=self._was_compiled,
+            changed=self._may_have_changed,
+            unserved=self._is_unserved,
+            read_back=lambda namespace: self._writer.read_back(namespace),
         )
-        self._events = EventWriter(cluster, settings.identity, log)
+        self._events = EventWriter(
+            cluster,
+            settings.identity,
+            log,
+            counted=lambda outcome: hand(lambda: metrics.event(outcome)),
+        )
         self._leading = Leading(
             cluster,
             self._own,
@@ -87,12 +98,11 @@ class _Side:
             cluster,
             leads=leads,
             recovered=self._knowledge.recovered,
-            in_force=self._is_in_force,
             counted=metrics.compiled,
             hand=hand,
             log=log,
         )
-        self._statuses = StatusKeeper(self._knowledge, self._writer, leads, SystemClock.now, metrics)
+        self._statuses = StatusKeeper(self._knowledge, self._writer, leads, SystemClock.now)
         self._authority = (
             AuthorityKeeper(
                 cluster,
@@ -180,8 +190,8 @@ class _Side:
     def _begin_to_lead(self) -> None:
         self._ways.metrics.leads(leads=True)
         # What the leader before us wrote stands until ours is there, and is what we fall back to.
-        self._writer.read_back(namespace.name for namespace in self._knowledge.served())
-        self._statuses.all_again()
+        self._knowledge.read_again()
+        self._statuses.begin()
         for namespace in self._knowledge.others():
             self._writer.sweep(namespace, self._own)
         if self._authority is not None:
@@ -193,17 +203,18 @@ class _Side:
         self._writer.forget()
 
     def _was_compiled(self, compiled: Compiled) -> None:
-        self._ways.metrics.compiled_namespaces(len(self._knowledge.served()))
         self._statuses.compiled(compiled)
         if self._leading.leads():
             wanted = (
                 policy_config_map(compiled.namespace, compiled.text),
                 trust_config_map(compiled.namespace, trust_config_map_data()),
             )
-            self._writer.write(wanted, compiled.namespace)
+            self._writer.write(wanted, compiled.namespace, partial(self._statuses.in_force, compiled))
 
-    def _is_in_force(self, namespace: str) -> None:
-        self._statuses.in_force(namespace)
+    def _is_unserved(self, name: str, namespace: Namespace | None) -> None:
+        self._writer.drop(name)
+        if namespace is not None and self._leading.leads():
+            self._writer.sweep(namespace, self._own)
 
     def _may_have_changed(self, keys: Iterable[DocumentKey]) -> None:
         self._statuses.again(keys)
@@ -244,8 +255,9 @@ class _Side:
         return ask(self._hand, lambda: book.needs(namespace, pod.service_account, pod.labels)).policies
 
     def _looked_at(self, found: Round) -> None:
-        self._ways.metrics.uninjected(found.missing)
-        self._statuses.matched(found.matched)
+        if self._leading.leads():
+            self._ways.metrics.uninjected(found.missing)
+            self._statuses.matched(found.matched)
 
     async def _count(self) -> None:
         """Gauges that nobody else keeps."""
@@ -253,6 +265,8 @@ class _Side:
             await asyncio.sleep(5.0)
             metrics = self._ways.metrics
             metrics.objects(NAMESPACES.plural, len(self._knowledge.namespaces))
+            served, book = self._knowledge.served(), self._knowledge.book
+            metrics.compiled_namespaces(sum(book.compiled(one.name) is not None for one in served))
             for kind, resource in DOCUMENTS.items():
                 held = [one for one in self._knowledge.book if one.key.kind == kind]
                 metrics.objects(resource.plural, len(held))
@@ -278,10 +292,15 @@ def _watcher[V](  # noqa: PLR0917 - the first three are bound once
         if any(isinstance(change, Replace) for change in changes):
             ways.readiness.ok(kind)
 
-    def counted(news: WatchNews) -> None:
-        ways.metrics.watch_heard(kind, SystemClock.now())
+    def count(news: WatchNews) -> None:
         if news in {WatchNews.FAILED, WatchNews.UNREADABLE}:
             ways.metrics.watch_restarted(kind, news.value)
+        else:
+            ways.metrics.watch_heard(kind, SystemClock.now())
+
+    def counted(news: WatchNews) -> None:
+        # Not from the watch's own thread: two that count at a time lose one.
+        hand(lambda: count(news))
 
     return Watcher(
         cluster,

@@ -22,7 +22,10 @@ IDLE_SECONDS: Final = 3600.0
 
 
 class EventWriter:
-    """`lost` counts Events that were not written: there were too many, or the API server refused them."""
+    """`lost` counts Events that were not written: there were too many, or the API server refused them.
+
+    `counted` gets what became of each, on any thread: `written`, `dropped` or `failed`.
+    """
 
     def __init__(
         self,
@@ -30,12 +33,14 @@ class EventWriter:
         instance: str,
         log: Log,
         *,
+        counted: Callable[[str], None] = lambda _outcome: None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] = SystemClock.now,
         token: Callable[[], str] = lambda: token_hex(8),
     ) -> None:
         self._cluster = cluster
         self._log = log
+        self._counted = counted
         self._monotonic = monotonic
         self._wall = wall
         self._token = token
@@ -51,7 +56,11 @@ class EventWriter:
     def tell(self, happening: Happening) -> None:
         """From any thread."""
         with self._lock:
+            before = self._book.lost
             self._book.add(happening, self._monotonic(), self._wall(), self._token())
+            is_lost = self._book.lost > before
+        if is_lost:
+            self._counted("dropped")
         self._worker.wake()
 
     def start(self) -> None:
@@ -83,6 +92,7 @@ class EventWriter:
         else:
             with self._lock:
                 self._book.wrote(write)
+            self._counted("written")
             self._said = ""
         return LEAST_GAP
 
@@ -90,6 +100,7 @@ class EventWriter:
         """Once, until one is written again."""
         if fault.is_missing:
             return  # the Event was deleted, or the namespace
+        self._counted("failed")
         if not self._said:
             self._said = fault.message
             self._log.warning("an Event was not written", why=fault.message, reason=fault.reason)

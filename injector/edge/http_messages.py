@@ -18,7 +18,7 @@ MAX_HEAD: Final = 16 << 10
 # of them, with who asks and what for. JSON in Go writes `<`, `>` and `&` as six bytes, hence the rest.
 MAX_BODY: Final = 8 << 20
 
-_TEXT: Final = "text/plain; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 
@@ -79,7 +79,7 @@ class Reply:
 def text_reply(status: int, text: str, **more: str) -> Reply:
     """An answer for people. An API server shows it to whoever made the pod."""
     fields = tuple((name.replace("_", "-"), value) for name, value in more.items())
-    return Reply(status, f"{text}\n".encode(), _TEXT, fields)
+    return Reply(status, f"{text}\n".encode(), TEXT, fields)
 
 
 _REPLIES: Final = {

@@ -1,17 +1,20 @@
 """What this replica knows of the cluster: changed on the event loop alone, and what reviews are judged by.
 
-Every replica compiles, so that each knows what its pods need; the leader writes what came of it.
+Every replica compiles, so that each knows what its pods need; the leader writes what came of it. A namespace
+is compiled when all documents were listed once, since what is missing would be taken out of force, and after
+its ConfigMap was read, since that may be the only place which still has a version to fall back to.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from injector.core.api import NAMESPACES
 from injector.core.cluster import ClusterFacts, Namespace
 from injector.core.documents import RawDocument
 from injector.core.settings import InjectorSettings
 from injector.engine.compile import compile_namespace
-from injector.engine.holdings import Compiled, DocumentKey
+from injector.engine.holdings import KINDS, Compiled, DocumentKey
 from injector.engine.orphans import is_served
 from injector.engine.policy_book import Change, PolicyBook
 from injector.engine.reflector import Change as WatchChange
@@ -26,7 +29,8 @@ SETTLE_SECONDS: Final = 0.2
 
 class Knowledge:
     """`compiled` is told of each namespace that was compiled, also to the same as before; `changed` of
-    documents whose status may be another one by now."""
+    documents whose status may be another one by now; `unserved` of namespaces whose pods get no sidecars
+    (None: it is gone). `read_back` is to look for a namespace's ConfigMap, and to call `recovered`."""
 
     def __init__(
         self,
@@ -36,6 +40,8 @@ class Knowledge:
         *,
         compiled: Callable[[Compiled], None],
         changed: Callable[[Iterable[DocumentKey]], None],
+        unserved: Callable[[str, Namespace | None], None],
+        read_back: Callable[[str], None],
     ) -> None:
         self.settings = settings
         self.book = PolicyBook(catalogue, settings.pods.own_namespace)
@@ -44,7 +50,14 @@ class Knowledge:
         self._log = log
         self._compiled = compiled
         self._changed = changed
-        # What is to be compiled, and the ConfigMap's text where it was read: what was in force before us.
+        self._unserved = unserved
+        self._read_back = read_back
+        # What was listed once.
+        self._listed: set[str] = set()
+        # Namespaces whose ConfigMap was read, and those where that is on its way.
+        self._recovered: set[str] = set()
+        self._awaited: set[str] = set()
+        # What is to be compiled, and the ConfigMap's text where it was just read: what was in force.
         self._due: dict[str, str | None] = {}
         self._woken = asyncio.Event()
 
@@ -64,10 +77,12 @@ class Knowledge:
 
     def namespaces_changed(self, changes: Sequence[WatchChange[Namespace]]) -> None:
         before = dict(self.namespaces)
+        is_whole = False
         for change in changes:
             match change:
                 case Replace(values):
                     self.namespaces = {one.name: one for one in values.values()}
+                    is_whole = True
                 case Upsert(_, value):
                     self.namespaces = {**self.namespaces, value.name: value}
                 case Remove(key):
@@ -80,23 +95,48 @@ class Knowledge:
             if namespace is not None and is_served(namespace, own):
                 self.compile_again([name])
             else:
-                self._due.pop(name, None)
-                self.book.forget_namespace(name)
-                self._changed(held.key for held in self.book.in_namespace(name))
+                self._leave(name, namespace)
+        if is_whole:
+            self._heard(NAMESPACES.plural)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was listed once."""
+        return self._listed.issuperset((NAMESPACES.plural, *KINDS))
+
+    def _heard(self, kind: str) -> None:
+        if kind not in self._listed:
+            self._listed.add(kind)
+            self._changed([held.key for held in self.book])
+            self._woken.set()
+
+    def _leave(self, name: str, namespace: Namespace | None) -> None:
+        compiled = self.book.compiled(name)
+        reported = compiled.reports if compiled is not None else ()
+        self._due.pop(name, None)
+        self._recovered.discard(name)
+        self._awaited.discard(name)
+        self.book.forget_namespace(name)
+        self._changed({*reported, *(held.key for held in self.book.in_namespace(name))})
+        self._unserved(name, namespace)
 
     def documents_changed(self, kind: str, changes: Sequence[WatchChange[RawDocument]]) -> None:
         found: list[Change] = []
+        is_whole = False
         for change in changes:
             match change:
                 case Replace(values):
                     found += self.book.replace_all(kind, values.values())
+                    is_whole = True
                 case Upsert(_, raw):
                     found.append(self.book.upsert(raw))
                 case Remove(key):
                     found.append(self.book.remove(DocumentKey(kind, key.namespace, key.name)))
         served = {namespace.name for namespace in self.served()}
         self.compile_again(self.book.affected(found, self.namespaces.values()) & served)
-        self._changed(change.after.key for change in found if change.after is not None)
+        self._changed([change.after.key for change in found if change.after is not None])
+        if is_whole:
+            self._heard(kind)
 
     def facts_known(self, facts: ClusterFacts) -> None:
         if facts != self.facts:
@@ -107,39 +147,51 @@ class Knowledge:
 
     def compile_again(self, names: Iterable[str]) -> None:
         for name in names:
-            self._due.setdefault(name, None)
-        if self._due:
+            if name in self._recovered:
+                self._due.setdefault(name, None)
+                self._woken.set()
+            elif name not in self._awaited:
+                self._awaited.add(name)
+                self._read_back(name)
+
+    def read_again(self) -> None:
+        """Everything is compiled from what the ConfigMaps say now: somebody else wrote them until here."""
+        self._due.clear()
+        self._recovered.clear()
+        self._awaited.clear()
+        self.compile_again([namespace.name for namespace in self.served()])
+
+    def recovered(self, name: str, text: str | None) -> None:
+        """What a namespace's ConfigMap says is in force; None where there is none that we could trust."""
+        if name in self._awaited:
+            self._awaited.discard(name)
+            self._recovered.add(name)
+            self._due[name] = text
             self._woken.set()
-
-    def recovered(self, texts: Mapping[str, str | None]) -> None:
-        """What ConfigMaps say was in force in these namespaces: they are compiled with it to fall back to."""
-        served = {namespace.name for namespace in self.served()}
-        self._due |= {name: text for name, text in texts.items() if name in served}
-        self._woken.set()
-
-    @property
-    def is_settled(self) -> bool:
-        return not self._due
 
     async def run(self) -> None:
         """Compile what is due, for ever."""
         while True:
             await self._woken.wait()
-            self._woken.clear()
             await asyncio.sleep(SETTLE_SECONDS)
-            while self._due:
-                name, text = next(iter(self._due.items()))
-                del self._due[name]
-                namespace = self.namespaces.get(name)
-                if namespace is not None:
-                    await self._compile(namespace, text)
+            while self._due and self.is_complete:
+                name = next(iter(self._due))
+                await self._compile(name, self._due.pop(name))
+            # At the end: what broke above begins again with what is left.
+            self._woken.clear()
 
-    async def _compile(self, namespace: Namespace, text: str | None) -> None:
-        previous = text if text is not None else self.book.compiled(namespace.name)
+    async def _compile(self, name: str, text: str | None) -> None:
+        namespace, before = self.namespaces[name], self.book.compiled(name)
+        previous = text if text is not None else before
         # Of its own: the book goes on changing meanwhile. A thousand policies take half a second.
-        excerpt = self.book.excerpt(namespace.name)
+        excerpt = self.book.excerpt(name)
         compiled = await asyncio.to_thread(compile_namespace, namespace, excerpt, previous)
-        if self.namespaces.get(namespace.name) != namespace:
-            return  # it is due again, or gone
+        if self.namespaces.get(name) != namespace or name not in self._recovered:
+            if self._due.get(name, "") is None:
+                self._due[name] = text  # it is due again, and this was not made use of
+            return
         self.book.put_in_force(compiled)
         self._compiled(compiled)
+        if before is not None:
+            # What this namespace needs no more has something else to say, too.
+            self._changed(before.reports.keys() - compiled.reports.keys())

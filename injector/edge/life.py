@@ -203,12 +203,12 @@ class Injector:
 
     def _show(self, show: Callable[[], object]) -> None:
         """A new certificate, if it is one that can be used."""
-        before = self._certificate.ends
+        before = self._certificate.number
         try:
             show()
         except CertificateFault as fault:
             self._log.error("a certificate cannot be used, the one before stays", why=str(fault))
-        if self._certificate.ends != before:
+        if self._certificate.number != before:
             self._log.info("there is a new certificate", ends=self._certificate.ends)
             self._shown_certificate.set()
         self._judge_certificate()

@@ -6,8 +6,9 @@ there; for each thing only the last word counts. What could not be written is tr
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
 from random import random
 from typing import Any, Final
 
@@ -27,23 +28,40 @@ LONGEST_PAUSE: Final = 30.0
 IDLE_SECONDS: Final = 3600.0
 # Between two writes: 5,000 statuses after an upgrade take some minutes, and the API server has other clients.
 GAP_SECONDS: Final = 0.02
+# Beyond it the pause grows no more.
+MOST_FAILURES: Final = 8
+# How soon it is noticed that we lead.
+NOT_LEADING_SECONDS: Final = 1.0
 
-# What a piece of work is known by: a later one of the same takes its place.
-Name = tuple[str, ...]
-Work = Callable[[], None]
+
+class Kind(IntEnum):
+    """What is done first: a policy is waited for, and thousands of statuses may be due after an upgrade."""
+
+    READ = 0
+    NAMESPACE = 1
+    STATUS = 2
+
+
+@dataclass(slots=True)
+class Piece:
+    """Something to do; when it is due again, and how often it has failed."""
+
+    work: Callable[[], None]
+    due: float = 0.0
+    failures: int = 0
+    said: str = ""
 
 
 class PolicyWriter:
-    """`recovered` gets what ConfigMaps said before we wrote, `in_force` the namespaces whose ConfigMap is as
-    it should be, `counted` each outcome; all on the event loop."""
+    """`recovered` gets a namespace and what its ConfigMap says, `counted` each outcome of a write; both on the
+    event loop. Who does not lead only reads."""
 
     def __init__(
         self,
         cluster: Cluster,
         *,
         leads: Callable[[], bool],
-        recovered: Callable[[Mapping[str, str | None]], None],
-        in_force: Callable[[str], None],
+        recovered: Callable[[str, str | None], None],
         counted: Callable[[str], None],
         hand: Hand,
         log: Log,
@@ -52,16 +70,15 @@ class PolicyWriter:
         self._cluster = cluster
         self._leads = leads
         self._recovered = recovered
-        self._in_force = in_force
         self._counted = counted
         self._hand = hand
         self._log = log
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._work: OrderedDict[Name, Work] = OrderedDict()
-        # When something that failed is due again, and how often it has failed.
-        self._later: dict[Name, tuple[float, int]] = {}
-        self._said = ""
+        # By what they are about: of each the last word counts.
+        self._work: dict[Kind, dict[str, Piece]] = {kind: {} for kind in Kind}
+        # What the thread is at; None where that is not to be tried again.
+        self._current: tuple[Kind, str] | None = None
         self._worker = Worker("policies", self._turn, log)
 
     def start(self) -> None:
@@ -74,70 +91,90 @@ class PolicyWriter:
     def forget(self) -> None:
         """Somebody else leads: what we would write may be older than what is there."""
         with self._lock:
-            self._work.clear()
-            self._later.clear()
+            for kind in (Kind.NAMESPACE, Kind.STATUS):
+                self._work[kind].clear()
+            if self._current is not None and self._current[0] is not Kind.READ:
+                self._current = None
 
     # --- what the loop asks for -------------------------------------------------------------------
 
-    def read_back(self, namespaces: Iterable[str]) -> None:
-        """What is in force there was written by the leader before us."""
-        for name in namespaces:
-            self._add(("read", name), lambda name=name: self._read_back(name))  # type: ignore[misc]
+    def read_back(self, namespace: str) -> None:
+        """What is in force there was written by somebody before us."""
+        self._add(Kind.READ, namespace, lambda: self._read_back(namespace))
 
-    def write(self, config_maps: Iterable[JsonObject], namespace: str) -> None:
-        """All that a namespace needs; then it is in force."""
+    def write(self, config_maps: Iterable[JsonObject], namespace: str, done: Callable[[], None]) -> None:
+        """All that a namespace needs; `done` is called on the event loop when it is there."""
         wanted = tuple(config_maps)
-        self._add(("write", namespace), lambda: self._write(namespace, wanted))
+        self._add(Kind.NAMESPACE, namespace, lambda: self._write(namespace, wanted, done))
 
     def sweep(self, namespace: Namespace, own_namespace: str) -> None:
         """Our ConfigMaps go, where no pod can get a sidecar any more."""
-        self._add(("sweep", namespace.name), lambda: self._sweep(namespace, own_namespace))
+        self._add(Kind.NAMESPACE, namespace.name, lambda: self._sweep(namespace, own_namespace))
 
-    def tell(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
-        """A document's status."""
+    def drop(self, namespace: str) -> None:
+        """Nothing is to be done there any more."""
+        for kind in (Kind.READ, Kind.NAMESPACE):
+            self._remove(kind, namespace)
+
+    def tell(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any] | None) -> None:
+        """A document's status; None where it is as it should be."""
         path = resource.path(namespace, name, "status")
-        self._add(("status", path), lambda: self._tell(path, patch))
+        if patch is None:
+            self._remove(Kind.STATUS, path)
+        else:
+            self._add(Kind.STATUS, path, lambda: self._tell(path, patch))
 
-    def _add(self, name: Name, work: Work) -> None:
+    def _add(self, kind: Kind, name: str, work: Callable[[], None]) -> None:
         with self._lock:
-            self._work[name] = work
-            self._later.pop(name, None)
+            self._work[kind][name] = Piece(work)
         self._worker.wake()
+
+    def _remove(self, kind: Kind, name: str) -> None:
+        with self._lock:
+            self._work[kind].pop(name, None)
+            if self._current == (kind, name):
+                self._current = None
 
     # --- on the thread ----------------------------------------------------------------------------
 
     def _turn(self) -> float:
-        if not self._leads():
-            return IDLE_SECONDS if not self._work else 1.0
-        now = self._monotonic()
-        with self._lock:
-            due = next((n for n in self._work if self._later.get(n, (0.0, 0))[0] <= now), None)
-            work = self._work.pop(due) if due is not None else None
-            soonest = min((at for at, _ in self._later.values()), default=now + IDLE_SECONDS)
-        if due is None or work is None:
-            return max(GAP_SECONDS, soonest - now)
+        leads, now = self._leads(), self._monotonic()
+        piece, soonest = self._take(leads=leads, now=now)
+        if piece is None:
+            idle = IDLE_SECONDS if leads else NOT_LEADING_SECONDS
+            return idle if soonest is None else max(GAP_SECONDS, min(idle, soonest - now))
         try:
-            work()
+            piece.work()
         except ClusterFault as fault:
-            self._failed(due, work, fault)
-        else:
-            self._said = ""
-            with self._lock:
-                self._later.pop(due, None)
+            self._failed(piece, fault)
         return GAP_SECONDS
 
-    def _failed(self, name: Name, work: Work, fault: ClusterFault) -> None:
-        if name[0] == "write":
-            self._hand(lambda: self._counted("failed"))
+    def _take(self, *, leads: bool, now: float) -> tuple[Piece | None, float | None]:
+        """What is due, or when the next will be."""
         with self._lock:
-            _, failures = self._later.get(name, (0.0, 0))
-            pause = max(fault.retry_after or 0.0, min(2.0**failures, LONGEST_PAUSE) * random())  # noqa: S311
-            if name in self._work:
-                return  # there is a newer one already
-            self._later[name] = (self._monotonic() + pause, min(failures + 1, 8))
-            self._work[name] = work
-        if not fault.is_conflict and fault.message != self._said:
-            self._said = fault.message
+            soonest: float | None = None
+            for kind in Kind if leads else (Kind.READ,):
+                for name, piece in self._work[kind].items():
+                    if piece.due <= now:
+                        self._current = (kind, name)
+                        return self._work[kind].pop(name), None
+                    soonest = piece.due if soonest is None else min(soonest, piece.due)
+            return None, soonest
+
+    def _failed(self, piece: Piece, fault: ClusterFault) -> None:
+        with self._lock:
+            if self._current is None:
+                return
+            kind, name = self._current
+            pause = min(2.0**piece.failures, LONGEST_PAUSE) * random()  # noqa: S311 - spread, no secret
+            piece.due = self._monotonic() + max(fault.retry_after or 0.0, pause)
+            piece.failures = min(piece.failures + 1, MOST_FAILURES)
+            # Where there is a newer one already, that counts.
+            self._work[kind].setdefault(name, piece)
+        if kind is Kind.NAMESPACE:
+            self._hand(lambda: self._counted("failed"))
+        if not fault.is_conflict and fault.message != piece.said:
+            piece.said = fault.message
             self._log.warning("policies cannot be written and are tried again", why=fault.message)
 
     def _get(self, namespace: str, name: str) -> JsonObject | None:
@@ -151,9 +188,9 @@ class PolicyWriter:
     def _read_back(self, namespace: str) -> None:
         found = self._get(namespace, POLICY_CONFIG_MAP)
         text = written_policy(found) if found is not None else None
-        self._hand(lambda: self._recovered({namespace: text}))
+        self._hand(lambda: self._recovered(namespace, text))
 
-    def _write(self, namespace: str, wanted: tuple[JsonObject, ...]) -> None:
+    def _write(self, namespace: str, wanted: tuple[JsonObject, ...], done: Callable[[], None]) -> None:
         changed = False
         for config_map in wanted:
             name = str(config_map["metadata"]["name"])
@@ -167,7 +204,8 @@ class PolicyWriter:
             if isinstance(write, Recreate):
                 self._cluster.delete(path, uid=write.uid, seconds=CALL_SECONDS)
             if isinstance(write, Create | Recreate):
-                self._cluster.create(CONFIG_MAPS.path(namespace), write.config_map, seconds=CALL_SECONDS)
+                if not self._created(namespace, write.config_map):
+                    return
             else:
                 self._cluster.replace(path, write.config_map, seconds=CALL_SECONDS)
             if not isinstance(write, Create) and write.taken_over:
@@ -175,7 +213,17 @@ class PolicyWriter:
                     "a ConfigMap of a reserved name was replaced", namespace=namespace, name=name
                 )
         self._hand(lambda: self._counted("written" if changed else "unchanged"))
-        self._hand(lambda: self._in_force(namespace))
+        self._hand(done)
+
+    def _created(self, namespace: str, config_map: JsonObject) -> bool:
+        """Whether there is such a namespace still."""
+        try:
+            self._cluster.create(CONFIG_MAPS.path(namespace), config_map, seconds=CALL_SECONDS)
+        except ClusterFault as fault:
+            if fault.is_missing:
+                return False
+            raise
+        return True
 
     def _sweep(self, namespace: Namespace, own_namespace: str) -> None:
         names = (POLICY_CONFIG_MAP, TRUST_CONFIG_MAP)

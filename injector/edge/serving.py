@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
+from http import HTTPStatus
 from typing import Final, Protocol, final
 
 from injector.edge.clock import Clock
-from injector.edge.http_messages import Head, Reply, text_reply
+from injector.edge.http_messages import TEXT, Head, Reply, text_reply
 
-# What a handler is: the body of a request and the time become a status and the body of the answer, which is
-# JSON. It may raise, and is answered for with a 500.
+# What a handler is: the body of a request and the time become a status and the body of the answer: JSON with
+# 200, else a text for people. It may raise, and is answered for with a 500.
 Handler = Callable[[bytes, datetime], tuple[int, bytes]]
 
 # An API server says how long it waits (`?timeout=5s`, apiserver's webhook client); ours are told 5 s.
@@ -118,7 +119,8 @@ class ReviewSite:
             self._failed(head.path, error)
             return text_reply(500, "podkey failed on this review; the injector's log says where")
         self._counts.review_took(head.path, self._clock.monotonic() - began)
-        return Reply(status, answer)
+        # An API server shows people what a refusal says only where it is plain text (client-go).
+        return Reply(status, answer) if status == HTTPStatus.OK else Reply(status, answer, TEXT)
 
     def leave(self, head: Head) -> None:
         self._turns.give(head.length)

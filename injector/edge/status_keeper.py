@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from injector.core.api import ACCESS_POLICIES, CREDENTIAL_SOURCES
 from injector.edge.knowledge import Knowledge
-from injector.edge.metrics import Metrics
 from injector.edge.policy_writer import PolicyWriter
 from injector.engine.conditions import patch
 from injector.engine.holdings import Compiled, DocumentKey, Report
@@ -29,13 +29,11 @@ class StatusKeeper:
         writer: PolicyWriter,
         leads: Callable[[], bool],
         now: Callable[[], datetime],
-        metrics: Metrics,
     ) -> None:
         self._knowledge = knowledge
         self._writer = writer
         self._leads = leads
         self._now = now
-        self._metrics = metrics
         self._due: dict[DocumentKey, None] = {}
         self._woken = asyncio.Event()
         # Namespaces whose ConfigMap is as it was compiled.
@@ -48,17 +46,20 @@ class StatusKeeper:
         if self._due:
             self._woken.set()
 
-    def all_again(self) -> None:
+    def begin(self) -> None:
+        """To lead: nothing is known of what others wrote."""
+        self._written.clear()
+        self._matched = None
         self.again(held.key for held in self._knowledge.book)
 
     def compiled(self, compiled: Compiled) -> None:
         self._written.discard(compiled.namespace)
         self.again(compiled.reports)
 
-    def in_force(self, namespace: str) -> None:
-        self._written.add(namespace)
-        compiled = self._knowledge.book.compiled(namespace)
-        if compiled is not None:
+    def in_force(self, compiled: Compiled) -> None:
+        """It was written; unless there is a newer one by now, it is what sidecars get."""
+        if self._knowledge.book.compiled(compiled.namespace) is compiled:
+            self._written.add(compiled.namespace)
             self.again(compiled.reports)
 
     def matched(self, pods: Mapping[str, int]) -> None:
@@ -76,27 +77,30 @@ class StatusKeeper:
     async def run(self) -> None:
         while True:
             await self._woken.wait()
-            self._woken.clear()
             while self._due:
-                for key in list(self._due)[:PIECE]:
+                for key in list(islice(self._due, PIECE)):
                     del self._due[key]
                     self._tell(key)
                 await asyncio.sleep(0)
+            # At the end: what broke above begins again with what is left.
+            self._woken.clear()
 
     def _tell(self, key: DocumentKey) -> None:
         held = self._knowledge.book.get(key)
-        if held is None or not self._leads():
+        if held is None or not self._leads() or not self._knowledge.is_complete:
             return
         pods = None
         if key.kind == ACCESS_POLICY and self._matched is not None:
             pods = self._matched.get(f"{key.namespace}/{key.name}", 0)
         reports, pending = self._reports(key)
+        is_told = held.status is not None and held.status.observed_generation == held.generation
+        if pending and not reports and is_told:
+            return  # what it says is true until then
         wanted = patch(
             held.status, desired_status(held, reports, pending=pending, matched_pods=pods), self._now()
         )
-        if wanted is not None:
-            resource = _RESOURCES.get(key.kind, CREDENTIAL_SOURCES)
-            self._writer.tell(resource, key.namespace, key.name, wanted)
+        resource = _RESOURCES.get(key.kind, CREDENTIAL_SOURCES)
+        self._writer.tell(resource, key.namespace, key.name, wanted)
 
     def _reports(self, key: DocumentKey) -> tuple[dict[str, Report], bool]:
         """Of each namespace that it was compiled for and written to, and whether one is still to come."""

@@ -39,6 +39,8 @@ class ServerCertificate:
         self._host = host
         self._changed = changed
         self._context: ssl.SSLContext | None = None
+        # How many there have been.
+        self.number = 0
         self.ends: datetime | None = None
 
     def lack(self, now: datetime) -> str:
@@ -64,6 +66,7 @@ class ServerCertificate:
         if not _names(leaf, self._host):
             raise CertificateFault(f"it is not for {self._host}, the name that API servers ask for")
         self._context = server_context(chain_pem, key_pem)
+        self.number += 1
         self.ends = leaf.not_valid_after_utc
         self._changed(self.ends)
 

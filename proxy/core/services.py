@@ -1,7 +1,7 @@
 """The service catalogue as types: what podkey knows of one service, read from one YAML file."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -275,6 +275,20 @@ class Service:
         return next((Hostname(host.text) for host in hosts if not host.captures), None)
 
     @cached_property
+    def _endings(self) -> frozenset[tuple[str, ...]]:
+        """The last two labels of its hosts, by which most services are told apart."""
+        return frozenset(host.label_globs[-2:] for e in self.endpoints for host in e.hosts)
+
+    @cached_property
+    def _has_open_ending(self) -> bool:
+        return any("*" in label for ending in self._endings for label in ending)
+
+    def may_have(self, labels: Sequence[str]) -> bool:
+        """Whether a host of these labels, or globs of labels, can be one of its own. In doubt, yes."""
+        ending = tuple(labels[-2:])
+        return ending in self._endings or self._has_open_ending or any("*" in label for label in ending)
+
+    @cached_property
     def host_matchers(self) -> tuple[tuple[Endpoint, re.Pattern[str]], ...]:
         return tuple((e, host.compiled()) for e in self.endpoints for host in e.hosts)
 
@@ -318,7 +332,10 @@ class Catalogue(Mapping[str, Service]):
     def readings(self, host: Hostname) -> tuple[HostReading, ...]:
         """How each service that the host belongs to reads it."""
         found = []
+        labels = host.split(".")
         for service in self.services.values():
+            if not service.may_have(labels):
+                continue
             ways = [
                 HostReading(service, endpoint, match.groupdict())
                 for endpoint, matcher in service.host_matchers
@@ -334,7 +351,9 @@ class Catalogue(Mapping[str, Service]):
 
     def blob_owner(self, host: Hostname) -> Service | None:
         """The service that serves blobs from this host, if one does and none takes it for an API."""
-        if any(matcher.fullmatch(host) for s in self.services.values() for _, matcher in s.host_matchers):
+        labels = host.split(".")
+        near = (service for service in self.services.values() if service.may_have(labels))
+        if any(matcher.fullmatch(host) for service in near for _, matcher in service.host_matchers):
             return None
         owners = (s for s in self.services.values() if s.blob_matcher.fullmatch(host))
         return next(owners, None)

@@ -152,6 +152,8 @@ class PodSettings:
     owner_file: str | None
     images_file: str | None
     wants_gpu: bool
+    # `observe`: nothing is refused, whatever the policies' own modes are.
+    mode: Mode = Mode.ENFORCE
 
     def identity(
         self, labels: Mapping[str, str], owner: str = "", images: tuple[ImageReference, ...] = ()
@@ -185,8 +187,6 @@ class IdentitySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    # What the policies' own modes are at most.
-    mode: Mode
     listeners: ListenerSettings
     folders: FolderSettings
     trust: TrustSettings

@@ -25,6 +25,8 @@ def common_host(a: Grant, b: Grant, catalogue: Catalogue) -> Hostname | None:
 
 def host_below(suffix: str, service: Service) -> Hostname | None:
     """A host of the service, one label below the suffix; None where it has none."""
+    if not service.may_have(("*", *suffix.split("."))):
+        return None
     labels = {template.filled({}).partition(".")[0]: None for e in service.endpoints for template in e.hosts}
     hosts = (Hostname(f"{label}.{suffix}") for label in labels)
     return next((host for host in hosts if _belongs(host, service)), None)

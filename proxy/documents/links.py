@@ -28,6 +28,8 @@ def services_on(host: HostPattern, catalogue: Catalogue) -> Iterator[Service]:
         yield from (reading.service for reading in catalogue.readings(Hostname(host.text)))
         return
     for service in catalogue.values():
+        if not service.may_have(host.label_globs):
+            continue
         templates = (template for endpoint in service.endpoints for template in endpoint.hosts)
         if any(hosts_meet(host.label_globs, template.label_globs) for template in templates):
             yield service

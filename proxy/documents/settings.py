@@ -157,7 +157,6 @@ def _discovery_token(given: Mapping[str, str]) -> str | None:
 
 def _settings(given: Mapping[str, str]) -> ProxySettings:
     return ProxySettings(
-        mode=table.MODE.read(given),
         listeners=ListenerSettings(
             capture=frozenset(table.CAPTURE.read(given)),
             transparent_port=table.TRANSPARENT_PORT.read(given),
@@ -198,6 +197,7 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
             owner_file=table.OWNER_FILE.read(given),
             images_file=table.IMAGES_FILE.read(given),
             wants_gpu=table.GPU.read(given),
+            mode=table.MODE.read(given),
         ),
         identity=IdentitySettings(
             audience=table.AUDIENCE.read(given),

@@ -137,7 +137,7 @@ class Sidecar:
         reception = await self._until("listener", lambda: self._doors(trust).open(state, world))
         if reception is not None:
             self._log.info("listening", policy=policy.sha256, documents=policy.counted)
-            if self._settings.mode is Mode.OBSERVE:
+            if self._settings.pod.mode is Mode.OBSERVE:
                 self._log.warning("nothing is refused: this pod only observes", setting="PODKEY_MODE")
             self._show_readiness()
         return reception
@@ -259,7 +259,7 @@ class Sidecar:
 
     @property
     def _policy_folder(self) -> PolicyFolder:
-        return PolicyFolder(Path(self._settings.folders.policy), self._catalogue, self._settings.mode)
+        return PolicyFolder(Path(self._settings.folders.policy), self._catalogue, self._settings.pod.mode)
 
     def _read_policy(self) -> LoadedPolicy | Trouble:
         loaded = self._policy_folder.load()

@@ -94,6 +94,14 @@ def test_a_handler_that_breaks_is_answered_for_without_its_words() -> None:
     assert [(path, type(error)) for path, error in told] == [(PATH, ValueError)]
 
 
+def test_what_a_handler_refuses_is_a_text_that_api_servers_show() -> None:
+    async def ask() -> Reply:
+        site = review_site(Counts(), {PATH: lambda _body, _now: (400, b"no review")})
+        return await site.answer(head(), b"", 100.0)
+
+    assert asyncio.run(ask()) == Reply(400, b"no review", "text/plain; charset=utf-8")
+
+
 def test_a_review_that_nobody_waits_for_is_not_worked_on() -> None:
     counts, clock = Counts(), HandClock()
 

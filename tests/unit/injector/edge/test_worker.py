@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 from injector.edge import worker as module
-from injector.edge.worker import Worker, hand_to
-from tests.injector_world import Lines, until
+from injector.edge.worker import Worker, ask, hand_to
+from tests.injector_world import Lines, Loop, until
 
 
 @contextmanager
@@ -119,3 +119,26 @@ def test_handing_over_is_done_on_the_loop_and_forgotten_when_it_is_closed() -> N
     loop.close()
     hand_to(loop)(lambda: seen.append("never"))
     assert len(seen) == 1
+
+
+def test_a_thread_gets_what_the_loop_answers_or_raises() -> None:
+    loop = Loop()
+    answers: list[object] = []
+
+    def work() -> None:
+        answers.append(ask(loop.hand, lambda: 5))
+        try:
+            ask(loop.hand, lambda: {}["no"])
+        except KeyError as error:
+            answers.append(error.args)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    loop.run_until(lambda: len(answers) == 2)
+    thread.join()
+    assert answers == [5, ("no",)]
+
+
+def test_a_loop_that_has_ended_answers_nobody() -> None:
+    with pytest.raises(TimeoutError):
+        ask(lambda _call: None, lambda: 5, 0.001)

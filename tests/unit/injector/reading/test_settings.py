@@ -75,6 +75,7 @@ def test_every_field_has_its_variable() -> None:
         VALIDATING_WEBHOOK="validate",
         RESYNC="5m",
         DETECTOR_PERIOD="2m",
+        SERVICE_ACCOUNT="webhooks",
         LOG_LEVEL="error",
         LOG_FORMAT="console",
     )
@@ -104,6 +105,7 @@ def test_every_field_has_its_variable() -> None:
         serving=ServingSettings("10.1.1.1", 9443, "127.0.0.1", 9090, 8, 99, 0),
         certificates=CertificateSettings("/etc/tls", "webhook", "ca", "mutate", "validate"),
         identity="podkey-injector-x",
+        service_account="webhooks",
         resync_seconds=300,
         detector_seconds=120,
         log_level=LogLevel.ERROR,

@@ -103,6 +103,32 @@ def test_an_ungoverned_host_passes_and_the_policy_says_why(capsys: pytest.Captur
     )
 
 
+CLUSTER_WIDE = str(EXAMPLES / "cluster-wide")
+
+
+@pytest.mark.parametrize(
+    ("labels", "status", "line"),
+    [
+        ((), 0, "  - not about this pod: it asks for labels that the namespace team-a is not known to"),
+        (("--namespace-label", "tier=prod"), 0, "  + about this pod, by its namespace and every service"),
+        (("--namespace-label", "tier=dev"), 0, "  - not about this pod: it asks for labels that the"),
+    ],
+)
+def test_a_cluster_wide_policy_is_about_namespaces_of_these_labels(
+    labels: tuple[str, ...], status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = ("--policies", CLUSTER_WIDE, "-n", "team-a", "--service-account", "any", *labels)
+    url = "https://models.acme.example/resnet"
+
+    assert podkey("explain", "GET", url, *pod) == status
+
+    out = capsys.readouterr().out
+    assert f"policy podkey-system/models (enforce)\n{line}" in out
+    granted = "tier=prod" in labels
+    assert ("credential podkey-system/models, as bearer" in out) is granted
+    assert ("[ungoverned_host]" in out) is not granted
+
+
 def test_an_observing_policy_says_what_it_would_do(
     observing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -470,6 +496,7 @@ spec:
         (("--namespace", "A B"), "--namespace: `A B` is not a namespace [bad_value]"),
         (("--service-account", "*"), "--service-account: `*` is not a Kubernetes object name [bad_value]"),
         (("--label", "!x=1"), "--label: `!x` is not a label key [bad_value]"),
+        (("--namespace-label", "!x=1"), "--namespace-label: `!x` is not a label key [bad_value]"),
         (("--image", "!"), "--image: `!` is not an image reference [bad_value]"),
         (("--header", "a b: c"), "--header: `a b` is not a header name [bad_value]"),
         (("--at", "noon"), "--at: `noon` is not "),

@@ -70,6 +70,13 @@ def test_yaml_will_do_and_what_is_left_out_has_its_default() -> None:
     )
 
 
+def test_labels_of_the_namespace_are_beside_the_pods() -> None:
+    assert read(json.dumps(FULL)).namespace_labels == ()
+    found = read(json.dumps({**FULL, "namespaceLabels": {"tier": "b", "tenant": "a"}}))
+    assert found.namespace_labels == (("tenant", "a"), ("tier", "b"))
+    assert found.identity == read(json.dumps(FULL)).identity
+
+
 def test_the_keys_in_a_body_are_what_it_removes() -> None:
     text = "{request: {method: POST, url: 'https://b.s3.amazonaws.com/?delete', deleteKeys: [a/b, 'no']}}"
     assert read(text).request.removals == (Removal("a/b"), Removal("no"))

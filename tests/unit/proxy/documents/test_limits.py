@@ -203,10 +203,10 @@ def test_limits_that_name_what_is_there_have_no_problems(catalogue: Catalogue, l
             "did you mean `openai`?",
         ),
         (
-            "{hosts: [x.example.com, s3.eu-central-1.amazonaws.com]}",
+            "{hosts: [x.example.com, b.s3.eu-central-1.amazonaws.com]}",
             "host_needs_service",
             "hosts[1]",
-            "no grant can name `s3.eu-central-1.amazonaws.com`: it is a host of",
+            "no grant can name `b.s3.eu-central-1.amazonaws.com`: it is a host of",
             "write `s3` into `services`",
         ),
         (
@@ -219,7 +219,7 @@ def test_limits_that_name_what_is_there_have_no_problems(catalogue: Catalogue, l
     ],
 )
 def test_tells_what_limits_name_in_vain(
-    catalogue: Catalogue, limits: str, code: str, path: str, message: str, fix: str
+    catalogue: Catalogue, limits: str, *, code: str, path: str, message: str, fix: str
 ) -> None:
     (problem,) = read(catalogue, limiting(limits)).problems
     assert (problem.code.value, problem.path, problem.line) == (code, f"spec.limits.{path}", 1)

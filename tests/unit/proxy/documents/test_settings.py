@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.policy import Mode
 from proxy.core.settings import Capture, Endpoint, LogFormat, LogLevel, ProxySettings
 from proxy.documents import settings_table as table
 from proxy.documents.redirect_settings import read_redirect
@@ -74,6 +75,8 @@ def test_every_variable_arrives_in_its_field() -> None:
         PODKEY_OWNER_FILE="/owner",
         PODKEY_IMAGES_FILE="/images",
         PODKEY_GPU="true",
+        PODKEY_MODE="observe",
+        PODKEY_ENDPOINT_TOKEN="0123456789abcdef" * 2,
         PODKEY_AUDIENCE="https://podkey.example.com",
         PODKEY_ISSUER="https://issuer.example.com",
         PODKEY_JWKS_FILE="/jwks",
@@ -93,6 +96,8 @@ def test_every_variable_arrives_in_its_field() -> None:
     defaults = settings()
 
     assert got.listeners.endpoints == (Endpoint(20003, "openai"),)
+    assert (got.pod.mode, defaults.pod.mode) == (Mode.OBSERVE, Mode.ENFORCE)
+    assert got.listeners.endpoint_token not in repr(got)
     assert got.trust.upstream_ca_files == ("/a.pem", "/b.pem")
     assert (got.timeouts.drain, got.timeouts.idle, got.timeouts.header, got.timeouts.connect) == (
         60,

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from proxy.core.contract import ADMIN_PORT, POLICY_DIR, TRANSPARENT_PORT_VARIABLE
+from proxy.core.policy import Mode
 from proxy.core.settings import Capture, Endpoint
 from proxy.documents import settings_table as table
 from proxy.documents.problems import Fault
@@ -138,3 +139,22 @@ def test_refuses(setting: Setting[object], text: str, message: str) -> None:
         setting.read({setting.name: text})
 
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    "token", ["0" * 31, "0" * 33, "G" + "0" * 31, "A" * 32, "0" * 32 + "\n0", "../" * 11]
+)
+def test_an_endpoint_token_is_32_hexadecimal_digits_and_no_other_is_shown(token: str) -> None:
+    assert table.ENDPOINT_TOKEN.read({table.ENDPOINT_TOKEN.name: "0a" * 16}) == "0a" * 16
+    assert table.ENDPOINT_TOKEN.read({}) == ""
+    with pytest.raises(Fault) as fault:
+        table.ENDPOINT_TOKEN.read({table.ENDPOINT_TOKEN.name: token})
+    assert fault.value.message == "it is no token"
+    assert token[:6] not in fault.value.fix
+
+
+def test_the_mode_is_one_of_a_policys_words() -> None:
+    assert table.MODE.read({}) is Mode.ENFORCE
+    assert table.MODE.read({table.MODE.name: "observe"}) is Mode.OBSERVE
+    with pytest.raises(Fault, match="`enforce` or `observe`"):
+        table.MODE.read({table.MODE.name: "true"})

@@ -9,7 +9,7 @@ from proxy.documents.problems import Problem
 from proxy.documents.reading import MAX_PROBLEMS
 from proxy.documents.stores import speaks_s3, store_findings, strangers_name_buckets
 from proxy.documents.territory import Territory
-from tests.document_strategies import FILE, codes, joined, policy, read, service_entry
+from tests.document_strategies import FILE, codes, joined, policy, read, service_entry, source
 
 READ = "buckets: [b], access: [read], credential: aws"
 

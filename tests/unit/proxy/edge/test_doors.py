@@ -18,6 +18,7 @@ from proxy.core.settings import Capture, ProxySettings
 from proxy.documents.settings import read_settings
 from proxy.edge import doors as module
 from proxy.edge.doors import Doors
+from proxy.edge.endpoints import TOKEN_FILE
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
 from proxy.edge.reception import Reception
@@ -176,6 +177,17 @@ def test_a_port_that_is_taken_is_named_and_all_doors_stay_shut(house: House, nam
     assert message.endswith("another process may hold it")
     house.free()
     assert house.listening() == set()
+
+
+def test_a_token_that_is_given_stands_in_base_urls_and_in_no_file(house: House) -> None:
+    house.variables["PODKEY_ENDPOINT_TOKEN"] = "0a" * 16
+    house.free()
+    texts: list[str] = []
+
+    house.live(lambda _reception: texts.append((house.folder / "ca" / ENDPOINTS_FILE).read_text()))
+
+    assert f"OPENAI_BASE_URL=http://127.0.0.1:{house.endpoint}/podkey-{'0a' * 16}/v1" in texts[0]
+    assert not (house.folder / "private" / TOKEN_FILE).exists()
 
 
 def test_an_endpoint_that_means_nothing_is_named_with_its_fix(house: House) -> None:

@@ -9,9 +9,10 @@ from proxy.core.evidence import Unverified
 from proxy.core.hosts import Hostname
 from proxy.core.identity import Claim
 from proxy.core.lease import LeaseKey, NoLease
+from proxy.core.policy import Mode
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue
-from proxy.core.verdict import Attach
+from proxy.core.verdict import Attach, PassThrough, Refuse
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
 from proxy.edge.attestation import Attested
 from proxy.edge.policy_state import (
@@ -144,6 +145,50 @@ def test_of_many_problems_some_are_told_and_the_number_of_the_others(folder: Pol
 
     assert message.count(" | ") == MAX_SHOWN_PROBLEMS
     assert "and 20 more: see podkey check" in message
+
+
+def test_a_pod_that_observes_is_refused_nothing_and_still_gets_what_is_granted(folder: PolicyFolder) -> None:
+    trial = policy("{hosts: [api.example.com], credential: b}", name="trial", mode="observe")
+    (folder.path / "trial.yaml").write_text(trial)
+    watching = replace(folder, mode=Mode.OBSERVE)
+    assert loaded(folder).sha256 == loaded(watching).sha256
+    refused = RequestFacts.of(HOST, "GET", "/a%2Fb")
+    for one, kind in ((folder, Refuse), (watching, PassThrough)):
+        state = in_force(loaded(one))
+        pod = state()
+        # Policies on trial do not begin to count: they would make the grant an ambiguous one.
+        assert granted(state, HOST)
+        assert isinstance(decide(pod.policies, pod.identity, refused, NOON), kind)
+        assert not governed(state, OTHER)
+
+
+def test_a_pod_that_observes_does_so_after_a_withdrawal(folder: PolicyFolder) -> None:
+    watching = replace(folder, mode=Mode.OBSERVE)
+    state = in_force(loaded(watching))
+    (folder.path / "policy.yaml").write_text(ANOTHER.replace("credential: b", "credential: missing"))
+    state.withdraw(rejected(watching.load()))
+    assert not granted(state, HOST)
+    pod = state()
+    verdict = decide(pod.policies, pod.identity, RequestFacts.of(HOST, "GET", "/"), NOON)
+    assert isinstance(verdict, PassThrough)
+
+
+def test_a_cluster_wide_policy_is_in_force_with_the_sources_of_its_own_namespace(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    who = "{serviceAccounts: ['*'], namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ml}}}"
+    wide = policy("{hosts: [api.example.com], credential: a}", namespace="podkey-system", workloads=who)
+    (tmp_path / "policy.yaml").write_text(wide)
+    (tmp_path / "sources.yaml").write_text(SOURCES.replace("namespace: ml", "namespace: podkey-system"))
+    state = in_force(loaded(PolicyFolder(tmp_path, catalogue)))
+    assert granted(state, HOST)
+    ref = CredentialRef("podkey-system", "a")
+    assert isinstance(state().leases[ref], LeaseKey)
+    # Taken away for certain, it grants nothing any more.
+    (tmp_path / "policy.yaml").write_text(ANOTHER)
+    found = state.withdraw(rejected(PolicyFolder(tmp_path, catalogue).load()))
+    assert found.policies == ["podkey-system/p"]
+    assert (granted(state, HOST), governed(state, HOST)) == (False, True)
 
 
 # --- the state ---------------------------------------------------------------------------------------

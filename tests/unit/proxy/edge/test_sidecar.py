@@ -246,6 +246,16 @@ def test_what_is_missing_is_named_and_nothing_listens_meanwhile(
     assert one.log.events.count("not ready") == 1
 
 
+def test_that_nothing_is_refused_is_told(place: Place) -> None:
+    place.variables["PODKEY_MODE"] = "observe"
+
+    async def work(one: Running) -> None:
+        told = await one.log.wait_for("nothing is refused: this pod only observes")
+        assert told["setting"] == "PODKEY_MODE"
+
+    assert live(place, work).pod.policies.observing
+
+
 def test_it_becomes_ready_when_what_is_missing_comes(place: Place) -> None:
     folder = place.folder / "policy"
     folder.rename(place.folder / "elsewhere")

@@ -261,6 +261,65 @@ def test_tells_of_another_namespace(catalogue: Catalogue) -> None:
     assert explanation.policies[0].why == "the pod is in namespace web"
 
 
+NAME = "kubernetes.io/metadata.name"
+
+
+@pytest.mark.parametrize(
+    ("selector", "selects", "why"),
+    [
+        (f"{{matchLabels: {{{NAME}: ml}}}}", True, "its namespace, its service account and its labels"),
+        (
+            f"{{matchLabels: {{{NAME}: web}}}}",
+            False,
+            f"the pod is in namespace ml, and {NAME} must be web",
+        ),
+        (
+            f"{{matchExpressions: [{{key: {NAME}, operator: NotIn, values: [ml, x]}}]}}",
+            False,
+            f"the pod is in namespace ml, and {NAME} must not be ml, x",
+        ),
+        (
+            f"{{matchLabels: {{tenant: a, {NAME}: ml}}, matchExpressions: [{{key: b, operator: Exists}}]}}",
+            False,
+            "it asks for labels that the namespace ml is not known to have: tenant, b",
+        ),
+    ],
+)
+def test_tells_of_a_cluster_wide_policy_whether_it_is_about_the_pods_namespace(
+    catalogue: Catalogue, selector: str, *, selects: bool, why: str
+) -> None:
+    who = "serviceAccounts: [trainer], podSelector: {matchLabels: {team: vision}}"
+    text = policy(ANY, namespace="sys", workloads=f"{{{who}, namespaceSelector: {selector}}}")
+    sources = """---
+apiVersion: podkey.io/v1alpha1
+kind: CredentialSource
+metadata: {name: a, namespace: sys}
+spec: {mountedSecret: {secretName: a, key: k}, attach: {bearer: {}}}
+"""
+    (considered,) = explained(text + sources, catalogue, f"GET {API}/").policies
+
+    assert (considered.namespace, considered.selects, considered.why) == ("sys", selects, why)
+    # With its namespace it is the same as with its own: then account and labels count.
+    other = replace(POD, service_account="server")
+    (considered,) = explained(text + sources, catalogue, f"GET {API}/", other).policies
+    assert considered.why == ("service account server is not one of trainer" if selects else why)
+
+
+def test_tells_that_limits_grant_nothing(catalogue: Catalogue) -> None:
+    text = f"""---
+apiVersion: podkey.io/v1alpha1
+kind: AccessPolicy
+metadata: {{name: limits, namespace: sys}}
+spec: {{workloads: {{namespaceSelector: {{matchLabels: {{{NAME}: ml}}}}}}, limits: {{services: [openai]}}}}
+"""
+    explanation = explained(text, catalogue, f"GET {API}/")
+
+    assert explanation.policies[0].why == (
+        "it limits what policies of other namespaces grant, and grants nothing itself"
+    )
+    assert explanation.verdict == UNGOVERNED
+
+
 @pytest.mark.parametrize("who", [WorkloadSelector(), WorkloadSelector((), LabelSelector())])
 def test_tells_that_an_empty_selector_selects_nobody(catalogue: Catalogue, who: WorkloadSelector) -> None:
     """The reader reports such a policy; one that came another way is explained, too."""

@@ -7,15 +7,18 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 
-from proxy.core.credentials import Bearer, Header, SigV4
+from proxy.core.contract import NAMESPACE_NAME_LABEL
+from proxy.core.credentials import Bearer, CredentialSource, Header, SigV4
 from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.identity import WorkloadIdentity
-from proxy.core.labels import LabelSelector
-from proxy.core.policy import AccessPolicy, Grant, WorkloadSelector
+from proxy.core.labels import LabelRequirement, LabelSelector, Operator
+from proxy.core.mounted_sources import MountedSecret
+from proxy.core.parts import Part
+from proxy.core.policy import AccessPolicy, Grant, Limits, WorkloadSelector
 from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
 from proxy.core.services import Catalogue, CredentialSlots
-from proxy.core.verdict import Refuse
+from proxy.core.verdict import Attach, PassThrough, Refuse
 from proxy.documents.problems import ProblemCode
 from proxy.judge.decide import decide
 from proxy.judge.index import (
@@ -32,6 +35,7 @@ from tests.judge_world import CATALOGUE, NOON, POD, ask, bound_grants, index_of,
 
 API = "{hosts: [api.example.com], credential: a}"
 GET = ask("GET https://api.example.com/v1/x")
+MOUNTED = MountedSecret("s", ((Part.TOKEN, "k"),))
 
 
 def rules_of(index: PolicyIndex, line: str, pod: WorkloadIdentity = POD) -> list[str]:
@@ -72,6 +76,77 @@ def test_selects_by_namespace_account_and_labels(
     assert is_about(one, pod) is expected
     index = PolicyIndex([one], world.world_sources(), catalogue)
     assert bool(bound_grants(index, pod, GET)) is expected
+
+
+ML, WEB = (LabelSelector(((NAMESPACE_NAME_LABEL, name),)) for name in ("ml", "web"))
+TENANTS = LabelSelector((("tenant", "yes"),))
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "expected"),
+    [
+        (ML, True),
+        (WEB, False),
+        (LabelSelector((), (LabelRequirement(NAMESPACE_NAME_LABEL, Operator.NOT_IN, ("web",)),)), True),
+        (LabelSelector((), (LabelRequirement(NAMESPACE_NAME_LABEL, Operator.EXISTS),)), True),
+        (LabelSelector(), False),
+        # What a sidecar does not know selects nobody, not even those without the label.
+        (TENANTS, False),
+        (LabelSelector((), (LabelRequirement("tier", Operator.NOT_IN, ("prod",)),)), False),
+        (LabelSelector((), (LabelRequirement("tier", Operator.DOES_NOT_EXIST),)), False),
+        (LabelSelector(ML.match_labels, (LabelRequirement("tier", Operator.DOES_NOT_EXIST),)), False),
+    ],
+)
+@pytest.mark.parametrize("namespace", ["ml", "podkey-system"])
+def test_a_cluster_wide_policy_selects_by_the_name_of_the_namespace(
+    catalogue: Catalogue, namespace: str, namespaces: LabelSelector, *, expected: bool
+) -> None:
+    grants = (Grant("a", hosts=(HostPattern("api.example.com"),)),)
+    for who in (("*",), ("trainer",)):
+        selector = WorkloadSelector(who, namespaces=namespaces)
+        one = AccessPolicy(namespace, "p", selector, grants)
+        assert is_about(one, POD) is expected
+        index = PolicyIndex([one], world.world_sources(), catalogue)
+        assert bool(bound_grants(index, POD, GET)) is expected
+        assert not bound_grants(index, replace(POD, service_account="x"), GET) or who == ("*",)
+
+
+def test_the_credential_of_a_cluster_wide_policy_is_one_of_its_own_namespace(catalogue: Catalogue) -> None:
+    who = WorkloadSelector(("*",), namespaces=ML)
+    one = AccessPolicy("podkey-system", "p", who, (Grant("a", "openai"),))
+    far, near = (CredentialSource(space, "a", MOUNTED, Bearer()) for space in ("podkey-system", "ml"))
+    index = PolicyIndex([one], [far, near], catalogue)
+    ask_for = ask("GET https://api.openai.com/v1/models")
+    verdict = decide(index, POD, ask_for, NOON)
+    assert isinstance(verdict, Attach)
+    assert (str(verdict.credential), str(verdict.rule)) == ("podkey-system/a", "podkey-system/p grants[0]")
+    assert list(index.for_pod(POD).uses()) == [far.ref]
+    # The pod's namespace has one of that name, which is another one.
+    unknown = decide(PolicyIndex([one], [near], catalogue), POD, ask_for, NOON)
+    assert isinstance(unknown, Refuse)
+
+
+def test_limits_grant_nothing_and_govern_nothing(catalogue: Catalogue) -> None:
+    hosts = (HostPattern("api.example.com"),)
+    limits = Limits(hosts, ("openai",))
+    for who in (WorkloadSelector(namespaces=ML), WorkloadSelector(("*",), namespaces=ML)):
+        one = AccessPolicy("podkey-system", "l", who, (), limits=limits)
+        index = PolicyIndex([one], (), catalogue)
+        assert index.for_pod(POD).rules_for(Hostname("api.example.com")).outside is UNGOVERNED
+        assert index.for_pod(POD).uses() == {}
+
+
+def test_where_everything_is_observed_nothing_is_refused_and_the_same_is_granted(
+    catalogue: Catalogue,
+) -> None:
+    one = index_of(policy(API) + policy(API.replace(": a", ": b"), name="trial", mode="observe"), catalogue)
+    assert not one.observing
+    watching = PolicyIndex(one.policies, one.sources, catalogue, observing=True)
+    assert decide(watching, POD, GET, NOON) == decide(one, POD, GET, NOON)
+    bad = ask("GET https://api.example.com/a%2Fb")
+    refused, would = decide(one, POD, bad, NOON), decide(watching, POD, bad, NOON)
+    assert isinstance(refused, Refuse)
+    assert would == PassThrough(Reason.WOULD_REFUSE, refused)
 
 
 def test_a_policy_for_one_account_and_for_all_is_counted_once_in_the_verdict(catalogue: Catalogue) -> None:
