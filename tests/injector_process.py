@@ -24,7 +24,7 @@ from tests.sidecar_process import wait_for
 
 NAME: Final = "podkey-injector"
 # The webhook's Service, of which no kube-proxy knows: the injector listens on its address itself.
-SERVICE_NUMBER: Final = 10
+SERVICE_NUMBER: Final = 100
 ADMIN_PORT: Final = 8080
 # What port 443 of the Service leads to in a cluster; here the API server goes to it straight.
 WEBHOOK_PORT: Final = 8443

@@ -75,7 +75,7 @@ class _Side:
             compiled=self._was_compiled,
             changed=self._may_have_changed,
             unserved=self._is_unserved,
-            read_back=lambda namespace: self._writer.read_back(namespace),
+            read_back=self._must_read,
         )
         self._events = EventWriter(
             cluster,
@@ -210,6 +210,9 @@ class _Side:
                 trust_config_map(compiled.namespace, trust_config_map_data()),
             )
             self._writer.write(wanted, compiled.namespace, partial(self._statuses.in_force, compiled))
+
+    def _must_read(self, namespace: str) -> None:
+        self._writer.read_back(namespace)
 
     def _is_unserved(self, name: str, namespace: Namespace | None) -> None:
         self._writer.drop(name)

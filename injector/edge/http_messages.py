@@ -105,16 +105,23 @@ class Messages:
         self._bad: Bad | None = None
         self._head_only = False
         self._ended = False
+        # Bytes since the last request began.
+        self._received = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing of a request is there."""
-        return self._connection.their_state is h11.IDLE and not self._connection.trailing_data[0]
+        return self._connection.their_state is h11.IDLE and not self._unread
+
+    @property
+    def _unread(self) -> int:
+        return len(self._connection.trailing_data[0])
 
     def receive(self, data: bytes) -> None:
         """Bytes as they came; none: the client sends no more."""
         if self._bad is None and not self._ended:
             self._ended = not data
+            self._received += len(data)
             self._connection.receive_data(data)
 
     def next(self) -> Head | Whole | Bad | Pause:
@@ -149,14 +156,17 @@ class Messages:
 
     def _head(self, request: h11.Request) -> Head | Bad:
         fields = _fields(request.headers)
+        if self._received - self._unread > MAX_HEAD:
+            # h11 counts only while a head is incomplete, and this one came in large pieces.
+            self._bad = Bad(Rejected.HEAD_TOO_LARGE)
         self._head_only = request.method == b"HEAD"
         length = int(fields.get("content-length", "0"))
         if "transfer-encoding" in fields:
             # API servers know how long a review is. A body in chunks of a byte would cost us minutes, and one
             # that has a length, too, two readers could read differently (RFC 9112 §6.1).
-            self._bad = Bad(Rejected.NO_LENGTH)
+            self._bad = self._bad or Bad(Rejected.NO_LENGTH)
         elif length > self._max_body:
-            self._bad = Bad(Rejected.BODY_TOO_LARGE)
+            self._bad = self._bad or Bad(Rejected.BODY_TOO_LARGE)
         if self._bad is not None:
             return self._bad
         path, _, query = request.target.decode("ascii").partition("?")
@@ -197,6 +207,7 @@ class Messages:
         if self._bad is not None or not connection.our_state is connection.their_state is h11.DONE:
             return False
         connection.start_next_cycle()
+        self._received = self._unread
         return True
 
 

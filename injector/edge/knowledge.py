@@ -6,7 +6,7 @@ its ConfigMap was read, since that may be the only place which still has a versi
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from injector.core.api import NAMESPACES

@@ -29,6 +29,8 @@ CERTIFICATE: Final = "certificate"
 RETRY_SECONDS: Final = 1.0
 # A leaf lives for days; a minute late costs nothing.
 RENEWAL_SECONDS: Final = 60.0
+# Whoever renews the folder's certificate does it days before the end of the old one.
+LOOK_SECONDS: Final = 1.0
 # Nothing that is on its way takes longer: the API server has given up by then.
 DRAIN_SECONDS: Final = 5.0
 
@@ -186,7 +188,7 @@ class Injector:
             self._folder_unreadable,
             files,
         )
-        self._keep_going(lambda: watch.run(SystemClock.monotonic))
+        self._keep_going(lambda: watch.run(SystemClock.monotonic, LOOK_SECONDS))
         self._keep_going(self._renew)
 
     def _saw_authority(self, data: Mapping[str, bytes]) -> None:

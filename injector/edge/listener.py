@@ -190,8 +190,9 @@ class Listener:
             # A port scan, a probe of the wrong kind, a client that does not trust us or takes too long.
             self._counts.rejected(Lost.HANDSHAKE)
             return None
-        # Whoever drains waits until everything is out of our hands.
-        transport.set_write_buffer_limits(0)
+        # Whoever drains waits until everything is out of our hands. With 0 as the upper one asyncio's TLS
+        # (3.12) would pause without an end.
+        transport.set_write_buffer_limits(high=1, low=0)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     # --- one connection ---

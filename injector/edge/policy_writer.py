@@ -53,8 +53,10 @@ class Piece:
 
 
 class PolicyWriter:
-    """`recovered` gets a namespace and what its ConfigMap says, `counted` each outcome of a write; both on the
-    event loop. Who does not lead only reads."""
+    """`recovered` gets a namespace and what its ConfigMap says, `counted` each outcome of a write.
+
+    Both are called on the event loop. Who does not lead only reads.
+    """
 
     def __init__(
         self,

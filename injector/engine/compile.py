@@ -43,9 +43,9 @@ from proxy.documents.yaml_nodes import Node, ScalarNode, read_nodes, write_docum
 # The rest is for its metadata, and what the next edit adds.
 MAX_TEXT: Final = 900 << 10
 # For people. A namespace without documents has this alone, so that its sidecars know that there are none.
-HEADER: Final = (
-    "# Written by podkey's injector, which undoes changes. Edit the objects that these are copies of.\n"
-)
+HEADER: Final = "# Written by podkey's injector, which undoes changes. Edit the objects that these copy.\n"
+# Before each document. It is in none of them: a text of many lines is quoted there, and stands further right.
+SEPARATOR: Final = "\n---\n"
 
 
 def compile_namespace(namespace: Namespace, book: PolicyBook, previous: Compiled | str | None) -> Compiled:
@@ -76,7 +76,8 @@ def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None)
             _of_type(placed, AccessPolicy), _of_type(placed, CredentialSource), book.own_namespace
         )
 
-    platform = [_candidate(held, in_force, namespace.name) for held in wide]
+    texts = _Texts(namespace.name, previous)
+    platform = [_candidate(held, in_force, texts) for held in wide]
     standing = Settling(platform, check_wide, MAX_TEXT, named_only=True).settle(_of(platform, in_force))
     above = [one.chosen.placed for one in standing if one.chosen is not None]
     limiting = [placed.value for placed in _of_type(above, AccessPolicy) if placed.value.limits is not None]
@@ -86,7 +87,7 @@ def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None)
         forbidden = check_limits(_of_type(placed, AccessPolicy), limiting, catalogue)
         return [*forbidden, *_problems([*above, *placed], catalogue)]
 
-    tenants = [_candidate(held, in_force, namespace.name) for held in own]
+    tenants = [_candidate(held, in_force, texts) for held in own]
     standing += Settling(tenants, check_own, room).settle(_of(tenants, in_force))
 
     chosen = {one.key: one.chosen for one in standing if one.chosen is not None}
@@ -97,7 +98,7 @@ def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None)
         {key: option.version for key, option in chosen.items()},
         {one.key: _report(one) for one in looked_at},
         inputs,
-        zlib.compress((HEADER + "---\n".join(option.text for option in chosen.values())).encode()),
+        zlib.compress("".join((HEADER, *(SEPARATOR + option.text for option in chosen.values()))).encode()),
     )
 
 
@@ -132,22 +133,41 @@ def _older(held: Held, in_force: Mapping[DocumentKey, Version]) -> Version | Non
     return version if held.value is None or version.generation != held.generation else None
 
 
-def _candidate(held: Held, in_force: Mapping[DocumentKey, Version], namespace: str) -> Candidate:
+def _candidate(held: Held, in_force: Mapping[DocumentKey, Version], texts: "_Texts") -> Candidate:
+    """Its versions, the best first."""
     current = None if held.value is None else Version(held.value, held.uid, held.generation)
     versions = (current, _older(held, in_force))
-    return Candidate(held, [_option(version, namespace) for version in versions if version is not None])
+    return Candidate(held, [texts.option(version) for version in versions if version is not None])
 
 
-def _option(version: Version, namespace: str) -> Option:
-    value = version.value
-    if isinstance(value, AccessPolicy) and value.is_cluster_wide:
-        # Sidecars know their namespace's name, and none of its labels.
-        named = LabelSelector(((NAMESPACE_NAME_LABEL, namespace),))
-        value = replace(value, workloads=replace(value.workloads, namespaces=named))
+class _Texts:
+    """Versions as they are written for one namespace. Writing costs more than all checks together, so what
+    was written for it before is taken from there."""
+
+    def __init__(self, namespace: str, previous: Compiled | None) -> None:
+        self._namespace = namespace
+        self._known: dict[tuple[DocumentKey, str, int], str] = {}
+        # What was read back from the cluster is not what we wrote, until we have written it.
+        if previous is not None and previous.inputs is not None:
+            _, *texts = previous.text.split(SEPARATOR)
+            for (key, version), text in zip(previous.versions.items(), texts, strict=True):
+                self._known[key, version.uid, version.generation] = text
+
+    def option(self, version: Version) -> Option:
+        value = version.value
+        if isinstance(value, AccessPolicy) and value.is_cluster_wide:
+            # Sidecars know their namespace's name, and none of its labels.
+            named = LabelSelector(((NAMESPACE_NAME_LABEL, self._namespace),))
+            value = replace(value, workloads=replace(value.workloads, namespaces=named))
+        text = self._known.get((key_of(value), version.uid, version.generation))
+        return Option(version, place(value), _written(value, version) if text is None else text)
+
+
+def _written(value: Document, version: Version) -> str:
     rendered = render_one(value)
     # By these two it is found again in the ConfigMap; readers of policies do not look at them.
     rendered["metadata"] |= {"uid": version.uid, "generation": version.generation}
-    return Option(version, place(value), write_documents([rendered]))
+    return write_documents([rendered])
 
 
 def _of(candidates: Iterable[Candidate], in_force: Mapping[DocumentKey, Version]) -> Stand:

@@ -9,7 +9,7 @@ from typing import Final
 
 from injector.core.cluster import Namespace, PodNeeds
 from injector.core.documents import RawDocument
-from injector.engine.holdings import Compiled, Document, DocumentKey, Held, hold
+from injector.engine.holdings import Compiled, Document, DocumentKey, Held, Inputs, hold
 from injector.engine.pod_needs import NamespaceNeeds
 from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.credentials import CredentialRef, CredentialSource
@@ -91,10 +91,8 @@ class PolicyBook:
         held = change.after or change.before
         if held is not None and not change.changes_nothing:
             elsewhere = held.key.namespace == self.own_namespace
-            # Where something is compiled, that is what counts, until something else is put in force.
             for name in list(self._needs) if elsewhere else [held.key.namespace]:
-                if name not in self._compiled:
-                    self._needs.pop(name, None)
+                self._needs.pop(name, None)
         return change
 
     def affected(self, changes: Iterable[Change], namespaces: Iterable[Namespace]) -> frozenset[str]:
@@ -148,7 +146,7 @@ class PolicyBook:
         self._needs.pop(namespace, None)
 
     def needs(self, namespace: Namespace, service_account: str, labels: Mapping[str, str]) -> PodNeeds:
-        """What the policies that select the pod need in it: those in force; before that, as they are."""
+        """What the policies that select the pod need in it: those in force, and those that will be soon."""
         found = self._needs.get(namespace.name)
         if found is None or found.namespace != namespace:
             found = self._needs[namespace.name] = self._index(namespace)
@@ -156,18 +154,26 @@ class PolicyBook:
 
     def _index(self, namespace: Namespace) -> NamespaceNeeds:
         compiled = self._compiled.get(namespace.name)
-        documents: list[Document]
+        names = {namespace.name, self.own_namespace}
+        held = [one for name in names for one in self._held.get(name, {}).values()]
+        seen: Inputs = frozenset()
+        documents: list[Document] = []
         if compiled is not None:
-            documents = [version.value for version in compiled.versions.values()]
-        else:
-            names = {namespace.name, self.own_namespace}
-            held = (one for name in names for one in self._held.get(name, {}).values())
-            documents = [one.value for one in held if one.value is not None]
+            seen = compiled.inputs or seen
+            documents += [version.value for version in compiled.versions.values()]
+        # A pod that is applied together with its policy comes before that is compiled, and no volume can be
+        # added to it afterwards.
+        documents += [one.value for one in held if one.value is not None and _input(one) not in seen]
         policies = [
             d for d in documents if isinstance(d, AccessPolicy) and is_for(d, namespace, self.own_namespace)
         ]
         sources = {d.ref: d for d in documents if isinstance(d, CredentialSource)}
         return NamespaceNeeds(namespace, policies, sources, self.catalogue)
+
+
+def _input(held: Held) -> tuple[DocumentKey, str, int]:
+    """As `Compiled.inputs` has it."""
+    return held.key, held.uid, held.generation
 
 
 def is_for(policy: AccessPolicy, namespace: Namespace, own_namespace: str) -> bool:

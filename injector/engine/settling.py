@@ -11,6 +11,7 @@ made until one changes nothing. So what comes out stays, and does not depend on 
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -166,15 +167,28 @@ class Settling:
             f"with it, the namespace's policies have {size:,} bytes, and there is room for {self._room:,}"
         )
         fix = "use fewer or shorter policies, or spread the workloads over more namespaces"
-        # Policies before the sources that they may need; those that came last by their names first.
-        last_first = standing[::-1]
-        last_first.sort(key=lambda o: (_is_in_force(o, in_force), isinstance(o.value, CredentialSource)))
-        for one in last_first:
-            if size <= self._room:
-                break
+        in_order = iter(_last_first(standing, in_force))
+        while size > self._room and (one := next(in_order, None)) is not None:
             size -= len(one.chosen.text.encode()) if one.chosen is not None else 0
             one.give_way([Problem(str(one.key), 0, "", message, fix, ProblemCode.TOO_LARGE)])
         return True
+
+
+def _last_first(standing: list[Candidate], in_force: Stand) -> list[Candidate]:
+    """Sources that no policy needs, then policies, each followed by the sources that only it needed. What is
+    new before what is in force, and what came last by its name first."""
+    order = standing[::-1]
+    order.sort(key=lambda one: _is_in_force(one, in_force))
+    left = {str(one.key): one for one in order if isinstance(one.value, CredentialSource)}
+    policies = [one for one in order if not isinstance(one.value, CredentialSource)]
+    needs = {one.key: list(_sources_of(one)) for one in policies}
+    users = Counter(file for files in needs.values() for file in files)
+    found = [left.pop(file) for file in list(left) if not users[file]]
+    for policy in policies:
+        users.subtract(needs[policy.key])
+        found.append(policy)
+        found += [left.pop(file) for file in needs[policy.key] if not users[file] and file in left]
+    return found
 
 
 def _involved(problem: Problem, by_file: Mapping[str, Candidate]) -> Iterator[Candidate]:

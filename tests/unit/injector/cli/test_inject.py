@@ -45,7 +45,7 @@ spec:
   title: Acme
   summary: An API.
   endpoints: [{hosts: [api.acme.example]}]
-  attach: {bearer: {}}
+  attach: [{bearer: {}}]
 """
 
 

@@ -81,6 +81,19 @@ def test_a_request_that_is_there_too_early_waits_for_its_turn() -> None:
     assert messages.next() == Whole(b"1234")
 
 
+def test_the_largest_head_is_read_also_with_a_body_and_another_behind_it() -> None:
+    rest = len(request("Content-Length: 40000", "A: "))
+    largest = request("Content-Length: 40000", f"A: {'a' * (MAX_HEAD - rest)}")
+    assert len(largest) == MAX_HEAD
+    messages = Messages()
+    messages.receive((largest + bytes(40_000)) * 2)
+    for _ in range(2):
+        assert isinstance(messages.next(), Head)
+        assert messages.next() == Whole(bytes(40_000))
+        messages.answer(Reply(200, b""))
+        assert messages.begin_again()
+
+
 def test_the_last_answer_says_so() -> None:
     messages = Messages()
     heard(REAL + b"1234", messages)
@@ -161,6 +174,8 @@ def test_what_a_head_says(fields: list[str], expected: tuple[str, bool, int]) ->
         (request("Transfer-Encoding: chunked", "Content-Length: 3"), Rejected.NO_LENGTH, 411),
         (request(f"Content-Length: {MAX_BODY + 1}"), Rejected.BODY_TOO_LARGE, 413),
         (request(f"A: {'a' * MAX_HEAD}")[:-2], Rejected.HEAD_TOO_LARGE, 431),
+        (request(f"A: {'a' * MAX_HEAD}"), Rejected.HEAD_TOO_LARGE, 431),
+        (request(f"A: {'a' * MAX_HEAD}", "Transfer-Encoding: chunked"), Rejected.HEAD_TOO_LARGE, 431),
         (request("A b: c"), Rejected.MALFORMED, 400),
         (request("A: b\0"), Rejected.MALFORMED, 400),
     ],

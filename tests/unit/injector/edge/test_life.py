@@ -1,121 +1,17 @@
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from injector.core.settings import (
-    CertificateSettings,
-    InjectorSettings,
-    PodRules,
-    ServingSettings,
-    SidecarSettings,
-)
+from injector.core.settings import InjectorSettings, ServingSettings, SidecarSettings
 from injector.edge import life
-from injector.edge.life import ClusterSide, Injector, Ways, Work
-from injector.edge.metrics import Metrics
-from injector.engine.authority import Store, advance
-from proxy.x509.certificates import new_key
-from tests.injector_serving_world import PATH, Client, TestAuthority, echo, running
+from injector.edge.life import Work
+from tests.injector_life_world import World, living, secret
+from tests.injector_serving_world import PATH, Client, TestAuthority, running
 
 AUTHORITY = TestAuthority()
-
-
-class Lines:
-    def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Any]]] = []
-        self.changed = asyncio.Event()
-
-    def info(self, event: str, **fields: object) -> None:
-        self.told.append((event, fields))
-        self.changed.set()
-
-    warning = error = info
-
-    async def until(self, event: str, times: int = 1) -> dict[str, Any]:
-        while True:
-            found = [fields for told, fields in self.told if told == event]
-            if len(found) >= times:
-                return found[-1]
-            self.changed.clear()
-            await self.changed.wait()
-
-
-class World:
-    """The injector, and the cluster's side in the hands of a test."""
-
-    def __init__(
-        self,
-        folder: Path | None = None,
-        *,
-        linger: int = 0,
-        background: Callable[["World"], list[Work]] = lambda _: [],
-    ) -> None:
-        self.log, self.metrics, self.stop = Lines(), Metrics(), asyncio.Event()
-        self.ways: Ways | None = None
-        self.acts: list[str] = []
-        self._works = background(self)
-        settings = InjectorSettings(
-            SidecarSettings("podkey:1"),
-            pods=PodRules(own_namespace="podkey-system"),
-            serving=ServingSettings("127.0.0.1", 0, "127.0.0.1", 0, linger_seconds=linger),
-            certificates=CertificateSettings(folder=str(folder) if folder else None),
-        )
-        self.injector = Injector(settings, self._connect, self.metrics, self.log, self.stop)
-
-    def _connect(self, ways: Ways) -> ClusterSide:
-        self.ways = ways
-
-        async def close() -> None:
-            self.acts.append("closed")
-
-        return ClusterSide(
-            handlers={PATH: echo},
-            start=lambda: self.acts.append("started"),
-            close=close,
-            conditions=("namespaces",),
-            background=self._works,
-        )
-
-    def saw(self, data: Mapping[str, bytes]) -> None:
-        assert self.ways is not None
-        self.ways.saw_authority(data)
-
-    def synced(self) -> None:
-        assert self.ways is not None
-        self.ways.readiness.ok("namespaces")
-
-    async def probe(self, path: str) -> tuple[int, bytes]:
-        listening = self.injector._probes._socket
-        assert listening is not None
-        client = await Client.open(listening.getsockname()[1])
-        client.writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        answer = await client.answer()
-        await client.close()
-        return answer
-
-    async def missing(self) -> dict[str, str]:
-        _, body = await self.probe("/readyz")
-        return {one["condition"]: one["reason"] for one in json.loads(body)["missing"]}
-
-    async def port(self) -> int:
-        return int((await self.log.until("listening"))["port"])
-
-
-@asynccontextmanager
-async def living(world: World) -> AsyncIterator[asyncio.Future[None]]:
-    living_injector = asyncio.ensure_future(world.injector.run())
-    await asyncio.sleep(0)
-    try:
-        yield living_injector
-    finally:
-        world.stop.set()
-        world.injector.hurry()
-        await living_injector
 
 
 def play(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -123,12 +19,6 @@ def play(scenario: Callable[[], Awaitable[None]]) -> None:
         await scenario()
 
     running(run())
-
-
-def secret() -> Mapping[str, bytes]:
-    step = advance(None, [], datetime.now(UTC), new_key)
-    assert isinstance(step, Store)
-    return step.data
 
 
 def test_it_becomes_ready_part_by_part_and_says_what_is_missing() -> None:
@@ -233,7 +123,7 @@ def test_a_port_that_is_taken_ends_it() -> None:
 def test_a_certificate_from_a_folder_is_shown_and_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.files.watch.PERIOD", 0)
+    monkeypatch.setattr(life, "LOOK_SECONDS", 0)
 
     async def scenario() -> None:
         AUTHORITY.write(tmp_path)
@@ -257,7 +147,11 @@ def test_a_certificate_from_a_folder_is_shown_and_replaced(
     play(scenario)
 
 
-def test_a_folder_that_is_empty_or_wrong_is_told_and_looked_at_again(tmp_path: Path) -> None:
+def test_a_folder_that_is_empty_or_wrong_is_told_and_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(life, "LOOK_SECONDS", 0)
+
     async def scenario() -> None:
         world = World(tmp_path)
         async with living(world):

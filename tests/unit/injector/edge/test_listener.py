@@ -69,6 +69,29 @@ def test_a_handshake_that_fails_or_never_comes_is_counted_and_over(data: bytes) 
     running(scenario())
 
 
+def test_who_takes_an_answer_is_not_taken_for_slow() -> None:
+    async def scenario() -> None:
+        counts = Counts()
+        deadlines = Deadlines(write=0.3)
+        async with listening(EchoSite(), counts, context=lambda: CONTEXT, deadlines=deadlines) as (
+            listener,
+            port,
+        ):
+            clients = [await Client.open(port, AUTHORITY.client()) for _ in range(3)]
+            for _ in range(3):
+                for client in clients:
+                    assert await client.post(b"x" * 100_000) == (200, b"x" * 100_000)
+            listener.leave()
+            for client in clients:
+                await client.post()
+                assert await client.ended() == b""
+            assert counts.seen == {}
+            for client in clients:
+                await client.close()
+
+    running(scenario())
+
+
 def test_who_does_not_trust_us_is_counted_and_nobody_else_suffers() -> None:
     async def scenario() -> None:
         counts = Counts()

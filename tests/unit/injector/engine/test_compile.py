@@ -301,19 +301,49 @@ def test_what_does_not_fit_at_first_is_left_out_from_the_end() -> None:
     assert compiled(*every, previous=result.text).text == result.text
 
 
-def test_too_many_sources_give_way_after_the_policies() -> None:
+def large_source(name: str) -> RawDocument:
     scopes = [f"{'s' * 500}{number}" for number in range(800)]
     spec = {
         "tokenExchange": {
             "tokenUrl": "https://login.example.com/token",
             "subjectAudience": "sts",
             "scopes": scopes,
-        }
+        },
+        "attach": {"bearer": {}},
     }
-    every = [raw(CREDENTIAL_SOURCE, spec, name=f"s{number}") for number in range(3)]
+    return raw(CREDENTIAL_SOURCE, spec, name=name)
+
+
+def test_sources_that_no_policy_needs_give_way_first() -> None:
+    every = [large_source(f"s{number}") for number in range(3)]
     found = standings(compiled(*every, policy(), source()))
-    assert found["ml/p"] == "left_out"
-    assert sorted(found.values()).count("current") == 2
+    assert [found[f"ml/s{number}"] for number in range(3)] == ["current", "current", "left_out"]
+    assert (found["ml/p"], found["ml/one"]) == ("current", "current")
+
+
+def test_a_policy_gives_way_together_with_the_sources_that_only_it_needs() -> None:
+    every = [large_source(f"s{number}") for number in range(3)]
+    users = [
+        policy(grant(f"{number}.example.com", f"s{number}"), name=f"p{number}") for number in range(3)
+    ]
+    also = policy(grant("more.example.com", "s0"), name="p3")
+    found = standings(compiled(*every, *users, also))
+    assert [found[f"ml/p{number}"] for number in range(4)] == ["current", "current", "left_out", "left_out"]
+    assert [found[f"ml/s{number}"] for number in range(3)] == ["current", "current", "left_out"]
+
+
+def test_the_text_of_what_did_not_change_is_taken_over() -> None:
+    good = compiled(policy(), source(), WIDE, X)
+    edited = policy(grant("b.example.com"), generation=2)
+    result = compiled(edited, source(), WIDE, X, previous=good)
+    assert result.text == compiled(edited, source(), WIDE, X).text
+
+
+def test_a_text_of_many_lines_does_not_look_like_two_documents() -> None:
+    odd = grant(query={"q": ["a\n---\nb", "\n---\n", "---"]})
+    good = compiled(policy(odd), source())
+    assert documents(good).policies[0].grants[0].query[0][1] == ("a\n---\nb", "\n---\n", "---")
+    assert compiled(policy(odd), source(), policy(name="q"), previous=good).versions.keys() > good.versions.keys()
 
 
 # --- what was in force before we were started --------------------------------------------------------------
@@ -348,7 +378,7 @@ GOOD = compiled(policy(), source()).text
         GOOD.replace("generation: 1", "generation: [1]"),
         GOOD.replace("namespace: ml", "namespace: nlp"),
         GOOD.replace("credential: one", "credential: two"),
-        "kind: List\nitems:\n- " + GOOD.partition("---\n")[0].removeprefix(HEADER).replace("\n", "\n  "),
+        "kind: List\nitems:\n- " + GOOD.split("---\n")[1].replace("\n", "\n  "),
         GOOD + "---\nkind: List\nitems: []\n",
     ],
 )

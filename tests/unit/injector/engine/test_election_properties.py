@@ -2,6 +2,7 @@
 that stand still: at no time do two of them believe that they lead."""
 
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -62,24 +63,30 @@ class Replica:
         return self.election.leads(now + self.offset)
 
 
-delays = st.tuples(
-    st.sampled_from([0.0, 0.1, 1.0, 6.0]), st.sampled_from([0.0, 0.1, 3.0, 12.0]), st.booleans()
-)
-happenings = st.lists(
-    st.tuples(
-        st.integers(0, 2),
-        st.sampled_from(["turn", "turn", "turn", "turn", "stand still", "resign", "outage"]),
-        delays,
-        st.sampled_from([0.05, 0.3, 1.0, 2.5, 8.0]),
-    ),
-    min_size=10,
-    max_size=200,
-)
+def script_of(dice: Random) -> list[Any]:
+    """Who, what, how long calls take now, for how long it goes on so. An answer that is late is late for the
+    one whose turn it is; and what stands still does so as it was."""
+    whats = ["turn"] * 6 + ["stand still"] * 3 + ["resign", "outage"]
+    return [
+        (
+            dice.randrange(3),
+            dice.choice(whats),
+            (
+                dice.choice([0.0, 0.2, 1.0, 6.0]),
+                dice.choice([0.0, 0.2, 3.0, 9.0, 12.0]),
+                dice.random() < 0.15,
+            ),
+            dice.choice([0.5, 1.0, 2.5, 4.0, 8.0, 14.0]),
+        )
+        for _ in range(80)
+    ]
 
 
-@given(happenings, st.lists(st.floats(0, 1e6), min_size=3, max_size=3))
-@settings(max_examples=150)
-def test_no_two_lead_at_one_time(script: list[Any], offsets: list[float]) -> None:  # noqa: PLR0915 - a world
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=60)
+def test_no_two_lead_at_one_time(seed: int) -> None:  # noqa: PLR0915 - a world
+    dice = Random(seed)
+    script, offsets = script_of(dice), [dice.random() * 1e6 for _ in range(3)]
     server, now, down_until = Server(), 0.0, 0.0
     replicas = [Replica(f"r{number}", offset) for number, offset in enumerate(offsets)]
 
@@ -143,7 +150,7 @@ def test_no_two_lead_at_one_time(script: list[Any], offsets: list[float]) -> Non
             now += 0.25
             serve()
             for one in replicas:
-                play(one, delay)
+                play(one, delay if one is replicas[who] else (0.0, 0.0, False))
             assert sum(one.leads(now) for one in replicas) <= 1
     # And somebody leads soon after all is well.
     for one in replicas:

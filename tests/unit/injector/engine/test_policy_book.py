@@ -155,13 +155,31 @@ def test_what_is_compiled_counts_until_something_else_is_put_in_force() -> None:
     made.put_in_force(compile_namespace(GPU, made, None))
     made.upsert(broken(policy()))
     assert policies(made) == ("ml/p",)
-    made.upsert(policy(accounts=["server"], generation=3))
-    made.upsert(wide())
-    assert policies(made) == ("ml/p",)
     before = made.compiled("ml")
+    made.upsert(policy(accounts=["server"], generation=3))
     made.put_in_force(compile_namespace(GPU, made, before))
     assert policies(made) == ()
     assert policies(made, account="server") == ("ml/p",)
+
+
+def test_what_was_just_applied_counts_beside_what_is_in_force() -> None:
+    """`kubectl apply` of a policy and its Job: the pod is there before the policy is compiled."""
+    made = book(policy(), source())
+    made.put_in_force(compile_namespace(GPU, made, None))
+    made.upsert(policy(grant(credential="two"), name="second"))
+    made.upsert(source("two", secret="another"))
+    made.upsert(wide(grant(credential="x")))
+    made.upsert(exchange("x", namespace=OWN, audience="just-now"))
+    needs = made.needs(GPU, "trainer", {})
+    assert needs.policies == ("ml/p", "ml/second", "podkey-system/w")
+    assert dict(needs.secrets) == {"s": ("token",), "another": ("token",)}
+    assert needs.audiences == ("just-now",)
+
+
+def test_what_could_not_be_put_in_force_does_not_count() -> None:
+    made = book(policy(), source(), policy(name="other"), limits("elsewhere.example.com"))
+    made.put_in_force(compile_namespace(GPU, made, None))
+    assert policies(made) == ()
 
 
 def test_a_namespace_that_is_forgotten_counts_as_it_is() -> None:

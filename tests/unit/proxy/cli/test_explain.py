@@ -118,7 +118,7 @@ def test_a_cluster_wide_policy_is_about_namespaces_of_these_labels(
     labels: tuple[str, ...], status: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pod = ("--policies", CLUSTER_WIDE, "-n", "team-a", "--service-account", "any", *labels)
-    url = "https://models.acme.example/resnet"
+    url = "https://weights.acme.example/resnet"
 
     assert podkey("explain", "GET", url, *pod) == status
 

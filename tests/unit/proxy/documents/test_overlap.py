@@ -1,6 +1,7 @@
 """Each dimension of a grant by itself: a pair that meets in it, and a pair that does not."""
 
-from itertools import permutations
+from dataclasses import replace
+from itertools import combinations, permutations
 
 import pytest
 from hypothesis import given
@@ -571,6 +572,69 @@ def test_property_many_policies_overlap_as_their_pairs_do(
     else:
         names = sorted(problem.message.split()[2] for problem in together)
         assert names == sorted(f"p{one:02}" for one, _ in alone)
+
+
+# Whose pods, and which of them: a namespace's own policies, and cluster-wide ones.
+WHOSE = [("ml", ""), ("web", "")]
+WHOSE += [
+    ("podkey-system", f", namespaceSelector: {selector}")
+    for selector in (
+        "{matchLabels: {tenant: a}}",
+        "{matchLabels: {tenant: b}}",
+        f"{{matchLabels: {{{SPACE}: ml}}}}",
+        f"{{matchExpressions: [{{key: {SPACE}, operator: NotIn, values: [ml]}}]}}",
+    )
+]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(WHOSE), st.sampled_from(["*", "a", "b"]), st.sampled_from(["one", "two"])),
+        min_size=2,
+        max_size=12,
+    )
+)
+def test_property_policies_of_many_namespaces_overlap_as_their_pairs_do(
+    catalogue: Catalogue, rules: list[tuple[tuple[str, str], str, str]]
+) -> None:
+    texts = [
+        policy(
+            grant(HOST, credential),
+            name=f"p{number:02}",
+            namespace=namespace,
+            workloads=f"{{serviceAccounts: ['{account}']{selector}}}",
+        )
+        for number, ((namespace, selector), account, credential) in enumerate(rules)
+    ]
+    policies = read(catalogue, *texts).documents.policies
+    placed = [Placed(policy, FILE, 1, ((0, 1),)) for policy in policies]
+    told = [
+        frozenset({problem.message.split()[2], problem.file})
+        for problem in check_overlaps([replace(p, file=p.value.name) for p in placed], catalogue)
+    ]
+    pairs = {
+        frozenset({one.value.name, two.value.name})
+        for one, two in combinations(placed, 2)
+        if check_overlaps([one, two], catalogue)
+    }
+    assert len(told) == min(len(pairs), MAX_REPORTED), "each pair once"
+    assert set(told) <= pairs
+
+
+def test_a_cluster_of_many_namespaces_costs_what_its_namespaces_cost(catalogue: Catalogue) -> None:
+    """Cluster-wide policies are compared with each other once, and with those of a namespace there."""
+    spaces = [policy(grant(HOST, "one"), namespace=f"n{number:03}") for number in range(150)]
+    wides = [
+        policy(
+            grant(HOST, "one"),
+            name=f"w{number:02}",
+            namespace="podkey-system",
+            workloads=f"{{serviceAccounts: [s{number}], namespaceSelector: {{matchLabels: {{a: b}}}}}}",
+        )
+        for number in range(60)
+    ]
+    found = read(catalogue, *spaces, *wides)
+    assert set(codes(found.problems)) == {"unknown_credential"}
 
 
 def test_the_order_of_documents_changes_nothing_that_is_told(catalogue: Catalogue) -> None:

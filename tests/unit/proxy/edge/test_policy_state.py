@@ -165,8 +165,8 @@ def test_a_pod_that_observes_is_refused_nothing_and_still_gets_what_is_granted(f
 def test_a_pod_that_observes_does_so_after_a_withdrawal(folder: PolicyFolder) -> None:
     watching = replace(folder, mode=Mode.OBSERVE)
     state = in_force(loaded(watching))
-    (folder.path / "policy.yaml").write_text(ANOTHER.replace("credential: b", "credential: missing"))
-    state.withdraw(rejected(watching.load()))
+    (folder.path / "policy.yaml").write_text(policy("{service: gone, credential: a}", name="broken"))
+    assert state.withdraw(rejected(watching.load())).policies == ["ml/p"]
     assert not granted(state, HOST)
     pod = state()
     verdict = decide(pod.policies, pod.identity, RequestFacts.of(HOST, "GET", "/"), NOON)
