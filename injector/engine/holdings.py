@@ -73,7 +73,10 @@ def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
         return problems
     *first, last = problems[:MAX_HELD_PROBLEMS]
     message = f"there are {len(problems) - len(first)} more problems"
-    return (*first, Problem(last.file, 0, "", message, "mend the others first", ProblemCode.TOO_MANY_PROBLEMS))
+    return (
+        *first,
+        Problem(last.file, 0, "", message, "mend the others first", ProblemCode.TOO_MANY_PROBLEMS),
+    )
 
 
 def _text_of(held: Held) -> tuple[DocumentKey, str, int, Document | None, tuple[Problem, ...]]:

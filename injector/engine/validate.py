@@ -13,17 +13,20 @@ from typing import Any, Final
 from injector.core.cluster import Namespace
 from injector.core.documents import RawDocument
 from injector.engine.holdings import KINDS, Document, DocumentKey, Held, place, read_raw
-from injector.engine.policy_book import PolicyBook, is_for
+from injector.engine.policy_book import PolicyBook, is_for, names_source
 from injector.reading.reviews import Answer, Review
 from proxy.core.contract import ACCESS_POLICY, API_GROUP, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.policy import AccessPolicy
+from proxy.core.services import Catalogue
 from proxy.documents.cluster_wide import check_cluster_wide
 from proxy.documents.limits import check_limits
+from proxy.documents.overlap import MAX_REPORTED, check_overlaps
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.reader import ReadDocument, check_documents
 from proxy.documents.salvage import Broken
+from proxy.documents.stores import check_stores
 
 # Of the whole message, in bytes. A terminal shows it in a few pages; 500 problems in full would be 400 KiB.
 MAX_MESSAGE: Final = 8 << 10
@@ -99,17 +102,52 @@ def _refuses(problem: Problem, key: DocumentKey) -> bool:
 
 
 def _brought(key: DocumentKey, read: ReadDocument, book: PolicyBook, namespace: Namespace) -> list[Problem]:
-    """Its own problems, and those of others that are there with it and are not without it."""
+    """Its own problems, and those of others that are there with it and are not without it.
+
+    Only what it can have to do with is checked: a namespace may have a thousand policies, and time is short.
+    """
     above = list(_above(book, namespace)) if namespace.name != book.own_namespace else []
-    beside = [_as_read(held) for held in book.in_namespace(namespace.name) if held.key != key]
-    beside += [ReadDocument((), place(document)) for document in above]
+    others = [_as_read(held) for held in book.in_namespace(namespace.name) if held.key != key]
+    others += [ReadDocument((), place(document)) for document in above]
+    policies = _of_type(others, AccessPolicy)
+    named = CredentialRef(key.namespace, key.name)
+    users = {one.file for one in policies if key.kind == CREDENTIAL_SOURCE and names_source(one.value, named)}
+    beside = [o for o in others if o.placed is None or o.placed.file in users or _is_source(o.placed)]
     found = [*read.problems, *_problems([read, *beside], book)]
+    if any(problem.file != str(key) for problem in found):
+        before = Counter(_problems(beside, book))
+        found = [problem for problem in found if not _was_there(before, problem)]
     limiting = [one for one in above if isinstance(one, AccessPolicy)]
-    found += check_limits(_of_type([read], AccessPolicy), limiting, book.catalogue)
-    if all(problem.file == str(key) for problem in found):
-        return found
-    before = Counter(_problems(beside, book))
-    return [problem for problem in found if not _was_there(before, problem)]
+    own = _of_type([read], AccessPolicy)
+    return [*found, *check_limits(own, limiting, book.catalogue), *_between(own, policies, book.catalogue)]
+
+
+def _is_source(placed: Placed[Any]) -> bool:
+    return isinstance(placed.value, CredentialSource)
+
+
+def _between(
+    own: Sequence[Placed[AccessPolicy]], others: Sequence[Placed[AccessPolicy]], catalogue: Catalogue
+) -> list[Problem]:
+    """What is wrong with this policy beside another one. What others have among themselves is not its."""
+
+    def check(policies: Sequence[Placed[AccessPolicy]]) -> list[Problem]:
+        in_order = sorted(policies, key=lambda one: (one.value.namespace, one.value.name))
+        return [*check_stores(in_order), *check_overlaps(in_order, catalogue)]
+
+    found = check([*own, *others]) if own else []
+    if not found:
+        return []
+    # What it has by itself, `_problems` has told.
+    by_itself = check(own)
+    before = Counter([*by_itself, *check(others)])
+    new = [problem for problem in found if not _was_there(before, problem)]
+    if len(found) < MAX_REPORTED:
+        return new
+    # Only the first of many are reported, and none of them may be its own: each pair is asked alone.
+    too_many = [problem for problem in new if problem.code is ProblemCode.TOO_MANY_TO_COMPARE]
+    pairs = [problem for other in others for problem in check([*own, other]) if problem not in by_itself]
+    return [*pairs, *too_many]
 
 
 def _above(book: PolicyBook, namespace: Namespace) -> Iterator[Document]:

@@ -168,15 +168,18 @@ def test_a_thousand_reviews_at_once_are_all_answered() -> None:
         pytest.skip(f"needs {3 * PARALLEL} open files, and may have {hard}")
 
     async def scenario() -> None:
-        async with serving() as (world, cluster, port):
+        # Clients and server share one loop, and the machine has other tests to run.
+        async with serving(Deadlines(handshake=60, head=60, body=60, write=60)) as (world, cluster, port):
             context = cluster.client()
             gate = asyncio.Event()
 
             async def one() -> int:
                 client = await Client.open(port, context)
                 await gate.wait()
-                client.send(REVIEW)
-                status, _ = await client.answer()
+                # Who is told to come again does, as an API server would.
+                while (status := (await client.post(REVIEW))[0]) == 503:
+                    await client.close()
+                    client = await Client.open(port, context)
                 await client.close()
                 return status
 

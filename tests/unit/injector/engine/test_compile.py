@@ -323,9 +323,7 @@ def test_sources_that_no_policy_needs_give_way_first() -> None:
 
 def test_a_policy_gives_way_together_with_the_sources_that_only_it_needs() -> None:
     every = [large_source(f"s{number}") for number in range(3)]
-    users = [
-        policy(grant(f"{number}.example.com", f"s{number}"), name=f"p{number}") for number in range(3)
-    ]
+    users = [policy(grant(f"{number}.example.com", f"s{number}"), name=f"p{number}") for number in range(3)]
     also = policy(grant("more.example.com", "s0"), name="p3")
     found = standings(compiled(*every, *users, also))
     assert [found[f"ml/p{number}"] for number in range(4)] == ["current", "current", "left_out", "left_out"]
@@ -343,7 +341,10 @@ def test_a_text_of_many_lines_does_not_look_like_two_documents() -> None:
     odd = grant(query={"q": ["a\n---\nb", "\n---\n", "---"]})
     good = compiled(policy(odd), source())
     assert documents(good).policies[0].grants[0].query[0][1] == ("a\n---\nb", "\n---\n", "---")
-    assert compiled(policy(odd), source(), policy(name="q"), previous=good).versions.keys() > good.versions.keys()
+    assert (
+        compiled(policy(odd), source(), policy(name="q"), previous=good).versions.keys()
+        > good.versions.keys()
+    )
 
 
 # --- what was in force before we were started --------------------------------------------------------------

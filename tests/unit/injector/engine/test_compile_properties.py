@@ -49,10 +49,8 @@ def documents(draw: st.DrawFn) -> RawDocument:
 
 @st.composite
 def edits(draw: st.DrawFn) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for _ in range(draw(st.integers(1, 12))):
-        found.append((draw(st.sampled_from(("put", "put", "put", "remove", "anew"))), draw(documents())))
-    return found
+    verbs = st.sampled_from(("put", "put", "put", "remove", "anew"))
+    return draw(st.lists(st.tuples(verbs, documents()), min_size=1, max_size=8))
 
 
 class Cluster:
@@ -108,7 +106,9 @@ def holds(cluster: Cluster, result: Compiled) -> None:
         assert report.problems or report.standing is Standing.CURRENT
         assert {problem.file for problem in report.problems} <= {str(found)}
     assert {found for found in cluster.objects if found.namespace == "ml"} <= result.reports.keys()
-    policies = [version.value for version in result.versions.values() if isinstance(version.value, AccessPolicy)]
+    policies = [
+        version.value for version in result.versions.values() if isinstance(version.value, AccessPolicy)
+    ]
     limiting = [value for value in policies if value.limits is not None]
     tenants = [place(value) for value in policies if value.namespace == "ml"]
     assert not check_limits(tenants, limiting, built_in_catalogue())  # type: ignore[arg-type]

@@ -352,10 +352,10 @@ def test_fuzz_any_pod_has_an_answer_twice(data: st.DataObject) -> None:
         for key in above:
             holder = holder[key]
         holder[last] = data.draw(JSON)
-    read = read_review(body(pod))
+    read = read_review(body(pod, name="x"))
     assert isinstance(read, Review)
     answer = mutate(read, world, first)
 
     if isinstance(answer.outcome, Inject):
-        again = asked(made := patched(pod, answer), world)
+        again = asked(made := patched(pod, answer), world, name="x")
         assert (again.patch, patched(made, again)) == (b"", made)

@@ -61,9 +61,7 @@ def test_a_pod_that_no_policy_selects_needs_nothing() -> None:
 
 def test_several_secrets_and_keys_are_in_order() -> None:
     pair = {"mountedSecret": {"secretName": "z", "keys": {"accessKeyId": "id", "secretAccessKey": "sk"}}}
-    needs = needs_of(
-        policy(S3, grant()), raw(CREDENTIAL_SOURCE, pair, name="aws"), source("one", secret="a")
-    )
+    needs = needs_of(policy(S3, grant()), raw(CREDENTIAL_SOURCE, pair, name="aws"), source("one", secret="a"))
     assert needs.of("trainer", {}).secrets == (("a", ("token",)), ("z", ("id", "sk")))
 
 
@@ -115,10 +113,12 @@ def test_labels_that_no_policy_mentions_are_not_remembered() -> None:
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    needs = needs_of(policy(workloads={"podSelector": {"matchExpressions": [{"key": "job", "operator": "Exists"}]}}))
+    needs = needs_of(
+        policy(workloads={"podSelector": {"matchExpressions": [{"key": "job", "operator": "Exists"}]}})
+    )
     for number in range(MAX_REMEMBERED + 2):
         assert needs.of("default", {"job": f"j{number}"}).policies == ("ml/p",)
-    assert len(needs._remembered) == 2  # noqa: SLF001 - the bound is what the test is about
+    assert len(needs._remembered) == 2
 
 
 ACCOUNTS = st.sampled_from(("a", "b", "*"))

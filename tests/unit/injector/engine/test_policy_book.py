@@ -57,7 +57,9 @@ def test_documents_come_in_the_order_of_their_names() -> None:
 
 def test_a_change_of_metadata_or_status_changes_nothing() -> None:
     made = book(policy())
-    assert made.upsert(replace(policy(status={"observedGeneration": 1}), resource_version="2")).changes_nothing
+    assert made.upsert(
+        replace(policy(status={"observedGeneration": 1}), resource_version="2")
+    ).changes_nothing
     held = made.get(key(policy()))
     assert held is not None
     assert held.status is not None
@@ -82,7 +84,11 @@ def test_a_list_replaces_what_is_not_in_it_and_leaves_the_other_kind_alone() -> 
 
 def test_the_users_of_a_source_are_those_of_its_namespace() -> None:
     made = book(
-        policy(name="b"), policy(name="a"), policy(name="c", namespace="nlp"), broken(policy(name="d")), source()
+        policy(name="b"),
+        policy(name="a"),
+        policy(name="c", namespace="nlp"),
+        broken(policy(name="d")),
+        source(),
     )
     assert made.users(CredentialRef("ml", "one")) == ("a", "b")
     assert made.users(CredentialRef("ml", "two")) == ()

@@ -22,16 +22,12 @@ def candidate(*versions: RawDocument) -> Candidate:
 
 def chosen(candidates: Sequence[Candidate]) -> dict[str, int]:
     """The generations that stand, by name."""
-    return {
-        one.key.name: one.chosen.version.generation for one in candidates if one.chosen is not None
-    }
+    return {one.key.name: one.chosen.version.generation for one in candidates if one.chosen is not None}
 
 
 def versions(*documents: RawDocument) -> dict[DocumentKey, Version]:
     held = [hold(document, OWN) for document in documents]
-    return {
-        one.key: Version(one.value, one.uid, one.generation) for one in held if one.value is not None
-    }
+    return {one.key: Version(one.value, one.uid, one.generation) for one in held if one.value is not None}
 
 
 def problem(file: str, message: str = "no", code: ProblemCode = ProblemCode.OVERLAPPING_GRANTS) -> Problem:
@@ -109,7 +105,10 @@ def test_a_new_source_gives_way_before_an_old_policy() -> None:
 def test_two_policies_of_one_bad_source_cost_the_source_alone() -> None:
     found = [problem(f"AccessPolicy ml/{name}", "no", ProblemCode.ATTACH_MISMATCH) for name in "ab"]
     check = saying(({"a", "one"}, found[0]), ({"b", "one"}, found[1]))
-    assert settled([candidate(A), candidate(B), candidate(source())], check, versions(A, B)) == {"a": 1, "b": 1}
+    assert settled([candidate(A), candidate(B), candidate(source())], check, versions(A, B)) == {
+        "a": 1,
+        "b": 1,
+    }
 
 
 def test_a_problem_of_nobody_costs_everybody() -> None:
@@ -145,7 +144,8 @@ def test_what_takes_too_many_rounds_costs_everything_that_is_new() -> None:
 def test_a_name_in_a_problem_is_no_other_document() -> None:
     """What somebody wrote stands behind the name of the other document, and takes nobody out of force."""
     forged = problem(
-        "AccessPolicy ml/c", "overlaps with b grants[0] (AccessPolicy ml/b): both cover GET /(AccessPolicy ml/a)"
+        "AccessPolicy ml/c",
+        "overlaps with b grants[0] (AccessPolicy ml/b): both cover GET /(AccessPolicy ml/a)",
     )
     candidates = [candidate(A), candidate(B), candidate(C)]
     assert settled(candidates, saying(({"b", "c"}, forged)), versions(B, C)) == {"a": 1, "b": 1}
@@ -162,7 +162,7 @@ def test_what_does_not_fit_gives_way_from_the_end_and_the_new_first() -> None:
     assert settled(every, saying(), {}, room=20) == {"a": 1, "b": 1}
     assert settled(every, saying(), versions(B, C), room=20) == {"b": 1, "c": 1}
     assert settled(every, saying(), versions(A, B, C), room=5) == {}
-    assert [list(one.problems)[0].code for one in every] == [ProblemCode.TOO_LARGE] * 3
+    assert [next(iter(one.problems)).code for one in every] == [ProblemCode.TOO_LARGE] * 3
 
 
 def test_a_source_that_is_there_and_stands_not_is_not_missing() -> None:

@@ -333,3 +333,35 @@ def test_dialects_are_spelled_as_documents_spell_them() -> None:
         "oci-json",
         "plain-json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("template", "host", "may"),
+    [
+        ("{bucket+}.s3.{region}.store.example", "b.s3.eu.store.example", True),
+        ("{bucket+}.s3.{region}.store.example", "anything.store.example", True),
+        ("{bucket+}.s3.{region}.store.example", "store.example", True),
+        ("{bucket+}.s3.{region}.store.example", "s3.store.example.com", False),
+        ("{bucket+}.s3.{region}.store.example", "*.store.example", True),
+        ("{bucket+}.s3.{region}.store.example", "*.models.example", False),
+        ("{bucket+}.s3.{region}.store.example", "*.example", True),
+        ("store", "store", True),
+        ("store", "s3.store", False),
+        ("{name+}.store", "s3.store", True),
+        ("{name}.store", "anything.example", True),
+        ("{name}-store.example", "my-store.example", True),
+    ],
+)
+def test_a_service_is_told_by_the_end_of_a_host_and_in_doubt_it_may_be(
+    template: str, host: str, *, may: bool
+) -> None:
+    service = replace(STORE, endpoints=(Endpoint((HostTemplate(template),)),))
+    assert service.may_have(host.split(".")) is may
+
+
+def test_no_host_of_a_service_is_missed_by_its_end(catalogue: Catalogue) -> None:
+    for service in catalogue.values():
+        for endpoint in service.endpoints:
+            for template in endpoint.hosts:
+                assert service.may_have(template.filled({}).split("."))
+                assert service.may_have(template.label_globs)

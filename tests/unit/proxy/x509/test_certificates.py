@@ -3,6 +3,7 @@
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import certifi
 import pytest
@@ -17,7 +18,9 @@ from proxy.x509.certificates import (
     PrivateKey,
     certificate_pem,
     common_name,
+    dns_names,
     has_key,
+    is_signed_by,
     is_signed_by_itself,
     java_trust_store,
     key_pem,
@@ -116,6 +119,41 @@ def test_a_name_that_a_subject_cannot_hold_stands_in_the_critical_list_alone() -
     assert extensions(long)["SubjectAlternativeName"][0] is True
     names = long.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [LONG_HOST]
+
+
+def test_one_server_may_have_several_names() -> None:
+    ca, ca_key = authority()
+    names = [Hostname("webhook.podkey.svc"), Hostname("webhook.podkey")]
+    certificate = sign_leaf(names[0], new_key(), ca, ca_key, begins=START, ends=ENDS, aliases=names[1:])
+
+    assert common_name(certificate) == names[0]
+    assert dns_names(certificate) == tuple(names)
+    assert dns_names(leaf()) == ("api.test",)
+
+
+def test_a_certificate_without_names_has_none() -> None:
+    assert dns_names(authority()[0]) == ()
+
+
+def test_names_that_cannot_be_read_are_none() -> None:
+    """An extension that stands there twice (RFC 5280 §4.2 forbids it)."""
+
+    class Torn:
+        @property
+        def extensions(self) -> x509.Extensions:
+            raise ValueError("cannot be read")
+
+    assert dns_names(cast("Certificate", Torn())) == ()
+
+
+def test_who_signed_is_found_out_by_the_signature() -> None:
+    ca, ca_key = authority()
+    signed = sign_leaf(Hostname("api.test"), new_key(), ca, ca_key, begins=START, ends=ENDS)
+    namesake, _ = authority()
+
+    assert is_signed_by(signed, ca)
+    assert not is_signed_by(signed, namesake)
+    assert not is_signed_by(ca, signed)
 
 
 def test_serial_numbers_are_chance() -> None:
