@@ -105,7 +105,11 @@ def install(server: ApiServer, values: Mapping[str, Any] | None = None) -> None:
     if not server.admin.get("v1/namespaces", NAMESPACE).ok:
         server.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     crds = [yaml.safe_load(file.read_text()) for file in sorted((CHART / "crds").glob("*.yaml"))]
-    server.admin.install([*crds, *objects(server, values)])
+    made = objects(server, values)
+    if server.admin.get("v1/services", NAME, namespace=NAMESPACE).ok:
+        # Made anew it would be refused for its own address, and not for its name.
+        made = [one for one in made if one["kind"] != "Service"]
+    server.admin.install([*crds, *made])
 
 
 def start(server: ApiServer, folder: Path, number: int = 0, **settings: str) -> RunningInjector:

@@ -65,6 +65,9 @@ BAD_ANSWER: Final = "BadAnswer"
 TOO_LARGE: Final = "TooLarge"
 TOO_MANY: Final = "TooMany"
 UNCONFIGURED: Final = "Unconfigured"
+# The cause that the API server names when something is to be made in a namespace that is being deleted. It
+# answers 403, as where a right is missing.
+NAMESPACE_ENDS: Final = "NamespaceTerminating"
 
 
 class ClusterFault(Exception):  # noqa: N818 - an answer, not an error of the program
@@ -86,7 +89,8 @@ class ClusterFault(Exception):  # noqa: N818 - an answer, not an error of the pr
 
     @property
     def is_missing(self) -> bool:
-        return self.status == HTTPStatus.NOT_FOUND
+        """It is not there, or its namespace will not be in a moment."""
+        return self.status == HTTPStatus.NOT_FOUND or self.reason == NAMESPACE_ENDS
 
     @property
     def is_conflict(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
-from injector.core.api import BAD_ANSWER, TIMED_OUT, TOO_LARGE, ClusterFault
+from injector.core.api import BAD_ANSWER, NAMESPACE_ENDS, TIMED_OUT, TOO_LARGE, ClusterFault
 
 # etcd takes no object above 1.5 MiB (--max-request-bytes), and JSON with managedFields is larger than that.
 MAX_EVENT: Final = 8 << 20
@@ -107,6 +107,9 @@ def fault_of(answer: Answer, what: str) -> ClusterFault:
         told = {}
     status, reason, message = answer.status, told.get("reason"), told.get("message")
     word = reason if isinstance(reason, str) and reason else _phrase(status)
+    fix = _FIXES.get(status, "")
+    if _namespace_ends(told):
+        word, fix = NAMESPACE_ENDS, ""
     # What a server says about a Secret may quote it, unless it is about who may have it.
     may_quote = "/secrets" in what and status not in _FIXES
     said = message if isinstance(message, str) and not may_quote else ""
@@ -114,9 +117,15 @@ def fault_of(answer: Answer, what: str) -> ClusterFault:
         said = "the API server does not know this kind: install the chart's CustomResourceDefinitions"
     text = f"{what}: {status} {word}" + (f": {said}" if said else "")
     text = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return ClusterFault(
-        status, word, text[:MAX_MESSAGE] + _FIXES.get(status, ""), _seconds(answer.retry_after)
-    )
+    return ClusterFault(status, word, text[:MAX_MESSAGE] + fix, _seconds(answer.retry_after))
+
+
+def _namespace_ends(told: Json) -> bool:
+    match told:
+        case {"details": {"causes": list(causes)}}:
+            return any(isinstance(one, dict) and one.get("reason") == NAMESPACE_ENDS for one in causes)
+        case _:
+            return False
 
 
 def _phrase(status: int) -> str:

@@ -69,6 +69,10 @@ class Knowledge:
         own = self.settings.pods.own_namespace
         return [namespace for namespace in self.namespaces.values() if is_served(namespace, own)]
 
+    def serves(self, name: str) -> bool:
+        namespace = self.namespaces.get(name)
+        return namespace is not None and is_served(namespace, self.settings.pods.own_namespace)
+
     def others(self) -> list[Namespace]:
         own = self.settings.pods.own_namespace
         return [namespace for namespace in self.namespaces.values() if not is_served(namespace, own)]

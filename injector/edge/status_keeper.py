@@ -38,6 +38,8 @@ class StatusKeeper:
         self._woken = asyncio.Event()
         # Namespaces whose ConfigMap is as it was compiled.
         self._written: set[str] = set()
+        # Documents that may be for a namespace that was not compiled yet.
+        self._waiting: dict[DocumentKey, None] = {}
         # By `namespace/name`; None before the first round.
         self._matched: Mapping[str, int] | None = None
 
@@ -54,7 +56,8 @@ class StatusKeeper:
 
     def compiled(self, compiled: Compiled) -> None:
         self._written.discard(compiled.namespace)
-        self.again(compiled.reports)
+        # Those that need nothing of it may have waited to know that.
+        self.again({**compiled.reports, **self._waiting})
 
     def in_force(self, compiled: Compiled) -> None:
         """It was written; unless there is a newer one by now, it is what sidecars get."""
@@ -105,15 +108,21 @@ class StatusKeeper:
     def _reports(self, key: DocumentKey) -> tuple[dict[str, Report], bool]:
         """Of each namespace that it was compiled for and written to, and whether one is still to come."""
         book, own = self._knowledge.book, self._knowledge.settings.pods.own_namespace
-        names = {n.name for n in self._knowledge.served()}
-        if key.namespace != own:
-            names &= {key.namespace}
+        is_wide = key.namespace == own
+        if is_wide:
+            names = sorted(namespace.name for namespace in self._knowledge.served())
+        else:
+            names = [key.namespace] if self._knowledge.serves(key.namespace) else []
         reports, pending = {}, False
-        for name in sorted(names):
+        for name in names:
             compiled = book.compiled(name)
             report = compiled.reports.get(key) if compiled is not None else None
             if compiled is None or (report is not None and name not in self._written):
                 pending = True
             elif report is not None:
                 reports[name] = report
+        if pending and is_wide:
+            self._waiting[key] = None
+        else:
+            self._waiting.pop(key, None)
         return reports, pending

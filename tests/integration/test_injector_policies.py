@@ -70,12 +70,8 @@ def until(running: RunningInjector, resource: str, name: str, namespace: str, **
     def look() -> bool:
         return all(condition(running, resource, name, namespace, kind) == one for kind, one in words.items())
 
-    try:
-        wait_for(look, f"{name}: {words}", PATIENCE)
-    finally:
-        found = running.server.admin.get(resource, name, namespace=namespace).object
-    assert look(), found
-    status: Object = found["status"]
+    wait_for(look, f"{name}: {words}", PATIENCE)
+    status: Object = running.server.admin.get(resource, name, namespace=namespace).object["status"]
     return status
 
 
@@ -312,7 +308,7 @@ def test_a_cluster_wide_policy_reaches_the_namespaces_that_it_selects(
     until(running, POLICIES, "wide", OWN, Accepted="True Sound", Compiled="False NoNamespace")
     assert admin.patch("v1/namespaces", namespace, {"metadata": {"labels": {"team": namespace}}}).ok
     text = wait_compiled(running, namespace, "name: wide", "name: sts")
-    assert "team" not in text, "labels are resolved: sidecars do not know them"
+    assert "team:" not in text, "labels are resolved: sidecars do not know them"
     until(running, POLICIES, "wide", OWN, Compiled="True InForce")
     until(running, SOURCES, "sts", OWN, Compiled="True InForce")
     found = wait_pod(running, namespace)

@@ -4,6 +4,7 @@ from injector.core.api import (
     ACCESS_POLICIES,
     EVENTS,
     LEASES,
+    NAMESPACE_ENDS,
     NAMESPACES,
     ClusterFault,
     ObjectKey,
@@ -41,6 +42,8 @@ def test_a_key_reads_as_kubectl_shows_it() -> None:
 def test_a_fault_says_what_it_is() -> None:
     missing = ClusterFault(404, "NotFound", "it is not there")
     assert (missing.is_missing, missing.is_conflict, missing.is_expired) == (True, False, False)
+    assert ClusterFault(403, NAMESPACE_ENDS, "").is_missing, "as good as gone"
+    assert not ClusterFault(403, "Forbidden", "").is_missing
     assert ClusterFault(409, "Conflict", "").is_conflict
     assert ClusterFault(410, "Gone", "").is_expired
     assert ClusterFault(500, "Expired", "").is_expired, "as an ERROR event of an old server has it"

@@ -153,6 +153,24 @@ def test_a_refusal_says_what_the_server_said() -> None:
     assert fault.message == 'PATCH /l: 409 Conflict: Operation cannot be fulfilled on leases "l"'
 
 
+@pytest.mark.parametrize(
+    "causes", [[{"reason": "NamespaceTerminating"}], ["x", {"reason": "NamespaceTerminating"}]]
+)
+def test_a_namespace_that_is_being_deleted_is_no_missing_right(causes: list[Any]) -> None:
+    body = status(reason="Forbidden", message="it is being terminated", details={"causes": causes})
+    fault = fault_of(Script(body, status=403), "POST /x")
+    assert fault.is_missing
+    assert "grant it" not in fault.message
+
+
+@pytest.mark.parametrize("details", [None, {}, {"causes": None}, {"causes": ["x", {"reason": "Other"}]}])
+def test_other_causes_are_a_missing_right(details: Any) -> None:
+    body = status(reason="Forbidden", message="no", details=details)
+    fault = fault_of(Script(body, status=403), "POST /x")
+    assert not fault.is_missing
+    assert "grant it" in fault.message
+
+
 def test_a_right_that_is_missing_is_named_with_what_to_do() -> None:
     said = 'accesspolicies.podkey.io is forbidden: User "x" cannot list resource "accesspolicies"'
     fault = fault_of(Script(status(reason="Forbidden", message=said), status=403), "GET /apis/…")

@@ -225,7 +225,10 @@ def play(script: list[tuple[str, Any]], page: int, dice: float, resync: float) -
     # All is well again: until a watch has shown all, and there was a list where one is due in time.
     end = now + (resync * 1.1 + 4 * CEILING if resync == RESYNC else 0)
     watched = False
+    turns = 0
     while now < end or not watched:
         step()
+        turns += 1
+        assert turns < 500, "it comes to rest"
     readable = {ObjectKey("", name): raw["spec"] for name, raw in server.things.items() if raw["spec"] != 7}
     assert copy.values == readable
