@@ -1,4 +1,4 @@
-"""What stands on both sides of the injector in bench/injector.py: an API server, and one that asks for reviews.
+"""What stands on both sides of the injector in bench/injector.py: an API server, and who asks for reviews.
 
 The first is a stand-in over TLS that keeps what it is given: lists in pages, watches, writes. The second is a
 program of its own, so that neither's CPU is in the other's times:

@@ -29,7 +29,7 @@ from proxy.x509.certificates import new_key
 
 CALL_SECONDS: Final = 5.0
 # Somebody may empty a bundle; until it is written again no pod of enabled namespaces starts.
-LOOK_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 3.0
 # Not leading: how soon it is noticed that we do.
 IDLE_SECONDS: Final = 2.0

@@ -10,7 +10,6 @@ Threads talk to the API server; the loop decides. Nothing that a review needs is
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from secrets import choice
 from typing import Any, Final, final
 
 from injector.core.api import ACCESS_POLICIES, CREDENTIAL_SOURCES, NAMESPACES, SECRETS, Resource
@@ -19,6 +18,7 @@ from injector.core.outcome import Outcome
 from injector.core.settings import InjectorSettings
 from injector.craft.trust_variables import trust_config_map_data
 from injector.edge.authority_keeper import AuthorityKeeper
+from injector.edge.chance import Chance
 from injector.edge.clock import SystemClock
 from injector.edge.cluster import Cluster
 from injector.edge.detector import Detector
@@ -157,7 +157,7 @@ class _Side:
         handlers = webhooks(
             self._knowledge,
             own_account=account,
-            choose=choice,
+            choose=Chance(),
             tell=self._events.tell,
             metrics=self._ways.metrics,
             log=self._ways.log,
@@ -198,16 +198,18 @@ class _Side:
             self._authority.wake()
 
     def _end_leading(self) -> None:
-        self._ways.metrics.leads(leads=False)
-        self._ways.metrics.uninjected({})
+        metrics = self._ways.metrics
+        metrics.leads(leads=False)
+        metrics.uninjected({})
+        metrics.bundle_verified(verified=False)
         self._writer.forget()
 
     def _was_compiled(self, compiled: Compiled) -> None:
         self._statuses.compiled(compiled)
         if self._leading.leads():
             wanted = (
-                policy_config_map(compiled.namespace, compiled.text),
                 trust_config_map(compiled.namespace, trust_config_map_data()),
+                policy_config_map(compiled.namespace, compiled.text),
             )
             self._writer.write(wanted, compiled.namespace, partial(self._statuses.in_force, compiled))
 
