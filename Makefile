@@ -49,10 +49,12 @@ types: $(READY) ## mypy, strict
 ROOMS := core aws tokens documents wire services attach sources judge transaction leasing
 comma := ,
 empty :=
-COVERED := $(subst $(empty) $(empty),$(comma),$(ROOMS:%=proxy/%/*))
+INJECTOR_ROOMS := core reading craft engine
+COVERED := $(subst $(empty) $(empty),$(comma),$(ROOMS:%=proxy/%/*) $(INJECTOR_ROOMS:%=injector/%/*))
 .PHONY: cover
 cover: $(READY) ## the tests of what parses or decides; fail below 100 % branch coverage there
-	$(BIN)/python -m coverage run -m pytest -q $(ROOMS:%=tests/unit/proxy/%) tests/catalogue
+	$(BIN)/python -m coverage run -m pytest -q $(ROOMS:%=tests/unit/proxy/%) tests/catalogue \
+		$(INJECTOR_ROOMS:%=tests/unit/injector/%)
 	$(BIN)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
 .PHONY: demo
@@ -67,14 +69,21 @@ fuzz: $(READY) ## the property tests again, with new inputs and a hundred times 
 S3_GIB ?= 5
 S3_SWIFT_GIB ?= 1
 .PHONY: bench
-bench: $(READY) ## measure: decisions, podkey check, start time, leases, signatures, the lanes, 5 GiB of S3 each way
+bench: $(READY) ## measure: decisions, start time, leases, signatures, reviews, the lanes, 5 GiB of S3 each way
 	@.ci/swift
 	$(BIN)/python -O bench/decision.py
 	$(BIN)/python -O bench/commands.py
 	$(BIN)/python -O bench/leases.py
 	$(BIN)/python -O bench/signing.py
+	$(BIN)/python -O bench/injector.py
 	$(BIN)/python -O bench/lanes.py
 	$(BIN)/python -O bench/s3.py --gib $(S3_GIB) --swift-gib $(S3_SWIFT_GIB)
+
+.PHONY: e2e
+e2e: $(READY) ## the whole of it on a real cluster: KUBECONFIG=… INJECTOR_IMAGE=… PROXY_IMAGE=… APP_IMAGE=…
+	@.ci/helm
+	PODKEY_E2E_KUBECONFIG="$(KUBECONFIG)" INJECTOR_IMAGE="$(INJECTOR_IMAGE)" PROXY_IMAGE="$(PROXY_IMAGE)" \
+		APP_IMAGE="$(APP_IMAGE)" $(BIN)/python -m pytest -q -rs tests/e2e
 
 .PHONY: radosgw
 radosgw: $(READY) ## AssumeRoleWithWebIdentity at a real radosgw (root; its Debian root takes 1 GB of the cache folder)
@@ -84,9 +93,14 @@ radosgw: $(READY) ## AssumeRoleWithWebIdentity at a real radosgw (root; its Debi
 generate crds: $(READY) ## write every generated file: schemas, CRDs, reference pages
 	$(BIN)/python .ci/generate.py
 
+.PHONY: golden
+golden: $(READY) ## write what `podkey inject` makes of each case in tests/golden/injector
+	$(BIN)/python -m tests.golden
+
 .PHONY: current
 current: $(READY) ## fail when a generated file is stale
 	$(BIN)/python .ci/generate.py --check
+	$(BIN)/python -m tests.golden --check
 
 .PHONY: pins
 pins: ## resolve requirements/*.txt anew, with hashes

@@ -13,10 +13,12 @@ tests/integration/test_injector_cluster.py with a real API server.
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
+
+import jsonpatch
 
 from injector.core.api import ClusterFault, Page
 
@@ -173,6 +175,34 @@ class FakeCluster:
             if asked not in {None, there["metadata"]["resourceVersion"]}:
                 raise ClusterFault(409, "Conflict", f"PATCH {path}: 409 Conflict")
             return self.put(path, merged(there, patch))
+
+    def replace(self, path: str, document: Mapping[str, Any], *, seconds: float = 0) -> Raw:
+        self._called("PUT", path, seconds)
+        with self.lock:
+            self._expect(path, document["metadata"].get("resourceVersion"))
+            return self.put(path, dict(document))
+
+    def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, seconds: float = 0) -> Raw:
+        self._called("PATCH", path, seconds)
+        with self.lock:
+            changed = jsonpatch.apply_patch(self.objects[path], operations)
+            self._expect(path, changed["metadata"].get("resourceVersion"))
+            return self.put(path, changed)
+
+    def delete(self, path: str, *, uid: str = "", resource_version: str = "", seconds: float = 0) -> Raw:
+        self._called("DELETE", path, seconds)
+        with self.lock:
+            self._expect(path, resource_version or None)
+            if uid not in {"", self.objects[path]["metadata"].get("uid", "")}:
+                raise ClusterFault(409, "Conflict", f"{path}: 409 Conflict")
+            self.take(path)
+            return {}
+
+    def _expect(self, path: str, version: str | None) -> None:
+        if path not in self.objects:
+            raise ClusterFault(404, "NotFound", f"{path}: 404 NotFound")
+        if version not in {None, self.objects[path]["metadata"]["resourceVersion"]}:
+            raise ClusterFault(409, "Conflict", f"{path}: 409 Conflict")
 
 
 def merged(there: Any, patch: Any) -> Any:

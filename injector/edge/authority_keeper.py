@@ -64,6 +64,7 @@ class AuthorityKeeper:
         self._log = log
         self._now = now
         self._said = ""
+        self._missing: list[str] = []
         self._worker = Worker("authority", self._turn, log)
 
     def start(self) -> None:
@@ -82,7 +83,7 @@ class AuthorityKeeper:
         if not self._leads():
             return IDLE_SECONDS
         try:
-            return self._step()
+            seconds = self._step()
         except (ClusterFault, ObjectFault) as fault:
             self._hand(lambda: self._verified(False))  # noqa: FBT003 - a callback's one argument
             is_conflict = isinstance(fault, ClusterFault) and fault.is_conflict
@@ -90,6 +91,8 @@ class AuthorityKeeper:
                 self._said = str(fault)
                 self._log.warning("podkey's authority cannot be looked after", why=str(fault))
             return RETRY_SECONDS
+        self._said = ""
+        return seconds
 
     def _step(self) -> float:
         named = (
@@ -122,10 +125,9 @@ class AuthorityKeeper:
                 return max(1.0, min(LOOK_SECONDS, (until - now).total_seconds()))
 
     def _say_missing(self, missing: list[str]) -> None:
-        said = ", ".join(missing)
-        if said and said != self._said:
-            self._log.warning("a webhook configuration is missing", which=said)
-        self._said = said
+        if missing and missing != self._missing:
+            self._log.warning("a webhook configuration is missing", which=missing)
+        self._missing = missing
 
     def _tell_end(self, secret: SecretData | None) -> None:
         current = read_state(secret.data).current if secret is not None else None

@@ -11,7 +11,8 @@ that signs. The old one stays trusted for `RETIREMENT`, when no leaf of it can b
 What holds at every moment, from the first publication on:
 
     Each leaf that a replica serves, until it expires, verifies against every bundle that the webhook
-    configurations held within the last SETTLING: API servers may hear of a bundle that late.
+    configurations held within the last SETTLING and that has a valid authority at all: API servers may hear
+    of a bundle that late.
 
 It holds while nobody else writes the bundle, while replicas sign as `leaf.py` says, and while the clocks of
 leaders and replicas are within CLOCK_SKEW of the API servers'. A clock that is set back, a Secret that is
