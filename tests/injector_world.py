@@ -118,7 +118,7 @@ class FakeCluster:
         event = {"type": what, "object": raw}
         self.history.append((self.version, path, event))
         for base, stream in self.streams:
-            if path.startswith(base + "/"):
+            if is_in(base, path):
                 stream.events.put(event)
 
     # --- what the edge asks -----------------------------------------------------------------------
@@ -140,7 +140,7 @@ class FakeCluster:
     def list_page(self, path: str, *, limit: int, continue_token: str = "", **_: Any) -> Page:
         self._called("LIST", path)
         with self.lock:
-            found = [raw for at, raw in sorted(self.objects.items()) if at.rpartition("/")[0] == path]
+            found = [raw for at, raw in sorted(self.objects.items()) if is_in(path, at)]
             start = int(continue_token or 0)
             end = start + limit
             return Page(found[start:end], str(end) if len(found) > end else "", str(self.version))
@@ -152,7 +152,7 @@ class FakeCluster:
                 raise ClusterFault(410, "Expired", "too old resource version")
             stream = FakeStream()
             for version, at, event in self.history:
-                if version > int(resource_version) and at.startswith(path + "/"):
+                if version > int(resource_version) and is_in(path, at):
                     stream.events.put(event)
             self.streams.append((path, stream))
             return stream
@@ -168,6 +168,8 @@ class FakeCluster:
     def merge_patch(self, path: str, patch: Mapping[str, Any], *, seconds: float = 0) -> Raw:
         self._called("PATCH", path, seconds)
         with self.lock:
+            if path not in self.objects:
+                path = path.removesuffix("/status")
             if path not in self.objects:
                 raise ClusterFault(404, "NotFound", f"PATCH {path}: 404 NotFound")
             there = self.objects[path]
@@ -198,11 +200,21 @@ class FakeCluster:
             self.take(path)
             return {}
 
+    def close(self) -> None:
+        self.end_watches()
+
     def _expect(self, path: str, version: str | None) -> None:
         if path not in self.objects:
             raise ClusterFault(404, "NotFound", f"{path}: 404 NotFound")
         if version not in {None, self.objects[path]["metadata"]["resourceVersion"]}:
             raise ClusterFault(409, "Conflict", f"{path}: 409 Conflict")
+
+
+def is_in(listed: str, path: str) -> bool:
+    """Whether an object is of what is listed: of a namespace, or of all of them."""
+    folder = path.rpartition("/")[0]
+    head, is_namespaced, rest = folder.partition("/namespaces/")
+    return folder == listed or (bool(is_namespaced) and f"{head}/{rest.partition('/')[2]}" == listed)
 
 
 def merged(there: Any, patch: Any) -> Any:

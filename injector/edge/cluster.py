@@ -21,7 +21,6 @@ from importlib.util import find_spec, module_from_spec
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
-import proxy
 from injector.core.api import (
     BAD_ANSWER,
     TIMED_OUT,
@@ -247,7 +246,7 @@ class Cluster:
 
         what = f"{method} {path}"
         asked = urlencode({key: text for key, text in query.items() if text})
-        headers = {"Accept": "application/json", "User-Agent": f"{MANAGED_BY}/{proxy.__version__}"}
+        headers = {"Accept": "application/json", "User-Agent": MANAGED_BY}
         if body is not None:
             headers["Content-Type"] = content_type
         headers |= self._who()

@@ -45,6 +45,8 @@ from proxy.core.services import Catalogue
 
 # Every namespace without sidecars is looked at so often for what a leader that died has left.
 SWEEP_SECONDS: Final = 600.0
+# Of gauges; Prometheus asks every fifteen seconds or so.
+COUNT_SECONDS: Final = 5.0
 DOCUMENTS: Final = {ACCESS_POLICY: ACCESS_POLICIES, CREDENTIAL_SOURCE: CREDENTIAL_SOURCES}
 
 
@@ -267,7 +269,7 @@ class _Side:
     async def _count(self) -> None:
         """Gauges that nobody else keeps."""
         while True:
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(COUNT_SECONDS)
             metrics = self._ways.metrics
             metrics.objects(NAMESPACES.plural, len(self._knowledge.namespaces))
             served, book = self._knowledge.served(), self._knowledge.book

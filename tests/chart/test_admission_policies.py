@@ -103,6 +103,8 @@ def test_a_pod_without_a_sidecar_is_debugged_as_ever() -> None:
 def test_an_application_container_can_be_debugged() -> None:
     assert refusal(DEBUG, debugging()) == ""
     assert refusal(DEBUG, debugging(targetContainerName="app", securityContext={"runAsUser": 1000})) == ""
+    trust = {"name": "podkey-trust", "mountPath": "/etc/podkey/ca", "readOnly": True}
+    assert refusal(DEBUG, debugging(volumeMounts=[trust, {"name": "data", "mountPath": "/data"}])) == ""
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,11 @@ def test_an_application_container_can_be_debugged() -> None:
         ({"targetContainerName": "podkey-redirect"}, "sidecar_targeted"),
         ({"securityContext": {"runAsUser": 1337}}, "proxy_uid"),
         ({"securityContext": {"privileged": True}}, "privileged"),
+        ({"securityContext": {"procMount": "Unmasked"}}, "privileged"),
+        ({"securityContext": {"runAsGroup": 1337}}, "proxy_uid"),
+        ({"volumeMounts": [{"name": "podkey-state", "mountPath": "/x"}]}, "reserved_volume"),
+        ({"volumeMounts": [{"name": "podkey-trust", "mountPath": "/x"}]}, "reserved_volume"),
+        ({"securityContext": {"capabilities": {"add": ["cap_sys_ptrace"]}}}, "capability"),
         ({"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}, "capability"),
         ({"securityContext": {"capabilities": {"add": ["CHOWN", "NET_ADMIN"]}}}, "capability"),
         ({"securityContext": {"capabilities": {"add": ["ALL"]}}}, "capability"),
@@ -185,7 +192,10 @@ def test_other_config_maps_are_nobodys_business() -> None:
 
 
 def test_a_namespace_can_be_deleted() -> None:
-    for controller in ("namespace-controller", "generic-garbage-collector"):
-        user = f"system:serviceaccount:kube-system:{controller}"
+    accounts = ("namespace-controller", "generic-garbage-collector")
+    for user in (
+        *(f"system:serviceaccount:kube-system:{one}" for one in accounts),
+        "system:kube-controller-manager",
+    ):
         assert refusal(COMPILED, config_map("podkey-policy", "DELETE", user)) == ""
         assert refusal(COMPILED, config_map("podkey-policy", "UPDATE", user)) != ""

@@ -152,6 +152,22 @@ def test_cert_manager_takes_the_place_of_our_own_authority() -> None:
         assert reference == f"{NAMESPACE}/{certificate['metadata']['name']}"
 
 
+def test_the_way_to_the_webhooks_can_be_closed() -> None:
+    assert of_kind(render(), "NetworkPolicy") == {}
+    closed = {"networkPolicy": {"enabled": True, "apiServerCIDRs": ["192.0.2.0/24"]}}
+    (policy,) = of_kind(render(closed), "NetworkPolicy").values()
+    assert policy["spec"]["ingress"] == [
+        {"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 8443, "protocol": "TCP"}]}
+    ]
+    with pytest.raises(AssertionError, match="apiServerCIDRs"):
+        render({"networkPolicy": {"enabled": True}})
+
+
+def test_with_cert_manager_the_injector_cannot_touch_webhooks() -> None:
+    rules = of_kind(render(CERT_MANAGER), "ClusterRole")["podkey-injector"]["rules"]
+    assert not any("admissionregistration.k8s.io" in rule["apiGroups"] for rule in rules)
+
+
 def test_the_release_can_do_what_it_must_and_little_else() -> None:
     manifests = render()
     rules = of_kind(manifests, "ClusterRole")["podkey-injector"]["rules"]

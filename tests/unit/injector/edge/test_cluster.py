@@ -166,7 +166,7 @@ def test_every_call_says_who_we_are(server: Server, cluster: Cluster, token: str
     assert (asked.method, asked.path, asked.query, asked.body) == ("GET", "/api/v1/namespaces/ml", {}, None)
     assert asked.headers["authorization"] == f"Bearer {token}"
     assert asked.headers["accept"] == "application/json"
-    assert asked.headers["user-agent"].startswith("podkey-injector/")
+    assert asked.headers["user-agent"] == "podkey-injector"
 
 
 def test_writes_say_what_they_are(server: Server, cluster: Cluster) -> None:

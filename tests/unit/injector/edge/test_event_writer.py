@@ -19,10 +19,12 @@ class House:
     def __init__(self) -> None:
         self.cluster, self.log = FakeCluster(), Lines()
         self.now = 0.0
+        self.counted: list[str] = []
         self.writer = EventWriter(
             self.cluster,  # type: ignore[arg-type]
             "replica",
             self.log,
+            counted=self.counted.append,
             monotonic=lambda: self.now,
             wall=lambda: datetime(2026, 1, 1, 12, tzinfo=UTC),
             token=lambda: "0a",

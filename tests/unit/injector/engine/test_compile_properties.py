@@ -50,7 +50,7 @@ def documents(draw: st.DrawFn) -> RawDocument:
 @st.composite
 def edits(draw: st.DrawFn) -> list[tuple[str, Any]]:
     verbs = st.sampled_from(("put", "put", "put", "remove", "anew"))
-    return draw(st.lists(st.tuples(verbs, documents()), min_size=1, max_size=8))
+    return draw(st.lists(st.tuples(verbs, documents()), min_size=1, max_size=6))
 
 
 class Cluster:
