@@ -19,6 +19,7 @@ namespace, so that servers and raw clients can be plain threads of the test.
 
 import itertools
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -30,16 +31,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from injector.core.settings import PodRules
+from injector.craft.environment import PROXY_URL, no_proxy
+from injector.craft.placeholders import draw
+from injector.craft.trust_variables import TRUST_VARIABLES
 from proxy.core.contract import (
     BUNDLE_FILE,
     CA_FILE,
     ENDPOINTS_FILE,
     IDENTITY_AUDIENCE,
     PROXY_UID,
+    TRUST_DIR,
     token_file,
 )
+from proxy.services.loader import built_in_catalogue
 from tests import netns
-from tests.app_environment import PROXY_VARIABLES, new_placeholders, trust_variables
 from tests.canary import Canary
 from tests.kubelet_volume import KubeletVolume
 from tests.netns import APP_UID, INTERNET_V4, INTERNET_V6, ROOT, PodNetwork, pod_network
@@ -63,6 +69,13 @@ RESOLV_CONF: Final = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
 CAPTURED: Final = "transparent"
 EXPLICIT: Final = "explicit"
+
+# Whose placeholders the application has; AWS's services share those of S3.
+SERVICES: Final = ("openai", "anthropic", "huggingface", "s3")
+PROXY_VARIABLES: Final = {
+    **dict.fromkeys(("HTTPS_PROXY", "https_proxy", "http_proxy"), PROXY_URL),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), no_proxy(PodRules())),
+}
 
 
 class SidecarPod:
@@ -89,7 +102,8 @@ class SidecarPod:
         self.tokens = KubeletVolume(self.private / "tokens", {IDENTITY_AUDIENCE: self.new_token()})
         self.policy: KubeletVolume | None = None
         self.secrets: dict[str, KubeletVolume] = {}
-        self.placeholders = new_placeholders()
+        catalogue = built_in_catalogue()
+        self.placeholders = dict(draw((catalogue[name] for name in SERVICES), secrets.choice))
         self.capture = ""
         self._sidecars: list[Sidecar] = []
         self._apps: list[subprocess.Popen[bytes]] = []
@@ -289,7 +303,7 @@ class SidecarPod:
             "HOME": str(self.home),
             "AWS_DEFAULT_REGION": "eu-west-1",
             "PYTHONWARNINGS": "error",
-            **trust_variables(self.ca, self.bundle),
+            **{name: at.replace(TRUST_DIR, str(self.trust)) for name, at in TRUST_VARIABLES.items()},
             **self.placeholders,
         }
         if EXPLICIT in self.capture.split(","):

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from injector.core.cluster import PodNeeds
 from injector.core.plan import Plan
 from injector.craft.endpoints import endpoints_of
+from injector.craft.reserved import secret_volume_number
 from injector.reading.pods import Container, ContainerKind, Pod
 from proxy.core.contract import (
     IDENTITY_AUDIENCE,
     PLACEHOLDERS,
-    SECRET_VOLUME,
     SIDECAR_CONTAINER,
     TOKENS_VOLUME,
 )
@@ -75,9 +75,9 @@ def _needs(needs: PodNeeds, pod: Pod) -> PodNeeds:
     tokens = next((volume for volume in pod.volumes if volume.name == TOKENS_VOLUME), None)
     audiences = tokens.audiences if tokens is not None else needs.audiences
     secrets = sorted(
-        (int(number), volume.secrets[0])
+        (number, volume.secrets[0])
         for volume in pod.volumes
-        if (number := volume.name.removeprefix(SECRET_VOLUME)).isdecimal() and volume.secrets
+        if (number := secret_volume_number(volume.name)) is not None and volume.secrets
     )
     return replace(
         needs,

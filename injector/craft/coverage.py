@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from injector.core.outcome import Finding
@@ -23,23 +24,40 @@ type Raw = Mapping[str, Any]
 # Of a value in a message: enough to recognise it, and too little for what does not belong into a log.
 _MAX_SHOWN: Final = 64
 
-# Fields of a container that say nothing about what runs in it. LimitRanger fills in resources.
-_FREE_FIELDS: Final = frozenset({"resources", "resizePolicy", "terminationMessagePolicy"})
+# One tells that it is not ours, and some more what to change. A forged container can have a hundred thousand.
+MAX_FAULTS: Final = 16
+
+# A field of a container that says nothing about what runs in it.
+_FREE_FIELD: Final = "resizePolicy"
+# What LimitRanger, VPA or GKE's Autopilot fill in. Other kinds are devices, as claims are: a device's plugin
+# puts variables, files and libraries of its own into the container.
+_RESOURCES: Final = re.compile(r"cpu|memory|ephemeral-storage|hugepages-.*").fullmatch
+# The plugin AlwaysPullImages writes it: the image is the same, and who runs it must be allowed to pull it.
+_PULL: Final = "imagePullPolicy"
+_PULL_ALWAYS: Final = "Always"
 # What the API server writes where nobody has said anything.
 _DEFAULTS: Final = frozenset(
     {
         ("terminationMessagePath", "/dev/termination-log"),
+        # The other one copies the end of the log to where everybody who may see the pod can read it.
+        ("terminationMessagePolicy", "File"),
         ("procMount", "Default"),
         ("mountPropagation", "None"),
         ("recursiveReadOnly", "Disabled"),
     }
 )
-# Variables of others that change how our program is found, loaded, trusts or connects. Its own settings too.
-_NOT_FROM_OTHERS: Final = re.compile(
-    r"PODKEY_.*|PYTHON.*|LD_.*|DYLD_.*|GLIBC_.*|MALLOC_.*|GCONV_.*|OPENSSL.*|SSL_.*|SSLKEYLOGFILE|UV_.*|"
-    r"(HTTPS?|ALL|NO|FTP)_PROXY|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|HOSTALIASES|LOCALDOMAIN|RES_OPTIONS|"
-    r"NIS_PATH|NLSPATH|LOCPATH|GETCONF_DIR|PATH|HOME|ENV|BASH_ENV|TMPDIR|TEMP|TMP",
-    re.IGNORECASE,
+# Variables that webhooks of clouds and of agents add to every container of a pod, and that mean nothing to the
+# sidecar: it takes settings from variables of its own names alone. All others are refused, for nobody can list
+# those that the interpreter, libc and libraries read. `RESOLV_HOST_CONF` lets glibc print any file into the log.
+_FROM_OTHERS: Final = re.compile(
+    # Workload identity of the clouds.
+    r"(AWS|AZURE|GOOGLE|GCE|GKE|CLOUDSDK)_[A-Z0-9_]+|"
+    # Agents that watch programs, and their libraries.
+    r"(DD|DATADOG|DT|ELASTIC|NEW_RELIC|OTEL|SPLUNK)_[A-Z0-9_]+|"
+    # Where the pod is. AKS writes KUBERNETES_SERVICE_HOST; the sidecar reads no such variable.
+    r"(HOST_IP|(K8S|KUBERNETES|NODE|POD)_[A-Z0-9_]+)|"
+    # Time zone and language.
+    r"TZ|LANG|LC_[A-Z]+"
 ).fullmatch
 # Where the API server and clouds mount tokens of their own; nothing of ours lies there.
 _SECRETS_OF_OTHERS: Final = "/run/secrets/"
@@ -59,14 +77,22 @@ type Leave = Callable[[str, object], bool]
 
 def container_faults(found: Container, expected: Raw) -> Iterator[Finding]:
     fix = "rename the container, or exempt podkey's containers from the webhook that changes them"
-    for difference in _container(found, expected):
-        yield _finding(InjectionCode.RESERVED_CONTAINER, found.name, difference, fix)
+    code = InjectionCode.RESERVED_CONTAINER
+    findings = (_finding(code, found.name, difference, fix) for difference in _container(found, expected))
+    yield from bounded(findings, found.path)
 
 
 def volume_faults(found: Volume, expected: Raw) -> Iterator[Finding]:
     path = f"spec.volumes[{found.index}]"
     for difference in _differences(found.raw, expected, path, _is_plain):
         yield _finding(InjectionCode.RESERVED_VOLUME, found.name, difference, "rename the volume")
+
+
+def bounded(findings: Iterator[Finding], where: str) -> Iterator[Finding]:
+    """The first of them, and whether there are more: these are not even looked for."""
+    yield from islice(findings, MAX_FAULTS)
+    if (one := next(findings, None)) is not None:
+        yield Finding(one.code, f"and more in {where}", one.fix)
 
 
 def not_expected(code: InjectionCode, path: str, name: str) -> Finding:
@@ -89,7 +115,10 @@ def _container(found: Container, expected: Raw) -> Iterator[Difference]:
     raw, path = found.raw, found.path
     yield from _env(found, expected.get("env", []))
     yield from _mounts(found, expected.get("volumeMounts", []))
-    apart = {"env", "volumeMounts", *_FREE_FIELDS}
+    yield from _resources(found)
+    apart = {"env", "volumeMounts", "resources", _FREE_FIELD}
+    if raw.get(_PULL) == _PULL_ALWAYS:
+        apart.add(_PULL)
     for key, value in expected.items():
         if key not in apart:
             leave = _is_number if key.endswith("Probe") else _is_default
@@ -110,8 +139,8 @@ def _env(found: Container, expected: list[Raw]) -> Iterator[Difference]:
         if name in wanted:
             if name != GPU.name or entry.get("value") not in {"true", "false"}:
                 yield from _differences(entry, wanted[name], path, _is_plain)
-        elif _NOT_FROM_OTHERS(name):
-            yield Difference(path, entry.get("value", entry.get("valueFrom")), None)
+        elif not _FROM_OTHERS(name):
+            yield Difference(path, entry.get("value", entry.get("valueFrom", "")), None)
 
 
 def _mounts(found: Container, expected: list[Raw]) -> Iterator[Difference]:
@@ -125,6 +154,16 @@ def _mounts(found: Container, expected: list[Raw]) -> Iterator[Difference]:
             yield from _differences(mount.raw, wanted[mount.path], path, _is_default)
         elif not normal_path(mount.path).startswith(_SECRETS_OF_OTHERS):
             yield Difference(path, mount.raw, None)
+
+
+def _resources(found: Container) -> Iterator[Difference]:
+    path, resources = f"{found.path}.resources", found.resources
+    if resources.claims:
+        yield Difference(f"{path}.claims", resources.claims, None)
+    for key, quantities in (("requests", resources.requests), ("limits", resources.limits)):
+        for name in quantities:
+            if not _RESOURCES(name):
+                yield Difference(f"{path}.{key}[{shown(name)}]", found.raw["resources"][key][name], None)
 
 
 # --- the comparison ------------------------------------------------------------------------------------

@@ -5,14 +5,15 @@ node's folders really lie: a kubelet with another `--root-dir`, or a link, is no
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Final
 
 from injector.core.cluster import PodNeeds
 from injector.core.outcome import Finding
-from injector.craft.reserved import is_named_our_volume, meets, normal_path
+from injector.craft.reserved import is_named_our_volume, normal_path, secret_volume_number
 from injector.reading.pod_fields import listed, shown
 from injector.reading.pods import Container, Pod, SecretUse, Volume
-from proxy.core.contract import CLUSTER_URL, IDENTITY_AUDIENCE, SECRET_VOLUME, TOKENS_VOLUME
+from proxy.core.contract import CLUSTER_URL, IDENTITY_AUDIENCE, TOKENS_VOLUME
 from proxy.core.injection_codes import InjectionCode
 
 # Folders of a node in which pods' volumes, processes or runtimes can be seen, and so everything of a sidecar.
@@ -22,6 +23,7 @@ NODE_FOLDERS: Final = (
     # Also as `/var/run/…`. By any of these every container's files can be had: the runtimes' own folders and
     # sockets, and those of who starts programs on the node. What others keep in /run, such as the socket of
     # an agent of SPIRE's or Datadog's, is the user's affair.
+    "/run/buildkit",
     "/run/containerd",
     "/run/containers",
     "/run/cri-dockerd.sock",
@@ -53,10 +55,21 @@ NODE_FOLDERS: Final = (
     "/var/lib/rancher",
     "/var/lib/k0s",
     "/var/snap/microk8s",
-    # Keys of the kubelet and of the API server, with which any Secret is read, and its database.
+    # Keys of the kubelet, of the API server or of an administrator, with which any Secret is read, and the
+    # database: as kubeadm, RKE2 and k3s, and GKE lay them, and as root on a node has them.
     "/etc/kubernetes",
+    "/etc/rancher",
+    "/etc/srv/kubernetes",
+    "/root",
+    "/srv/kubernetes",
     "/var/lib/etcd",
 )
+_NODE_FOLDERS: Final = frozenset(NODE_FOLDERS)
+# A pod can have a thousand volumes, so each is looked up, and none compared with all of the folders.
+_ABOVE_NODE_FOLDERS: Final = frozenset(
+    str(above) for path in NODE_FOLDERS for above in PurePosixPath(path).parents
+)
+_DEPTH: Final = max(path.count("/") for path in NODE_FOLDERS)
 # How the API server's own audience may be written.
 _API_AUDIENCES: Final = frozenset({"", CLUSTER_URL, f"{CLUSTER_URL}.cluster.local"})
 
@@ -85,7 +98,11 @@ def exposures_of(pod: Pod, needs: PodNeeds) -> Iterator[Finding]:
 
 def _shows_node(host_path: str) -> bool:
     path = normal_path(host_path)
-    return any(meets(path, folder) for folder in NODE_FOLDERS)
+    if path in _ABOVE_NODE_FOLDERS:
+        return True
+    # What lies deeper than any of the folders counts as its beginning.
+    parts = path.split("/", _DEPTH + 1)[: _DEPTH + 1]
+    return any("/".join(parts[:length]) in _NODE_FOLDERS for length in range(2, len(parts) + 1))
 
 
 def _credentials(pod: Pod, needs: PodNeeds) -> Iterator[Finding]:
@@ -94,7 +111,7 @@ def _credentials(pod: Pod, needs: PodNeeds) -> Iterator[Finding]:
         f"volume {shown(volume.name)} ({shown(use.name)})"
         for volume in pod.volumes
         # The sidecar's own; that nobody else mounts them is seen to by `reserved.py`.
-        if not (volume.name.startswith(SECRET_VOLUME) and is_named_our_volume(volume.name))
+        if secret_volume_number(volume.name) is None
         for use in _held(volume.secrets, held)
     ]
     found += [

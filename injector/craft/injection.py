@@ -17,7 +17,7 @@ from injector.core.outcome import Finding, Refuse
 from injector.core.plan import Plan
 from injector.core.settings import PodRules, SidecarSettings
 from injector.craft.adoption import adopted
-from injector.craft.coverage import container_faults, not_expected, volume_faults
+from injector.craft.coverage import bounded, container_faults, not_expected, volume_faults
 from injector.craft.environment import equip, variables_of
 from injector.craft.jsonpatch import Editor, Operation
 from injector.craft.owners import images_text, owner_text
@@ -77,7 +77,7 @@ def inject(pod: Pod, plan: Plan, sidecar: SidecarSettings, rules: PodRules) -> I
     resources = container_resources(quantities, plan.intent.sidecar, pod.resources, guaranteed=guaranteed)
     expected.append(sidecar_container(plan, endpoints, sidecar, resources))
     volumes = volumes_of(plan.needs, sidecar.token_seconds)
-    if faults := (*_container_faults(pod, expected), *_volume_faults(pod, volumes)):
+    if faults := (*_container_faults(pod, expected), *bounded(_volume_faults(pod, volumes), "spec.volumes")):
         return Refuse(faults)
 
     editor = Editor(pod.raw)
@@ -101,6 +101,12 @@ def _ours(pod: Pod) -> dict[str, Container]:
 
 def _container_faults(pod: Pod, expected: list[Raw]) -> Iterator[Finding]:
     by_name = {container["name"]: container for container in expected}
+    if pod.containers and all(one.is_named_ours for one in pod.containers):
+        # Beside no application's, what is as ours has been written by somebody else.
+        message = (
+            f"{pod.containers[0].path} is called `{pod.containers[0].name}`, and is the pod's only container"
+        )
+        yield Finding(InjectionCode.RESERVED_CONTAINER, message, "rename it")
     for name, found in _ours(pod).items():
         if name in by_name:
             yield from container_faults(found, by_name[name])

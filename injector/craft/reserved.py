@@ -27,7 +27,7 @@ from proxy.core.contract import (
 from proxy.core.injection_codes import InjectionCode
 
 _OUR_VOLUMES: Final = frozenset({STATE_VOLUME, TRUST_VOLUME, TOKENS_VOLUME, POLICY_VOLUME, POD_VOLUME})
-_SECRET_VOLUME: Final = re.compile(re.escape(SECRET_VOLUME) + r"[0-9]{1,4}").fullmatch
+_SECRET_VOLUME: Final = re.compile(re.escape(SECRET_VOLUME) + r"([0-9]{1,4})").fullmatch
 # As normal paths. A mount above them is fine: of ours an application's container has the trust bundle alone,
 # and runtimes mount what is deeper later (containerd's and CRI-O's `orderedMounts`), so that it lies inside.
 # Where nothing can be made inside, the kubelet's own `/etc/hosts` would have no place either.
@@ -36,7 +36,13 @@ _RESERVED_FOLDERS: Final = ("/etc/podkey", "/run/podkey")
 
 def is_named_our_volume(name: str) -> bool:
     """A name that the injector gives to a volume."""
-    return name in _OUR_VOLUMES or _SECRET_VOLUME(name) is not None
+    return name in _OUR_VOLUMES or secret_volume_number(name) is not None
+
+
+def secret_volume_number(name: str) -> int | None:
+    """Which of the volumes with a source's Secret it is, by its name; None for any other volume."""
+    found = _SECRET_VOLUME(name)
+    return None if found is None else int(found[1])
 
 
 def is_reserved(name: str) -> bool:
@@ -51,12 +57,6 @@ def normal_path(path: str) -> str:
     # POSIX lets two slashes in front mean something else, and normpath keeps them.
     plain = normpath("/" + path.lstrip("/"))
     return plain.removeprefix("/var") if f"{plain}/".startswith("/var/run/") else plain
-
-
-def meets(path: str, folder: str) -> bool:
-    """Whether one of two normal paths is, or lies below, the other."""
-    above, below = sorted((path.rstrip("/"), folder.rstrip("/")), key=len)
-    return f"{below}/".startswith(f"{above}/")
 
 
 def reserved_uses(pod: Pod) -> Iterator[Finding]:
@@ -80,8 +80,8 @@ def reserved_uses(pod: Pod) -> Iterator[Finding]:
     if uses := [f"{c} ({shown(name)})" for c in theirs for name in _volumes_of_ours(c)]:
         yield Finding(
             InjectionCode.RESERVED_VOLUME,
-            f"a volume of podkey's is mounted by {listed(uses)}",
-            "take the mount out: podkey mounts what an application may see of it",
+            f"a volume of podkey's is mounted or read by {listed(uses)}",
+            "take the use out: podkey mounts what an application may see of it",
         )
     if paths := [f"{c} ({shown(path)})" for c in theirs for path in _paths_of_ours(c)]:
         yield Finding(
@@ -95,7 +95,7 @@ def _volumes_of_ours(container: Container) -> Iterator[str]:
     for mount in container.mounts:
         if is_reserved(mount.volume) and not _is_trust(mount):
             yield mount.volume
-    yield from filter(is_reserved, container.devices)
+    yield from filter(is_reserved, (*container.devices, *container.env_volumes))
 
 
 def _paths_of_ours(container: Container) -> Iterator[str]:

@@ -8,6 +8,7 @@ from injector.core.plan import Plan
 from injector.core.settings import SidecarSettings
 from injector.craft.endpoints import render_endpoints
 from injector.craft.volumes import sidecar_mounts
+from injector.reading.settled import SETTLED
 from proxy.core import contract
 from proxy.core.policy import Mode
 from proxy.core.settings import Capture, Endpoint
@@ -50,34 +51,6 @@ _FILES: Final[Mapping[str, str]] = {
     table.IMAGES_FILE.name: contract.IMAGES_FILE,
     table.PLACEHOLDERS_FILE.name: contract.PLACEHOLDERS_FILE,
 }
-# What a platform team cannot set for all pods: the injector chooses it for each, or mounts, probes and the
-# application's variables stand on its default.
-SETTLED: Final = frozenset(
-    {
-        *FIELDS,
-        *_FILES,
-        *(
-            setting.name
-            for setting in (
-                table.CAPTURE,
-                table.TRANSPARENT_PORT,
-                table.EXPLICIT_PORT,
-                table.ADMIN_PORT,
-                table.ENDPOINTS,
-                table.ENDPOINT_TOKEN,
-                table.POLICY_DIR,
-                table.SECRETS_DIR,
-                table.TOKENS_DIR,
-                table.STATE_DIR,
-                table.TRUST_DIR,
-                table.CLUSTER,
-                table.GPU,
-                table.AUDIENCE,
-            )
-        ),
-        contract.PROXY_UID_VARIABLE,
-    }
-)
 
 
 def sidecar_container(

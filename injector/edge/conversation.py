@@ -8,10 +8,12 @@ from enum import Enum
 from typing import Final, Protocol, final
 
 from injector.edge.clock import Clock
-from injector.edge.http_messages import Bad, Head, Messages, Pause, Reply, Whole, reply_to
+from injector.edge.http_messages import Bad, Head, Messages, Pause, Reply, Whole, reply_to, text_reply
+from injector.edge.room import Part, Room
 from injector.edge.serving import Site
 
 PIECE: Final = 1 << 16
+_CROWDED: Final = text_reply(503, "podkey: there are too many bodies at this time", Retry_After="1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,8 @@ class Deadlines:
     # An API server's own handshake and head take a round trip each.
     handshake: float = 5.0
     head: float = 5.0
-    # Above the 5 s after which the API server has given up, so that it says so first.
-    body: float = 10.0
+    # It has 5 s for all of it (`timeoutSeconds`), and sends the body at once.
+    body: float = 3.0
     idle: float = 120.0
     # For the answer to be taken, and after a refusal for what was on its way to be thrown away.
     write: float = 5.0
@@ -38,6 +40,7 @@ class Lost(Enum):
     HANDSHAKE = "handshake"
     SLOW_HEAD = "slow_head"
     SLOW_BODY = "slow_body"
+    CROWDED = "crowded"
     SLOW_READER = "slow_reader"
 
 
@@ -55,6 +58,7 @@ class Conversation:
         writer: asyncio.StreamWriter,
         *,
         site: Site,
+        room: Room,
         counts: Counts,
         clock: Clock,
         deadlines: Deadlines,
@@ -62,6 +66,7 @@ class Conversation:
         self._reader = reader
         self._writer = writer
         self._site = site
+        self._room = room
         self._counts = counts
         self._clock = clock
         self._deadlines = deadlines
@@ -85,25 +90,59 @@ class Conversation:
             await self._refuse(event)
         return event if isinstance(event, Head) else None
 
-    async def exchange(self, head: Head, leaving: Callable[[], bool]) -> bool:
-        """Whether another request may follow."""
+    async def exchange(
+        self, head: Head, leaving: Callable[[], bool], whole: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Whether another request may follow. `whole` is told when this one is there with its body."""
         refused = await self._site.admit(head)
         if refused is not None:
             await self._end_with(refused)
             return False
         try:
-            self._writer.write(self._messages.go_on())
-            async with self._until(self._deadlines.body, Lost.SLOW_BODY):
-                while (event := self._messages.next()) is Pause.MORE:
-                    self._messages.receive(await self._reader.read(PIECE))
-            if not isinstance(event, Whole):
-                # It went away in the middle. Nothing else can be wrong with a body whose length is known.
-                return False
-            reply = await self._site.answer(head, event.body, self._since)
+            reply = await self._judged(head, whole)
         finally:
             self._site.leave(head)
+        if reply is None:
+            return False
+        if reply is _CROWDED:
+            await self._end_with(reply)
+            return False
         await self._write(self._messages.answer(reply, close=leaving()))
         return self._messages.begin_again()
+
+    async def _judged(self, head: Head, whole: Callable[[], None]) -> Reply | None:
+        """None: it went away in the middle. Nothing else can be wrong with a body whose length is known."""
+        self._writer.write(self._messages.go_on())
+        limit = asyncio.timeout(self._deadlines.body)
+        part = Part(lambda: limit.reschedule(asyncio.get_running_loop().time()))
+        try:
+            event = await self._body(limit, part)
+            if part.crowded_out:
+                self._messages.drop()
+                self._counts.rejected(Lost.CROWDED)
+                return _CROWDED
+            if not isinstance(event, Whole):
+                return None
+            self._room.whole(part)
+            whole()
+            return await self._site.answer(head, event.body, self._since)
+        finally:
+            self._room.leave(part)
+
+    async def _body(self, limit: asyncio.Timeout, part: Part) -> Head | Whole | Bad | Pause:
+        try:
+            async with limit:
+                while (event := self._messages.next()) is Pause.MORE and not part.crowded_out:
+                    self._room.hold(part, self._messages.held)
+                    self._messages.receive(await self._reader.read(PIECE))
+                if isinstance(event, Whole):
+                    self._room.hold(part, len(event.body))
+        except TimeoutError:
+            if not part.crowded_out:
+                self._counts.rejected(Lost.SLOW_BODY)
+                raise
+            return Pause.MORE
+        return event
 
     async def _more(self) -> Head | Whole | Bad | Pause:
         self._messages.receive(await self._reader.read(PIECE))

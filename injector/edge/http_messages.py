@@ -15,8 +15,8 @@ import h11
 # An API server's head has some 250 bytes; what a mesh or a tracer adds still fits.
 MAX_HEAD: Final = 16 << 10
 # An API server takes objects of 3 MiB (apiserver's MaxRequestBodyBytes), and a review of an update holds two
-# of them, with who asks and what for. JSON in Go writes `<`, `>` and `&` as six bytes, hence the rest.
-MAX_BODY: Final = 8 << 20
+# of them. The rest is for managedFields, who asks, and `<`, `>`, `&`, which JSON in Go writes as six bytes.
+MAX_BODY: Final = 7 << 20
 
 TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
@@ -114,6 +114,11 @@ class Messages:
         return self._connection.their_state is h11.IDLE and not self._unread
 
     @property
+    def held(self) -> int:
+        """Bytes of a body that is not whole yet."""
+        return len(self._body)
+
+    @property
     def _unread(self) -> int:
         return len(self._connection.trailing_data[0])
 
@@ -184,6 +189,10 @@ class Messages:
         if not self._connection.they_are_waiting_for_100_continue:
             return b""
         return self._connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+
+    def drop(self) -> None:
+        """What is there of a body is wanted no more."""
+        self._body = bytearray()
 
     def answer(self, reply: Reply, *, close: bool = False) -> bytes:
         """The answer to the request of the last head, or to what was none."""

@@ -59,10 +59,12 @@ class Knowledge:
         self._awaited: set[str] = set()
         # What is to be compiled, and the ConfigMap's text where it was just read: what was in force.
         self._due: dict[str, str | None] = {}
+        # How often everything was to be read again: what was begun before that counts for nothing.
+        self._round = 0
         self._woken = asyncio.Event()
 
     def world(self) -> World:
-        return World(self.namespaces, self.book, self.settings, self.facts)
+        return World(self.namespaces, self.book, self.settings, self.facts, asked_by_selector=True)
 
     def served(self) -> list[Namespace]:
         """Where pods may get sidecars. A new list: other threads may take their time with it."""
@@ -160,6 +162,7 @@ class Knowledge:
 
     def read_again(self) -> None:
         """Everything is compiled from what the ConfigMaps say now: somebody else wrote them until here."""
+        self._round += 1
         self._due.clear()
         self._recovered.clear()
         self._awaited.clear()
@@ -185,12 +188,12 @@ class Knowledge:
             self._woken.clear()
 
     async def _compile(self, name: str, text: str | None) -> None:
-        namespace, before = self.namespaces[name], self.book.compiled(name)
+        namespace, before, number = self.namespaces[name], self.book.compiled(name), self._round
         previous = text if text is not None else before
         # Of its own: the book goes on changing meanwhile. A thousand policies take half a second.
         excerpt = self.book.excerpt(name)
         compiled = await asyncio.to_thread(compile_namespace, namespace, excerpt, previous)
-        if self.namespaces.get(name) != namespace or name not in self._recovered:
+        if self.namespaces.get(name) != namespace or number != self._round:
             if self._due.get(name, "") is None:
                 self._due[name] = text  # it is due again, and this was not made use of
             return

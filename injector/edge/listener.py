@@ -21,6 +21,7 @@ from typing import Final, Protocol, final
 
 from injector.edge.clock import Clock
 from injector.edge.conversation import PIECE, Conversation, Deadlines, Lost
+from injector.edge.room import Room
 from injector.edge.serving import Site
 
 # Connections that wait to be accepted while the loop is busy; the kernel cuts it at somaxconn.
@@ -40,8 +41,13 @@ class _Connection:
     peer: socket.socket
     # Whether no request is on its way.
     idle: bool = True
+    # Whether a request is there with its body.
+    whole: bool = False
     task: asyncio.Task[None] | None = None
     writer: asyncio.StreamWriter | None = None
+
+    def is_whole(self) -> None:
+        self.whole = True
 
     def end(self) -> None:
         """Politely where that is possible: an API server takes a closed connection out of its pool."""
@@ -73,6 +79,7 @@ class Listener:
         deadlines: Deadlines | None = None,
     ) -> None:
         self._site = site
+        self._room = Room()
         self._context = context
         self._counts = counts
         self._failed = failed
@@ -145,10 +152,13 @@ class Listener:
             await asyncio.sleep(0)
 
     def _make_room(self) -> bool:
-        """Whoever sits on connections does not keep the API server out: the longest idle one goes."""
+        """Whoever sits on connections does not keep the API server out: the longest idle one goes, then the
+        one that owes its body for the longest time."""
         if len(self._connections) < self._max_connections:
             return True
-        oldest = next((connection for connection in self._connections if connection.idle), None)
+        idle = (connection for connection in self._connections if connection.idle)
+        owing = (connection for connection in self._connections if not connection.whole)
+        oldest = next(idle, None) or next(owing, None)
         if oldest is None:
             return False
         del self._connections[oldest]
@@ -204,6 +214,7 @@ class Listener:
             reader,
             writer,
             site=self._site,
+            room=self._room,
             counts=self._counts,
             clock=self._clock,
             deadlines=self._deadlines,
@@ -211,7 +222,7 @@ class Listener:
         try:
             while (head := await conversation.head()) is not None:
                 self._use(connection, idle=False)
-                if not await conversation.exchange(head, lambda: self._leaving):
+                if not await conversation.exchange(head, lambda: self._leaving, connection.is_whole):
                     break
                 self._use(connection, idle=True)
         except TimeoutError:
@@ -227,6 +238,7 @@ class Listener:
     def _use(self, connection: _Connection, *, idle: bool) -> None:
         """It is the one that was used last."""
         connection.idle = idle
+        connection.whole = False
         if self._connections.pop(connection, self) is None:
             self._connections[connection] = None
 

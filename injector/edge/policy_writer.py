@@ -35,11 +35,13 @@ NOT_LEADING_SECONDS: Final = 1.0
 
 
 class Kind(IntEnum):
-    """What is done first: a policy is waited for, and thousands of statuses may be due after an upgrade."""
+    """What is done first: a policy is waited for. Who begins to lead looks through thousands of namespaces,
+    and after an upgrade as many statuses may be due."""
 
     READ = 0
-    NAMESPACE = 1
-    STATUS = 2
+    WRITE = 1
+    SWEEP = 2
+    STATUS = 3
 
 
 @dataclass(slots=True)
@@ -93,8 +95,9 @@ class PolicyWriter:
     def forget(self) -> None:
         """Somebody else leads: what we would write may be older than what is there."""
         with self._lock:
-            for kind in (Kind.NAMESPACE, Kind.STATUS):
-                self._work[kind].clear()
+            for kind in Kind:
+                if kind is not Kind.READ:
+                    self._work[kind].clear()
             if self._current is not None and self._current[0] is not Kind.READ:
                 self._current = None
 
@@ -107,15 +110,17 @@ class PolicyWriter:
     def write(self, config_maps: Iterable[JsonObject], namespace: str, done: Callable[[], None]) -> None:
         """All that a namespace needs; `done` is called on the event loop when it is there."""
         wanted = tuple(config_maps)
-        self._add(Kind.NAMESPACE, namespace, lambda: self._write(namespace, wanted, done))
+        self._remove(Kind.SWEEP, namespace)
+        self._add(Kind.WRITE, namespace, lambda: self._write(namespace, wanted, done))
 
     def sweep(self, namespace: Namespace, own_namespace: str) -> None:
         """Our ConfigMaps go, where no pod can get a sidecar any more."""
-        self._add(Kind.NAMESPACE, namespace.name, lambda: self._sweep(namespace, own_namespace))
+        self._remove(Kind.WRITE, namespace.name)
+        self._add(Kind.SWEEP, namespace.name, lambda: self._sweep(namespace, own_namespace))
 
     def drop(self, namespace: str) -> None:
         """Nothing is to be done there any more."""
-        for kind in (Kind.READ, Kind.NAMESPACE):
+        for kind in (Kind.READ, Kind.WRITE, Kind.SWEEP):
             self._remove(kind, namespace)
 
     def tell(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any] | None) -> None:
@@ -173,7 +178,7 @@ class PolicyWriter:
             piece.failures = min(piece.failures + 1, MOST_FAILURES)
             # Where there is a newer one already, that counts.
             self._work[kind].setdefault(name, piece)
-        if kind is Kind.NAMESPACE:
+        if kind is Kind.WRITE:
             self._hand(lambda: self._counted("failed"))
         if not fault.is_conflict and fault.message != piece.said:
             piece.said = fault.message

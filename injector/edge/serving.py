@@ -1,7 +1,8 @@
 """What is done with a request: which paths there are, how many reviews at one time, and until when.
 
 A review is answered by a plain function on the event loop, where the caches change, too: so it sees them as
-they are at one moment. It asks nobody, and takes milliseconds.
+they are at one moment. It asks nobody, and takes milliseconds. It has its turn when its body is whole: who
+sends a head and nothing else is in nobody's way.
 """
 
 import asyncio
@@ -23,12 +24,6 @@ Handler = Callable[[bytes, datetime], tuple[int, bytes]]
 DEFAULT_TIMEOUT: Final = 5.0
 # `timeoutSeconds` of a webhook is at most that.
 MAX_TIMEOUT: Final = 30.0
-# How long a review may wait for its turn. After a 503 with Retry-After the API server asks once more, within
-# its own time-out (client-go's rest.Request), and perhaps another replica.
-MAX_WAIT: Final = 2.0
-# All bodies that are read at one time. 64 of the largest would be half a gigabyte; this is four of them, or
-# some thousands of ordinary reviews.
-MAX_HELD_BODIES: Final = 32 << 20
 
 _TIMEOUT: Final = re.compile(r"(?:.*&)?timeout=([0-9]{1,4})s(?:&.*)?").fullmatch
 
@@ -81,15 +76,18 @@ class ReviewSite:
         self._counts = counts
         self._failed = failed
         self._clock = clock
-        self._turns = Turns(max_concurrent, MAX_HELD_BODIES)
+        self._max_concurrent = max_concurrent
+        # Reviews that are there, and the one of them that has its turn.
+        self._whole = 0
+        self._turn = asyncio.Lock()
 
     async def admit(self, head: Head) -> Reply | None:
-        """None: it may send its body, and has its turn until it leaves."""
+        """None: it may send its body."""
         refused = self._refused(head)
-        if refused is None and await self._turns.take(head.length):
+        if refused is None:
             self._counts.review_began()
             return None
-        why, reply = refused or (Refusal.BUSY, _unavailable("there are too many reviews at this time"))
+        why, reply = refused
         self._counts.rejected(why)
         return reply
 
@@ -107,6 +105,21 @@ class ReviewSite:
 
     async def answer(self, head: Head, body: bytes, since: float) -> Reply:
         """`since` is when the review began to come."""
+        if self._whole >= self._max_concurrent:
+            # After a 503 with Retry-After the API server asks once more, within its own time-out (client-go's
+            # rest.Request), and perhaps another replica.
+            self._counts.rejected(Refusal.BUSY)
+            return _unavailable("there are too many reviews at this time")
+        self._whole += 1
+        try:
+            async with self._turn:
+                # Between two reviews the loop sees to connections, probes and watches.
+                await asyncio.sleep(0)
+                return self._judged(head, body, since)
+        finally:
+            self._whole -= 1
+
+    def _judged(self, head: Head, body: bytes, since: float) -> Reply:
         began = self._clock.monotonic()
         if began - since > timeout_of(head.query):
             # Nobody waits for the answer any more, and others wait for their turn.
@@ -123,7 +136,6 @@ class ReviewSite:
         return Reply(status, answer) if status == HTTPStatus.OK else Reply(status, answer, TEXT)
 
     def leave(self, head: Head) -> None:
-        self._turns.give(head.length)
         self._counts.review_ended()
 
 
@@ -135,57 +147,3 @@ def timeout_of(query: str) -> float:
 
 def _unavailable(why: str) -> Reply:
     return text_reply(503, f"podkey: {why}", Retry_After="1")
-
-
-@final
-class Turns:
-    """So many at one time, and so many bytes together; the others wait in the order in which they came."""
-
-    def __init__(self, most: int, room: int) -> None:
-        self._free = most
-        self._room = room
-        self._waiting: dict[asyncio.Future[None], int] = {}
-
-    async def take(self, size: int, patience: float = MAX_WAIT) -> bool:
-        """Whether it got a turn. Its bytes fit into an empty room, or it never gets one."""
-        if not self._waiting and self._fits(size):
-            self._use(size)
-            return True
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = size
-        try:
-            async with asyncio.timeout(patience):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                # Its turn came in the very moment in which it was given up.
-                self.give(size)
-            if isinstance(error, TimeoutError):
-                return False
-            raise
-        finally:
-            self._waiting.pop(turn, None)
-            self._next()
-        return True
-
-    def give(self, size: int) -> None:
-        self._free += 1
-        self._room += size
-        self._next()
-
-    def _next(self) -> None:
-        while self._waiting:
-            turn, size = next(iter(self._waiting.items()))
-            if not turn.done():
-                if not self._fits(size):
-                    return
-                self._use(size)
-                turn.set_result(None)
-            del self._waiting[turn]
-
-    def _fits(self, size: int) -> bool:
-        return self._free > 0 and size <= self._room
-
-    def _use(self, size: int) -> None:
-        self._free -= 1
-        self._room -= size

@@ -57,8 +57,8 @@ RETIREMENT: Final = LEAF_LIFETIME + MAX_STALENESS + CLOCK_SKEW
 
 # How authorities of ours are called, so that they are known in a bundle.
 NAME_PREFIX: Final = "podkey injector CA "
-# More than one is only there after an accident.
-MAX_PREVIOUS: Final = 4
+# More than one is only there after an accident, and each has some 700 bytes in the bundle.
+MAX_PREVIOUS: Final = 8
 
 # Keys of the Secret.
 CURRENT: Final = "ca"
@@ -105,8 +105,11 @@ class AuthorityState:
 
     @property
     def trusted(self) -> tuple[Certificate, ...]:
-        own = (authority.certificate for authority in (self.current, self.next) if authority is not None)
-        return tuple(dict.fromkeys((*own, *self.previous)))
+        """First those of which leaves are most likely served. Where the Secret is lost again and again, the
+        last ones are given up, which never signed."""
+        current = [self.current.certificate] if self.current is not None else []
+        following = [self.next.certificate] if self.next is not None else []
+        return tuple(dict.fromkeys((*current, *self.previous, *following)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +166,11 @@ def advance(
 ) -> Step:
     """`data` is the Secret's (None: there is none), `published` the `caBundle` of each webhook."""
     state = read_state(data or {})
-    bundles = [frozenset(read_certificates(one)[0]) for one in published]
+    listed = [read_certificates(one)[0] for one in published]
+    bundles = [frozenset(found) for found in listed]
     strangers = tuple(
         one
-        for one in dict.fromkeys(one for found in bundles for one in found)
+        for one in dict.fromkeys(one for found in listed for one in found)
         if one not in state.trusted and one.not_valid_after_utc > now and _is_ours(one)
     )
     return (

@@ -16,3 +16,6 @@ class World:
     book: PolicyBook
     settings: InjectorSettings
     facts: ClusterFacts = field(default_factory=ClusterFacts)
+    # Whether an API server asks, by the webhook's `namespaceSelector`: then a namespace without our label
+    # would not have been asked about, and what we hold of it is old.
+    asked_by_selector: bool = False

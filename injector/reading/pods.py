@@ -34,6 +34,18 @@ from proxy.core.contract import DEFAULT_NAMESPACE, REDIRECT_CONTAINER, SIDECAR_C
 # Each container gets some 2 KiB of variables and a mount, and etcd takes no object above 1.5 MiB: a pod of
 # more containers could never be stored with what we add.
 MAX_CONTAINERS: Final = 750
+# Kubernetes bounds these by the size of an object alone, and the API server asks us before it knows that one is
+# too large for etcd: 3 MiB that a client may send hold 170,000 volumes. These are far above what fits there.
+MAX_VOLUMES: Final = 1_000
+MAX_ANNOTATIONS: Final = 10_000
+# In all containers together.
+MAX_IN_CONTAINERS: Final[Mapping[str, int]] = {
+    "env": 30_000,
+    "envFrom": 30_000,
+    "ports": 20_000,
+    "volumeDevices": 20_000,
+    "volumeMounts": 20_000,
+}
 
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
@@ -114,6 +126,8 @@ class Container:
     mounts: tuple[Mount, ...]
     # Volumes that it has as block devices.
     devices: tuple[str, ...]
+    # Volumes with files that `env` reads variables from (`fileKeyRef`).
+    env_volumes: tuple[str, ...]
     # Numbers of `ports[].containerPort`.
     ports: tuple[int, ...]
     resources: Resources
@@ -205,6 +219,7 @@ def read_pod(raw: object, namespace: str) -> Pod:
     lists = {kind: objects(spec, kind.value, "spec") for kind in ContainerKind}
     if (count := sum(map(len, lists.values()))) > MAX_CONTAINERS:
         raise PodFault(f"the pod has {count} containers, and may have {MAX_CONTAINERS}")
+    _check_counts(metadata, spec, [found for listed in lists.values() for found in listed])
     found = {
         kind: tuple(_container(item, kind, index, path) for index, (path, item) in enumerate(listed))
         for kind, listed in lists.items()
@@ -241,6 +256,21 @@ def read_pod(raw: object, namespace: str) -> Pod:
     )
 
 
+def _check_counts(metadata: Raw, spec: Raw, containers: list[tuple[str, Raw]]) -> None:
+    """Before any of them is looked at."""
+    counts = [
+        ("volumes", MAX_VOLUMES, len(items(spec, "volumes", "spec"))),
+        ("annotations", MAX_ANNOTATIONS, len(child(metadata, "annotations", "metadata"))),
+        *(
+            (key, most, sum(len(items(raw, key, path)) for path, raw in containers))
+            for key, most in MAX_IN_CONTAINERS.items()
+        ),
+    ]
+    for what, most, count in counts:
+        if count > most:
+            raise PodFault(f"the pod has {count} `{what}`, and may have {most}")
+
+
 def _owner(metadata: Raw) -> Owner | None:
     for path, owner in objects(metadata, "ownerReferences", "metadata"):
         if flag(owner, "controller", path):
@@ -249,7 +279,7 @@ def _owner(metadata: Raw) -> Owner | None:
 
 
 def _container(raw: Raw, kind: ContainerKind, index: int, path: str) -> Container:
-    env, env_secrets = _env(raw, path)
+    env, env_secrets, env_volumes = _env(raw, path)
     env_from = objects(raw, "envFrom", path)
     for where, entry in env_from:
         name = text(child(entry, "secretRef", where), "name", f"{where}.secretRef")
@@ -268,16 +298,18 @@ def _container(raw: Raw, kind: ContainerKind, index: int, path: str) -> Containe
         env_secrets=tuple(env_secrets),
         mounts=tuple(_mount(mount, where) for where, mount in objects(raw, "volumeMounts", path)),
         devices=tuple(text(item, "name", where) for where, item in objects(raw, "volumeDevices", path)),
+        env_volumes=env_volumes,
         ports=tuple(port for port in ports if port is not None),
         resources=_resources(raw, path),
         security=_security(raw, path),
     )
 
 
-def _env(container: Raw, path: str) -> tuple[dict[str, Raw], list[SecretUse]]:
+def _env(container: Raw, path: str) -> tuple[dict[str, Raw], list[SecretUse], tuple[str, ...]]:
     """A pod can have thousands of them: nearly all are a name and a text, and told at a glance."""
     env: dict[str, Raw] = {}
     secrets: list[SecretUse] = []
+    volumes: list[str] = []
     for index, entry in enumerate(items(container, "env", path)):
         name = entry.get("name") if isinstance(entry, dict) else None
         if not (isinstance(name, str) and isinstance(entry.get("value", ""), str)) or "valueFrom" in entry:
@@ -286,12 +318,14 @@ def _env(container: Raw, path: str) -> tuple[dict[str, Raw], list[SecretUse]]:
             text(entry, "value", where)
             source = child(entry, "valueFrom", where)
             where += ".valueFrom"
+            volume = text(child(source, "fileKeyRef", where), "volumeName", f"{where}.fileKeyRef")
+            volumes += [volume] if volume else []
             reference = child(source, "secretKeyRef", where)
             where += ".secretKeyRef"
             secret, key = text(reference, "name", where), text(reference, "key", where)
             secrets += [SecretUse(secret, (key,))] if secret else []
         env[name] = entry
-    return env, secrets
+    return env, secrets, tuple(volumes)
 
 
 def _mount(raw: Raw, path: str) -> Mount:

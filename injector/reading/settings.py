@@ -15,54 +15,17 @@ from injector.core.settings import (
     SidecarSettings,
 )
 from injector.reading import settings_table as table
-from proxy.core import contract
+from injector.reading.settled import SETTLED
 from proxy.documents import settings_table as sidecar
 from proxy.documents.problems import Fault, did_you_mean
+from proxy.documents.redirect_settings import read_redirect
 from proxy.documents.setting_kinds import Setting
 from proxy.documents.setting_values import SettingProblem
 from proxy.documents.settings import REDIRECT, own_variables, read_settings
 
 _KNOWN: Final = frozenset(setting.name for setting in table.SETTINGS)
 
-# What the injector writes into each sidecar's environment by itself, or what has to be as the rest of the pod
-# is made: its mounts, its ports, its user. A second value for one of them would be ignored, or break the pod.
-# `PODKEY_MODE` and `PODKEY_ENDPOINT_TOKEN` are the pod's annotation and a secret of the pod.
-CHOSEN_FOR_EACH_POD: Final = frozenset(
-    {
-        *REDIRECT,
-        contract.TRANSPARENT_PORT_VARIABLE,
-        *(
-            setting.name
-            for setting in (
-                sidecar.CAPTURE,
-                sidecar.EXPLICIT_PORT,
-                sidecar.ENDPOINTS,
-                sidecar.ADMIN_ADDRESS,
-                sidecar.ADMIN_PORT,
-                sidecar.POLICY_DIR,
-                sidecar.SECRETS_DIR,
-                sidecar.TOKENS_DIR,
-                sidecar.STATE_DIR,
-                sidecar.TRUST_DIR,
-                sidecar.PLACEHOLDERS_FILE,
-                sidecar.NAMESPACE_NAME,
-                sidecar.SERVICE_ACCOUNT,
-                sidecar.POD_NAME,
-                sidecar.POD_UID,
-                sidecar.NODE_NAME,
-                sidecar.CLUSTER,
-                sidecar.LABELS_FILE,
-                sidecar.OWNER_FILE,
-                sidecar.IMAGES_FILE,
-                sidecar.GPU,
-                sidecar.DISCOVERY_CA_FILE,
-            )
-        ),
-        "PODKEY_MODE",
-        "PODKEY_ENDPOINT_TOKEN",
-    }
-)
-_FREE: Final = frozenset(setting.name for setting in sidecar.SETTINGS) - CHOSEN_FOR_EACH_POD
+_FREE: Final = frozenset({*REDIRECT, *(setting.name for setting in sidecar.SETTINGS)}) - SETTLED
 # What any sidecar has, so that its own settings can be read.
 _ANY_POD: Final = {sidecar.NAMESPACE_NAME.name: "default", sidecar.SERVICE_ACCOUNT.name: "default"}
 
@@ -103,7 +66,7 @@ def _sidecar_problems(variables: Mapping[str, str]) -> Iterator[SettingProblem]:
     """By the sidecar's own table: a mistake here would keep every pod of the cluster from starting."""
     name = table.SIDECAR_ENVIRONMENT.name
     for variable, value in variables.items():
-        if variable in CHOSEN_FOR_EACH_POD:
+        if variable in SETTLED:
             yield SettingProblem(name, f"the injector chooses {variable} for each pod", "remove the line")
         elif variable not in _FREE:
             yield SettingProblem(
@@ -114,8 +77,9 @@ def _sidecar_problems(variables: Mapping[str, str]) -> Iterator[SettingProblem]:
             yield SettingProblem(name, f"{variable} holds `$(`", "write the value itself")
     free = {variable: value for variable, value in variables.items() if variable in _FREE}
     found = read_settings({**_ANY_POD, **free})
-    if isinstance(found, tuple):
-        for problem in found:
+    redirect = read_redirect(free)
+    for wrong in (found, redirect):
+        for problem in wrong if isinstance(wrong, tuple | list) else ():
             yield SettingProblem(name, str(problem), problem.fix)
 
 
@@ -229,4 +193,4 @@ def injector_settings_page() -> Iterator[str]:
             yield f"| `{setting.name}` | {default} | {setting.kind.what} | {setting.doc} |"
     yield from ("", "## Settings of the sidecar that are not for all pods", "")
     yield "The injector chooses these for each pod:"
-    yield from (f"- `{name}`" for name in sorted(CHOSEN_FOR_EACH_POD))
+    yield from (f"- `{name}`" for name in sorted(SETTLED))

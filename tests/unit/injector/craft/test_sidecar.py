@@ -9,13 +9,13 @@ import pytest
 from injector.core.intent import Intent, Wish
 from injector.core.settings import SidecarSettings
 from injector.craft.endpoints import endpoints_of
-from injector.craft.sidecar import SETTLED, sidecar_container
+from injector.craft.sidecar import sidecar_container
+from injector.reading.settled import SETTLED
 from proxy.core import contract
 from proxy.core.policy import Mode
 from proxy.core.settings import Capture, Endpoint, ProxySettings
 from proxy.documents.pod_files import read_images, read_labels, read_owner, read_placeholders
 from proxy.documents.settings import read_settings
-from proxy.documents.settings_table import SETTINGS as TABLE
 from tests.injected_pods import EXPLICIT, SETTINGS, TOKEN, a_plan, container, environment, injected
 from tests.sample_pods import gpus, raw_pod
 
@@ -75,7 +75,7 @@ def test_the_sidecar_reads_what_is_written_and_it_means_what_was_planned() -> No
     assert settings.pod.pod_uid == FIELDS["metadata.uid"]
     assert settings.pod.cluster == "west"
     assert settings.pod.wants_gpu
-    assert settings.mode is Mode.ENFORCE
+    assert settings.pod.mode is Mode.ENFORCE
     assert settings.listeners.capture == {Capture.TRANSPARENT}
     assert settings.listeners.admin_address == "fd00::7"
     assert settings.listeners.admin_port == contract.ADMIN_PORT
@@ -129,7 +129,7 @@ def test_every_way_of_capturing_is_one_that_the_sidecar_starts_with() -> None:
 
 def test_a_pod_that_only_wants_to_be_observed_says_so() -> None:
     plan = a_plan(intent=Intent(wish=Wish.OBSERVE))
-    assert settings_of(container(injected(raw_pod(), plan), "podkey")).mode is Mode.OBSERVE
+    assert settings_of(container(injected(raw_pod(), plan), "podkey")).pod.mode is Mode.OBSERVE
     everywhere = SidecarSettings(image="x", environment={"PODKEY_MODE": "observe"})
     assert settings_of(container(injected(raw_pod(), a_plan(), everywhere), "podkey")).mode is Mode.OBSERVE
 
@@ -148,10 +148,6 @@ def test_the_platforms_settings_reach_the_sidecar_unless_the_injector_chooses() 
     assert "PODKEY_FENCE_METADATA" not in env
     assert "theirs" not in env.values()
     assert "PODKEY_CLUSTER" not in env
-
-
-def test_what_is_settled_are_settings() -> None:
-    assert {contract.PROXY_UID_VARIABLE, *(setting.name for setting in TABLE)} >= SETTLED
 
 
 def test_everything_that_is_written_is_a_setting_that_is_settled_or_may_be_set() -> None:

@@ -69,6 +69,7 @@ def test_a_refusal_is_counted_each_time_and_logged_once(house: House) -> None:
     house.writer.tell(replace(INJECTED, message="once more"))
     house.writer._turn()
     assert len(house.log.events()) == 2, "it had worked in between"
+    assert house.counted == ["failed", "failed", "written", "failed"]
 
 
 def test_an_event_that_is_gone_is_written_anew_without_a_word(house: House) -> None:
@@ -81,3 +82,10 @@ def test_an_event_that_is_gone_is_written_anew_without_a_word(house: House) -> N
     house.writer._turn()
     assert house.cluster.objects[PATH]["count"] == 2
     assert not house.log.said
+
+
+def test_what_nobody_can_wait_for_is_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "MOST_WAITING", 1)
+    house.writer.tell(INJECTED)
+    house.writer.tell(replace(INJECTED, message="another"))
+    assert (house.writer.lost, house.counted) == (1, ["dropped"])

@@ -299,6 +299,30 @@ def test_a_namespace_is_written_or_swept_as_was_said_last(house: House) -> None:
     assert house.turn() == IDLE_SECONDS
 
 
+def test_policies_are_written_before_thousands_of_namespaces_are_looked_through(house: House) -> None:
+    for number in range(3):
+        house.writer.sweep(Namespace(f"web-{number}"), "podkey-system")
+    house.write()
+    house.turn()
+    assert house.done == ["one"]
+    house.turns()
+    assert house.cluster.calls[-1] == ("GET", CONFIG_MAPS.path("web-2", TRUST_CONFIG_MAP))
+
+
+def test_a_sweep_that_failed_does_not_come_after_what_was_written_since(house: House) -> None:
+    def meanwhile(_method: str, _path: str) -> None:
+        house.cluster.before = lambda _method, _path: None
+        house.write()
+
+    house.cluster.fail("GET", BUSY)
+    house.cluster.before = meanwhile
+    house.writer.sweep(OFF, "podkey-system")
+    house.turns()
+    house.now = LONGEST_PAUSE
+    house.turns()
+    assert house.text() == "one"
+
+
 # --- statuses -------------------------------------------------------------------------------------
 
 

@@ -283,6 +283,23 @@ def test_only_so_many_are_kept() -> None:
     assert len(read_certificates(world.bundles[0])[0]) == MAX_PREVIOUS + 1
 
 
+@pytest.mark.parametrize("between", [timedelta(), timedelta(hours=1)])
+def test_a_secret_that_is_lost_again_and_again_takes_no_trust_away(between: timedelta) -> None:
+    """Faster than a new authority comes to sign, or after each of them has."""
+    world = World()
+    world.work(world.leaders[0])
+    world.look(world.replicas[0])
+    world.now += timedelta(hours=1)
+    for _ in range(3 * MAX_PREVIOUS):
+        world.put_secret(None)
+        world.work(world.leaders[0])
+        assert world.broken() == []
+        world.now += between
+        world.work(world.leaders[0])
+        world.look(world.replicas[0])
+        assert world.broken() == []
+
+
 def test_without_webhooks_there_is_nothing_to_publish() -> None:
     assert isinstance(step(FIRST), Rest)
 

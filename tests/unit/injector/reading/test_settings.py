@@ -16,8 +16,9 @@ from injector.core.settings import (
     ServingSettings,
     SidecarSettings,
 )
-from injector.reading.settings import CHOSEN_FOR_EACH_POD, injector_settings_page, read_injector_settings
+from injector.reading.settings import injector_settings_page, read_injector_settings
 from injector.reading.settings_table import PREFIX, SETTINGS
+from injector.reading.settled import SETTLED
 from proxy.core.settings import LogFormat, LogLevel
 from proxy.documents import settings_table as sidecar
 from proxy.documents.setting_values import SettingProblem
@@ -146,7 +147,7 @@ def test_what_kubernetes_sets_for_our_own_service_is_no_setting() -> None:
         ("PODKEY_LOG_LEVL=debug", "PODKEY_LOG_LEVL is no setting of the sidecar"),
         ("AWS_REGION=eu-west-1", "AWS_REGION is no setting of the sidecar"),
         ("PODKEY_NAMESPACE=x", "the injector chooses PODKEY_NAMESPACE for each pod"),
-        ("PODKEY_CAPTURE_PORTS=1", "the injector chooses PODKEY_CAPTURE_PORTS for each pod"),
+        ("PODKEY_AUDIENCE=x", "the injector chooses PODKEY_AUDIENCE for each pod"),
         ("PODKEY_STATE_DIR=/tmp", "the injector chooses PODKEY_STATE_DIR for each pod"),
         ("PODKEY_LOG_LEVEL=loud", "PODKEY_LOG_LEVEL: `loud` is not"),
         ("PODKEY_AUDIT_FILE=$(PODKEY_NAMESPACE)", "PODKEY_AUDIT_FILE holds `$(`"),
@@ -168,10 +169,18 @@ def test_everything_that_is_wrong_with_the_sidecars_settings_is_told() -> None:
 
 def test_each_setting_of_the_sidecar_is_free_or_chosen() -> None:
     """Whoever adds one to the sidecar decides whether a platform team may set it for all pods."""
-    free = {setting.name for setting in sidecar.SETTINGS} - CHOSEN_FOR_EACH_POD
+    free = {setting.name for setting in sidecar.SETTINGS} - SETTLED
 
     assert free >= {"PODKEY_LOG_LEVEL", "PODKEY_EGRESS_PROXY", "PODKEY_UPSTREAM_CA_FILES"}
     assert not any(name.endswith(("_DIR", "_PORT")) for name in free)
+
+
+def test_settings_of_the_redirect_may_be_set_for_all_pods() -> None:
+    found = read(SIDECAR_ENVIRONMENT="PODKEY_FENCE_METADATA=false\nPODKEY_REJECT_QUIC=false")
+    assert not isinstance(found, tuple)
+    assert found.sidecar.environment["PODKEY_FENCE_METADATA"] == "false"
+    (problem,) = problems(SIDECAR_ENVIRONMENT="PODKEY_FENCE_METADATA=perhaps")
+    assert "PODKEY_FENCE_METADATA" in problem
 
 
 @pytest.mark.parametrize(
