@@ -70,7 +70,7 @@ SOURCES = 10
 def policy(number: int, namespace: str, *, host: str = "") -> dict[str, Any]:
     account = "trainer" if number % 25 == 0 else f"trainer-{number}"
     source = number % SOURCES
-    service = {"service": "openai", "credential": "key-0"}
+    service: dict[str, Any] = {"service": "openai", "credential": "key-0"}
     if number:
         service = {
             "service": "s3",

@@ -1,7 +1,7 @@
 """Objects that tests of the running injector apply, made short, and what they look for in the answers."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from proxy.core.contract import (
     ACCESS_POLICY,
@@ -13,7 +13,7 @@ from proxy.core.contract import (
     REDIRECT_CONTAINER,
     SIDECAR_CONTAINER,
 )
-from tests.injector_process import RunningInjector
+from tests.api_server_client import ApiClient
 from tests.sidecar_process import wait_for
 
 # Without any cause for a warning.
@@ -28,6 +28,21 @@ SOURCES: Final = f"{API_VERSION}/credentialsources"
 PATIENCE: Final = 30.0
 
 type Json = dict[str, Any]
+
+
+class Server(Protocol):
+    """An API server: `tests/api_server.py` or a real cluster's."""
+
+    admin: ApiClient
+
+    def new_namespace(self, prefix: str = ..., labels: Mapping[str, str] = ...) -> str: ...
+
+
+class Running(Protocol):
+    """A cluster where the injector runs."""
+
+    @property
+    def server(self) -> Server: ...
 
 
 # --- workloads ------------------------------------------------------------------------------------
@@ -93,7 +108,7 @@ def exchange(name: str, audience: str) -> Json:
 # --- the cluster's answers ------------------------------------------------------------------------
 
 
-def enabled(running: RunningInjector, value: str = "all", **labels: str) -> str:
+def enabled(running: Running, value: str = "all", **labels: str) -> str:
     """A namespace whose pods get sidecars, as soon as they do."""
     namespace = running.server.new_namespace(labels={INJECT: value, **labels})
     probe = pod("probe", annotations={INJECT: "enabled"})
@@ -131,7 +146,7 @@ def variables(found: Mapping[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry.get("value", "") for entry in found.get("env") or ()}
 
 
-def condition(running: RunningInjector, resource: str, name: str, namespace: str, kind: str) -> str:
+def condition(running: Running, resource: str, name: str, namespace: str, kind: str) -> str:
     """`True InForce`; empty where there is none yet, or only one of an older generation."""
     found = running.server.admin.get(resource, name, namespace=namespace).object
     status = found.get("status") or {}
@@ -141,13 +156,13 @@ def condition(running: RunningInjector, resource: str, name: str, namespace: str
     return words[0] if words else ""
 
 
-def compiled(running: RunningInjector, namespace: str) -> str:
+def compiled(running: Running, namespace: str) -> str:
     """What sidecars of the namespace are given; empty before there is anything."""
     found = running.server.admin.get("v1/configmaps", POLICY_CONFIG_MAP, namespace=namespace)
     return str(found.object["data"][POLICY_KEY]) if found.ok else ""
 
 
-def wait_compiled(running: RunningInjector, namespace: str, *names: str, without: Iterable[str] = ()) -> str:
+def wait_compiled(running: Running, namespace: str, *names: str, without: Iterable[str] = ()) -> str:
     """As soon as it has all of these words, and none of the others."""
 
     def look() -> str:
@@ -158,6 +173,6 @@ def wait_compiled(running: RunningInjector, namespace: str, *names: str, without
     return wait_for(look, f"{names} and not {without} in {namespace}", PATIENCE)
 
 
-def events(running: RunningInjector, namespace: str, reason: str = "") -> list[Json]:
+def events(running: Running, namespace: str, reason: str = "") -> list[Json]:
     found = running.server.admin.items("v1/events", namespace=namespace)
     return [one for one in found if one["reason"].startswith("Podkey") and reason in one["reason"]]

@@ -128,7 +128,7 @@ class EchoSite:
     async def answer(self, head: Head, body: bytes, since: float) -> Reply:
         return Reply(200, body)
 
-    def leave(self, head: Head) -> None:
+    def leave(self) -> None:
         pass
 
 

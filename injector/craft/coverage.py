@@ -46,9 +46,10 @@ _DEFAULTS: Final = frozenset(
         ("recursiveReadOnly", "Disabled"),
     }
 )
-# Variables that webhooks of clouds and of agents add to every container of a pod, and that mean nothing to the
-# sidecar: it takes settings from variables of its own names alone. All others are refused, for nobody can list
-# those that the interpreter, libc and libraries read. `RESOLV_HOST_CONF` lets glibc print any file into the log.
+# Variables that webhooks of clouds and of agents add to every container of a pod, and that mean nothing to
+# the sidecar: it takes settings from variables of its own names alone. All others are refused, for nobody can
+# list those that the interpreter, libc and libraries read: for one, glibc prints the file that
+# RESOLV_HOST_CONF names into the log.
 _FROM_OTHERS: Final = re.compile(
     # Workload identity of the clouds.
     r"(AWS|AZURE|GOOGLE|GCE|GKE|CLOUDSDK)_[A-Z0-9_]+|"

@@ -125,6 +125,6 @@ def _capable(containers: list[Container]) -> Iterator[Finding]:
         yield Finding(
             InjectionCode.CAPABILITY,
             f"{listed(c for c, _ in found)} adds {', '.join(names)}",
-            f"take it out of `capabilities.add` ({what}); where another webhook adds it: exempt the pod there, or "
-            "set `onDanger: warn`",
+            f"take it out of `capabilities.add` ({what}); where another webhook adds it: exempt "
+            "the pod there, or set `onDanger: warn`",
         )

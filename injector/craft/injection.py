@@ -9,8 +9,10 @@ The API server calls again when another webhook has changed the pod. Containers 
 stay there: the order of others is theirs, and a container of ours is never moved.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from injector.core.outcome import Finding, Refuse
@@ -77,7 +79,8 @@ def inject(pod: Pod, plan: Plan, sidecar: SidecarSettings, rules: PodRules) -> I
     resources = container_resources(quantities, plan.intent.sidecar, pod.resources, guaranteed=guaranteed)
     expected.append(sidecar_container(plan, endpoints, sidecar, resources))
     volumes = volumes_of(plan.needs, sidecar.token_seconds)
-    if faults := (*_container_faults(pod, expected), *bounded(_volume_faults(pod, volumes), "spec.volumes")):
+    wrong_volumes = bounded(_volume_faults(pod, volumes), "spec.volumes")
+    if faults := (*_container_faults(pod, plan, expected), *wrong_volumes):
         return Refuse(faults)
 
     editor = Editor(pod.raw)
@@ -88,8 +91,23 @@ def inject(pod: Pod, plan: Plan, sidecar: SidecarSettings, rules: PodRules) -> I
     _place(editor, pod, plan, expected)
     there = {volume.name for volume in pod.volumes}
     editor.extend(("spec", "volumes"), [volume for volume in volumes if volume["name"] not in there])
-    editor.update(("metadata", "annotations"), _annotations(pod, plan))
+    annotations = {contract.INJECTED: fingerprint(sidecar, rules), **_annotations(pod, plan)}
+    editor.update(("metadata", "annotations"), annotations)
     return Injected(editor.operations, (*_told(pod, plan, redirect), *warnings))
+
+
+def fingerprint(sidecar: SidecarSettings, rules: PodRules) -> str:
+    """Of all that makes two replicas write other containers for the same pod: while one release takes the
+    place of another, a pod may come to both."""
+    made_of = (
+        sidecar.image,
+        sidecar.image_pull_policy,
+        sidecar.cluster,
+        sorted(sidecar.environment.items()),
+        sidecar.token_seconds,
+        [str(cidr) for cidr in rules.cluster_cidrs if rules.exclude_cluster],
+    )
+    return sha256(json.dumps(made_of).encode()).hexdigest()[:12]
 
 
 # --- what is there already -----------------------------------------------------------------------------
@@ -99,14 +117,12 @@ def _ours(pod: Pod) -> dict[str, Container]:
     return {one.name: one for one in (*pod.init_containers, *pod.containers) if one.is_named_ours}
 
 
-def _container_faults(pod: Pod, expected: list[Raw]) -> Iterator[Finding]:
+def _container_faults(pod: Pod, plan: Plan, expected: list[Raw]) -> Iterator[Finding]:
     by_name = {container["name"]: container for container in expected}
-    if pod.containers and all(one.is_named_ours for one in pod.containers):
-        # Beside no application's, what is as ours has been written by somebody else.
-        message = (
-            f"{pod.containers[0].path} is called `{pod.containers[0].name}`, and is the pod's only container"
-        )
-        yield Finding(InjectionCode.RESERVED_CONTAINER, message, "rename it")
+    if not plan.native and all(one.is_named_ours for one in pod.containers):
+        # Somebody else has written it; or the API server would refuse the pod, were it not for our container.
+        message = f"`{_APPS[-1]}` has none but podkey's own `{contract.SIDECAR_CONTAINER}`"
+        yield Finding(InjectionCode.RESERVED_CONTAINER, message, "add the application's")
     for name, found in _ours(pod).items():
         if name in by_name:
             yield from container_faults(found, by_name[name])
@@ -166,14 +182,12 @@ def _mend(editor: Editor, pod: Pod, plan: Plan) -> None:
 def _annotations(pod: Pod, plan: Plan) -> dict[str, str]:
     theirs = [one for one in (*pod.init_containers, *pod.containers) if not one.is_named_ours]
     annotations = {
-        contract.INJECTED: "true",
         contract.OWNER: owner_text(plan.owner),
         contract.IMAGES: images_text(theirs),
         contract.PLACEHOLDERS: render_placeholders(plan.placeholders),
     }
-    first = next((one for one in pod.containers if not one.is_named_ours), None)
-    if not plan.native and first is not None and DEFAULT_CONTAINER not in pod.annotations:
-        annotations[DEFAULT_CONTAINER] = first.name
+    if not plan.native and DEFAULT_CONTAINER not in pod.annotations:
+        annotations[DEFAULT_CONTAINER] = next(one.name for one in pod.containers if not one.is_named_ours)
     return annotations
 
 

@@ -81,7 +81,7 @@ def reserved_uses(pod: Pod) -> Iterator[Finding]:
         yield Finding(
             InjectionCode.RESERVED_VOLUME,
             f"a volume of podkey's is mounted or read by {listed(uses)}",
-            "take the use out: podkey mounts what an application may see of it",
+            "take that out: podkey mounts what an application may see of it",
         )
     if paths := [f"{c} ({shown(path)})" for c in theirs for path in _paths_of_ours(c)]:
         yield Finding(
@@ -100,7 +100,8 @@ def _volumes_of_ours(container: Container) -> Iterator[str]:
 
 def _paths_of_ours(container: Container) -> Iterator[str]:
     for mount in container.mounts:
-        if not is_reserved(mount.volume):
+        # No path leads to one of them without the word, and a pod can have thousands.
+        if not is_reserved(mount.volume) and RESERVED_NAME in mount.path:
             path = normal_path(mount.path)
             if any(f"{path}/".startswith(f"{folder}/") for folder in _RESERVED_FOLDERS):
                 yield mount.path

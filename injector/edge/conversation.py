@@ -101,7 +101,7 @@ class Conversation:
         try:
             reply = await self._judged(head, whole)
         finally:
-            self._site.leave(head)
+            self._site.leave()
         if reply is None:
             return False
         if reply is _CROWDED:
@@ -114,7 +114,7 @@ class Conversation:
         """None: it went away in the middle. Nothing else can be wrong with a body whose length is known."""
         self._writer.write(self._messages.go_on())
         limit = asyncio.timeout(self._deadlines.body)
-        part = Part(lambda: limit.reschedule(asyncio.get_running_loop().time()))
+        part = Part(lambda: None if limit.expired() else limit.reschedule(0))
         try:
             event = await self._body(limit, part)
             if part.crowded_out:

@@ -85,7 +85,7 @@ class ProbeSite:
             case _:
                 return text_reply(404, "there are /healthz, /readyz and /metrics")
 
-    def leave(self, head: Head) -> None:
+    def leave(self) -> None:
         """Nothing is held for a probe."""
 
     def _ready(self) -> Reply:

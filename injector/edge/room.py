@@ -1,14 +1,14 @@
 """How much of bodies is held at one time, counted as they arrive: what a head promises costs nothing.
 
-Who says much and then nothing is in nobody's way: where room is short, the body goes of which nothing came for
-the longest time. An API server's body comes in one go.
+Who says much and then nothing is in nobody's way: where room is short, the body goes of which nothing came
+for the longest time. An API server's body comes in one go.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
-# Of all bodies at one time: four of the largest, or a thousand ordinary reviews.
+# Four of the largest, or a thousand ordinary reviews.
 MAX_HELD_BODIES: Final = 32 << 20
 
 

@@ -54,7 +54,7 @@ class Site(Protocol):
 
     async def admit(self, head: Head) -> Reply | None: ...
     async def answer(self, head: Head, body: bytes, since: float) -> Reply: ...
-    def leave(self, head: Head) -> None: ...
+    def leave(self) -> None: ...
 
 
 @final
@@ -135,7 +135,7 @@ class ReviewSite:
         # An API server shows people what a refusal says only where it is plain text (client-go).
         return Reply(status, answer) if status == HTTPStatus.OK else Reply(status, answer, TEXT)
 
-    def leave(self, head: Head) -> None:
+    def leave(self) -> None:
         self._counts.review_ended()
 
 

@@ -12,12 +12,15 @@ from injector.engine.guard import guard
 from injector.engine.happenings import Happening
 from injector.engine.mutate import Choose, happening_of, mutate
 from injector.engine.validate import validate
+from injector.reading.pod_fields import shown
 from injector.reading.reviews import Answer, Review, ReviewFault, read_review, render_answer
 from proxy.telemetry.log import Log
 
 MUTATE: Final = "/mutate"
 VALIDATE: Final = "/validate"
 GUARD: Final = "/guard"
+# Of one line of the log: a pod may break a hundred rules in a thousand containers.
+MAX_CODES: Final = 16
 
 
 def webhooks(
@@ -83,16 +86,17 @@ def _log(log: Log, path: str, review: Review, answer: Answer, outcome: Outcome) 
     if outcome in {Outcome.SKIPPED, Outcome.ALLOWED} and not answer.warnings:
         return
     found = answer.outcome
-    codes = [finding.code.value for finding in (*found.reasons, *found.warnings)] if found is not None else []
+    findings = (*found.reasons, *found.warnings) if found is not None else ()
+    codes = list(dict.fromkeys(finding.code.value for finding in findings))[:MAX_CODES]
     log.info(
         "a review was answered",
         path=path,
         outcome=outcome.value,
         codes=codes,
-        namespace=review.namespace,
-        kind=review.kind.name,
-        name=review.name,
-        user=review.user,
+        namespace=shown(review.namespace),
+        kind=shown(review.kind.name),
+        name=shown(review.name),
+        user=shown(review.user),
         dry_run=review.dry_run,
         changed=bool(answer.patch),
     )

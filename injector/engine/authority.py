@@ -166,11 +166,10 @@ def advance(
 ) -> Step:
     """`data` is the Secret's (None: there is none), `published` the `caBundle` of each webhook."""
     state = read_state(data or {})
-    listed = [read_certificates(one)[0] for one in published]
-    bundles = [frozenset(found) for found in listed]
+    bundles = [tuple(read_certificates(one)[0]) for one in published]
     strangers = tuple(
         one
-        for one in dict.fromkeys(one for found in listed for one in found)
+        for one in dict.fromkeys(one for found in bundles for one in found)
         if one not in state.trusted and one.not_valid_after_utc > now and _is_ours(one)
     )
     return (
@@ -218,9 +217,10 @@ def _adoption(state: AuthorityState, strangers: tuple[Certificate, ...], now: da
 
 
 def _publication(
-    state: AuthorityState, bundles: Sequence[frozenset[Certificate]], now: datetime
+    state: AuthorityState, bundles: Sequence[tuple[Certificate, ...]], now: datetime
 ) -> Step | None:
-    wanted = frozenset(_wanted(state, now))
+    # In their order, too: by it those are kept that count, where the Secret is lost.
+    wanted = _wanted(state, now)
     if all(found == wanted for found in bundles):
         return None
     following, since = state.next, state.trusted_since

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from injector.core.cluster import PodNeeds
 from injector.core.outcome import Finding, Refuse
 from injector.craft.adoption import sidecar_of
 from injector.craft.dangers import dangers_of
+from injector.craft.exposure import exposures_of
 from injector.craft.reserved import is_reserved, reserved_uses
 from injector.reading.pod_fields import PodFault, shown
 from injector.reading.pods import Container, Pod, read_pod
@@ -64,8 +66,9 @@ def _ephemeral(review: Review) -> Iterator[Finding]:
         return
     if sidecar_of(pod) is None:
         return
-    known = [container.raw for container in before.ephemeral_containers]
-    new = tuple(one for one in pod.ephemeral_containers if one.raw not in known)
+    # Kubernetes only ever adds to them, and a name stands once (ValidatePodEphemeralContainersUpdate).
+    known = {container.name for container in before.ephemeral_containers}
+    new = tuple(one for one in pod.ephemeral_containers if one.name not in known)
     for container in new:
         target = container.raw.get("targetContainerName")
         if isinstance(target, str) and is_reserved(target):
@@ -80,6 +83,10 @@ def _of_new(pod: Pod, new: tuple[Container, ...]) -> Iterator[Finding]:
         alone = replace(pod, containers=(), init_containers=(), ephemeral_containers=new, volumes=())
         yield from dangers_of(alone)
         yield from reserved_uses(alone)
+        used = {name for one in new for name in (*(mount.volume for mount in one.mounts), *one.devices)}
+        # Which Secrets are sources' is not known here.
+        seen = replace(alone, volumes=tuple(volume for volume in pod.volumes if volume.name in used))
+        yield from exposures_of(seen, PodNeeds())
 
 
 def _command(review: Review) -> Iterator[Finding]:

@@ -12,17 +12,18 @@ It never raises, whatever stands in the review, and nothing in it waits.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from injector.core.cluster import Namespace, PodNeeds
 from injector.core.outcome import Finding, Inject, Outcome, Refuse, Skip
 from injector.core.plan import Plan
-from injector.core.settings import NativeSidecars
+from injector.core.settings import InjectorSettings, NativeSidecars
 from injector.craft.accelerators import accelerators_of
-from injector.craft.adoption import Existing, already
+from injector.craft.adoption import Existing, already, sidecar_of
 from injector.craft.eligibility import decide
-from injector.craft.injection import Injected, inject
+from injector.craft.injection import Injected, fingerprint, inject
 from injector.craft.levels import capture_of
 from injector.craft.placeholders import draw, read_placeholders
 from injector.engine.happenings import EventKind, EventReason, Happening, Involved, about_namespace
@@ -31,13 +32,16 @@ from injector.reading.annotations import INJECTOR_ANNOTATIONS, read_intent
 from injector.reading.pod_fields import PodFault, listed, shown
 from injector.reading.pods import Pod, read_pod
 from injector.reading.reviews import Answer, GroupVersionName, Review, answer_of
+from proxy.core.contract import INJECT, INJECTED
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.services import ALPHABETS, Service
 from proxy.core.settings import Capture
 
 _POD: Final = GroupVersionName("", "v1", "Pod")
 # A watch is behind by milliseconds, and clients of Kubernetes wait in whole seconds.
-_NAMESPACE_SECONDS: Final = 1
+_RETRY_SECONDS: Final = 1
+# What is found of containers and volumes of ours that are not as we write them.
+_OF_OURS: Final = frozenset({InjectionCode.RESERVED_CONTAINER, InjectionCode.RESERVED_VOLUME})
 # 128 bits, as `podkey run` draws one where nobody gave it any.
 _TOKEN_LENGTH: Final = 32
 
@@ -53,12 +57,7 @@ def mutate(review: Review, world: World, choose: Choose) -> Answer:
     # 2.
     namespace = world.namespaces.get(review.namespace)
     if namespace is None:
-        finding = Finding(
-            InjectionCode.NAMESPACE_UNKNOWN,
-            f"the injector has not seen namespace {shown(review.namespace)} yet",
-            "try again in a moment",
-        )
-        return answer_of(review, Refuse((finding,)), retry_after_seconds=_NAMESPACE_SECONDS)
+        return _not_seen(review, f"namespace {shown(review.namespace)}")
     # 3.
     try:
         pod = read_pod(review.object, review.namespace)
@@ -67,6 +66,9 @@ def mutate(review: Review, world: World, choose: Choose) -> Answer:
     # 4.
     needs = _needs(pod, namespace, world)
     outcome = decide(pod, namespace, needs, world.settings.pods)
+    if world.asked_by_selector and _has_no_label(outcome):
+        # The API server has one, or it would not have asked.
+        return _not_seen(review, f"the label `{INJECT}` of namespace {shown(review.namespace)}")
     if not isinstance(outcome, Inject):
         return answer_of(review, outcome)
     # 5.
@@ -77,7 +79,8 @@ def mutate(review: Review, world: World, choose: Choose) -> Answer:
     warnings = (*outcome.warnings, *made.warnings)
     # 7.
     if not isinstance(made, Injected):
-        return answer_of(review, Refuse(made.reasons, warnings))
+        retry = _RETRY_SECONDS if _is_of_another_release(pod, made, settings) else 0
+        return answer_of(review, Refuse(made.reasons, warnings), retry_after_seconds=retry)
     return answer_of(review, Inject(outcome.reasons, warnings), _rendered(made))
 
 
@@ -88,6 +91,27 @@ def judge(raw: object, namespace: Namespace, world: World) -> Outcome:
     except PodFault as fault:
         return _unreadable(fault)
     return decide(pod, namespace, _needs(pod, namespace, world), world.settings.pods)
+
+
+def _not_seen(review: Review, what: str) -> Answer:
+    message = f"the injector has not seen {what} yet"
+    finding = Finding(InjectionCode.NAMESPACE_UNKNOWN, message, "try again in a moment")
+    return answer_of(review, Refuse((finding,)), retry_after_seconds=_RETRY_SECONDS)
+
+
+def _is_of_another_release(pod: Pod, made: Refuse, settings: InjectorSettings) -> bool:
+    """Between two calls the API server came from a replica with other settings to us. The next attempt begins
+    with the pod as its author wrote it."""
+    written = pod.annotations.get(INJECTED)
+    return (
+        sidecar_of(pod) is not None
+        and written not in {None, fingerprint(settings.sidecar, settings.pods)}
+        and all(finding.code in _OF_OURS for finding in made.reasons)
+    )
+
+
+def _has_no_label(outcome: Outcome) -> bool:
+    return any(finding.code is InjectionCode.NAMESPACE_NOT_ENABLED for finding in outcome.reasons)
 
 
 def is_new_pod(review: Review) -> bool:
@@ -161,18 +185,22 @@ def _rendered(made: Injected) -> bytes:
 
 # --- what is told of it --------------------------------------------------------------------------
 
+_NAMED: Final = ("initContainers", "containers", "ephemeralContainers", "volumes")
+# RFC 1123, as Kubernetes wants it of their names.
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?").fullmatch
 # Skipped although something wants a sidecar for it. The other skips are what somebody has asked for.
 _SKIPS_TOLD: Final = frozenset({InjectionCode.HOST_NETWORK, InjectionCode.HOST_PID, InjectionCode.WINDOWS})
 
 
 def happening_of(review: Review, answer: Answer) -> Happening | None:
-    """The Event about a pod: None for a dry run, for what is asked again, and where there is nothing to tell.
+    """The Event about a pod: None for a dry run, for what is asked again, and where there is nothing to tell,
+    or nobody who asked: an API server always says who.
 
     A second call about the same pod has an empty patch, and was told of by the first. Messages have no names
     of pods in them: what one owner's pods have in common is one Event.
     """
     outcome = answer.outcome
-    if answer.dry_run or answer.retry_after_seconds or outcome is None:
+    if answer.dry_run or answer.retry_after_seconds or outcome is None or not review.user:
         return None
     match outcome:
         case Inject(reasons, warnings) if answer.patch:
@@ -184,8 +212,22 @@ def happening_of(review: Review, answer: Answer) -> Happening | None:
             kind, reason, what = EventKind.NORMAL, EventReason.SKIPPED, "podkey's sidecar was not added"
         case _:
             return None
-    message = f"{what}: {' | '.join(map(str, (*reasons, *warnings)))}"
+    findings = (*reasons, *warnings)
+    # The API server checks names after us. An Event is no place for a text of anybody's choice.
+    named = all(map(_LABEL, _names(review)))
+    message = f"{what}: {' | '.join(str(one) if named else one.code.value for one in findings)}"
     return Happening(review.namespace, _involved(review), kind, reason, message)
+
+
+def _names(review: Review) -> Iterator[str]:
+    """What findings call containers and volumes."""
+    spec: Any = (review.object or {}).get("spec")
+    for field in _NAMED if isinstance(spec, dict) else ():
+        parts = spec.get(field)
+        for part in parts if isinstance(parts, list) else ():
+            name = part.get("name") if isinstance(part, dict) else None
+            if isinstance(name, str):
+                yield name
 
 
 def _involved(review: Review) -> Involved:

@@ -28,24 +28,9 @@ from injector.reading.pod_fields import (
     text,
     texts,
 )
+from injector.reading.pod_limits import check_limits
 from injector.reading.quantities import QuantityFault, read_quantity
 from proxy.core.contract import DEFAULT_NAMESPACE, REDIRECT_CONTAINER, SIDECAR_CONTAINER
-
-# Each container gets some 2 KiB of variables and a mount, and etcd takes no object above 1.5 MiB: a pod of
-# more containers could never be stored with what we add.
-MAX_CONTAINERS: Final = 750
-# Kubernetes bounds these by the size of an object alone, and the API server asks us before it knows that one is
-# too large for etcd: 3 MiB that a client may send hold 170,000 volumes. These are far above what fits there.
-MAX_VOLUMES: Final = 1_000
-MAX_ANNOTATIONS: Final = 10_000
-# In all containers together.
-MAX_IN_CONTAINERS: Final[Mapping[str, int]] = {
-    "env": 30_000,
-    "envFrom": 30_000,
-    "ports": 20_000,
-    "volumeDevices": 20_000,
-    "volumeMounts": 20_000,
-}
 
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
@@ -217,9 +202,7 @@ def read_pod(raw: object, namespace: str) -> Pod:
     pod = as_object(raw, "the pod")
     metadata, spec = child(pod, "metadata", ""), child(pod, "spec", "")
     lists = {kind: objects(spec, kind.value, "spec") for kind in ContainerKind}
-    if (count := sum(map(len, lists.values()))) > MAX_CONTAINERS:
-        raise PodFault(f"the pod has {count} containers, and may have {MAX_CONTAINERS}")
-    _check_counts(metadata, spec, [found for listed in lists.values() for found in listed])
+    check_limits(metadata, spec, [found for listed in lists.values() for found in listed])
     found = {
         kind: tuple(_container(item, kind, index, path) for index, (path, item) in enumerate(listed))
         for kind, listed in lists.items()
@@ -254,21 +237,6 @@ def read_pod(raw: object, namespace: str) -> Pod:
         automount_token=flag(spec, "automountServiceAccountToken", "spec"),
         defaulted="schedulerName" in spec,
     )
-
-
-def _check_counts(metadata: Raw, spec: Raw, containers: list[tuple[str, Raw]]) -> None:
-    """Before any of them is looked at."""
-    counts = [
-        ("volumes", MAX_VOLUMES, len(items(spec, "volumes", "spec"))),
-        ("annotations", MAX_ANNOTATIONS, len(child(metadata, "annotations", "metadata"))),
-        *(
-            (key, most, sum(len(items(raw, key, path)) for path, raw in containers))
-            for key, most in MAX_IN_CONTAINERS.items()
-        ),
-    ]
-    for what, most, count in counts:
-        if count > most:
-            raise PodFault(f"the pod has {count} `{what}`, and may have {most}")
 
 
 def _owner(metadata: Raw) -> Owner | None:

@@ -101,7 +101,8 @@ def test_clients_that_are_told_of_the_proxy_get_the_credential(world: World, cli
 
 def test_without_the_proxy_nothing_is_attached(world: World) -> None:
     """Nothing is redirected here: to unset the variable is to go around, without a credential."""
-    done = world.pod.run_app([*CURL, f"https://{API}/v1/models"], env={"HTTPS_PROXY": None})
+    without = {"HTTPS_PROXY": None, "https_proxy": None}
+    done = world.pod.run_app([*CURL, f"https://{API}/v1/models"], env=without)
 
     assert done.stdout == "200\n"
     assert world.api.requests[0].header("authorization") == []
@@ -157,7 +158,9 @@ def test_no_tunnel_leads_to_the_clouds_metadata(world: World, address: str) -> N
 
 
 def test_no_plain_request_leads_to_the_clouds_metadata(world: World) -> None:
-    done = world.pod.run_app(["curl", "-sS", "-i", "http://169.254.169.254/latest/meta-data/"])
+    """Who takes it out of NO_PROXY, where the injector has it."""
+    asked = ["curl", "-sS", "-i", "http://169.254.169.254/latest/meta-data/"]
+    done = world.pod.run_app(asked, env={"NO_PROXY": None, "no_proxy": None})
 
     assert done.stdout.startswith("HTTP/1.1 403 ")
     assert "podkey-reason: fenced_address" in done.stdout

@@ -69,6 +69,15 @@ def test_secrets_keep_the_numbers_of_their_volumes() -> None:
     assert adopted(a_plan(), read_pod(raw, "ml"))[0].needs.secrets == needed
 
 
+def test_a_volume_of_the_users_is_not_taken_over_for_having_a_number() -> None:
+    raw = injected(raw_pod(), a_plan(secrets=(("s", ("k",)),)))
+    raw["spec"]["volumes"] += [
+        {"name": name, "secret": {"secretName": "mine"}}
+        for name in ("0", "9" * 5000, f"podkey-secret-{'9' * 5000}")
+    ]
+    assert adopted(a_plan(), read_pod(raw, "ml"))[0].needs.secrets == (("s", ("k",)),)
+
+
 def test_what_is_not_as_we_write_it_is_not_taken_over() -> None:
     raw: dict[str, Any] = injected(raw_pod(), a_plan("openai", capture=BOTH))
     sidecar = container(raw, "podkey")

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from injector.core.outcome import Refuse
+from injector.craft.coverage import MAX_FAULTS
 from proxy.core.injection_codes import InjectionCode
 from tests.injected_pods import a_plan, container, defaulted, injected, try_inject
 from tests.sample_pods import raw_pod
@@ -59,12 +60,24 @@ def changed(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         with_env("DD_AGENT_HOST"),
         with_env("AWS_ROLE_ARN"),
         with_env("KUBERNETES_SERVICE_HOST"),
+        with_env("AZURE_FEDERATED_TOKEN_FILE"),
+        with_env("GOOGLE_APPLICATION_CREDENTIALS"),
+        with_env("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        with_env("NODE_IP"),
+        with_env("HOST_IP"),
+        with_env("TZ", "Europe/Vienna"),
+        with_env("LC_ALL", "C.UTF-8"),
         with_mount("/var/run/secrets/eks.amazonaws.com/serviceaccount"),
         with_mount("/run/secrets/azure/tokens"),
         with_field("resources", {"limits": {"cpu": "3"}}),
         with_field("resources", {}),
+        with_field(
+            "resources", {"requests": {"ephemeral-storage": "1Gi"}, "limits": {"hugepages-2Mi": "4Mi"}}
+        ),
+        # AlwaysPullImages.
+        with_field("imagePullPolicy", "Always"),
         with_field("resizePolicy", [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]),
-        with_field("terminationMessagePolicy", "FallbackToLogsOnError"),
+        with_field("terminationMessagePolicy", "File"),
         # Go writes what nobody has set.
         with_field("args", []),
         with_field("lifecycle", None),
@@ -105,6 +118,21 @@ def test_what_does_no_harm_is_let_pass(edit: Callable[[dict[str, Any]], None]) -
         (with_field("volumeDevices", [{"name": "b"}]), ".volumeDevices of"),
         (with_field("restartPolicy", "Never"), ".restartPolicy of"),
         (with_field("terminationMessagePath", "/var/run/podkey/state/x"), ".terminationMessagePath of"),
+        (with_field("terminationMessagePolicy", "FallbackToLogsOnError"), ".terminationMessagePolicy of"),
+        (with_field("imagePullPolicy", "Never"), '.imagePullPolicy of `podkey` is `"Never"`, and podkey'),
+        (with_field("imagePullPolicy", None), ".imagePullPolicy of `podkey` is nothing"),
+        (
+            with_field("resources", {"claims": [{"name": "gpu"}]}),
+            '.resources.claims of `podkey` is `["gpu"]`, and podkey writes nothing',
+        ),
+        (
+            with_field("resources", {"limits": {"cpu": "1", "nvidia.com/gpu": "8"}}),
+            '.resources.limits[`nvidia.com/gpu`] of `podkey` is `"8"`',
+        ),
+        (
+            with_field("resources", {"requests": {"xcpu": 1}}),
+            ".resources.requests[`xcpu`] of `podkey` is `1`",
+        ),
         (changed("securityContext", "runAsUser", value=0), ".securityContext.runAsUser of"),
         (changed("securityContext", "allowPrivilegeEscalation", value=0), ".allowPrivilegeEscalation of"),
         (changed("securityContext", "privileged", value=True), ".securityContext.privileged of"),
@@ -147,16 +175,70 @@ def test_what_could_make_another_program_of_it_is_refused(
     assert words in messages[0]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("RESOLV_HOST_CONF", "RESOLV_MULTI", "RES_OPTIONS", "LOCALDOMAIN", "HOSTALIASES", "NSS_WRAPPER"),
+        *(
+            "MITMPROXY_SSLKEYLOGFILE",
+            "SSLKEYLOGFILE",
+            "QLOGDIR",
+            "CTLOG_FILE",
+            "OSSL_QFILTER",
+            "OPENSSL_CONF",
+        ),
+        *("PROMETHEUS_MULTIPROC_DIR", "NVIDIA_VISIBLE_DEVICES", "XDG_CONFIG_HOME", "MIMALLOC_VERBOSE"),
+        *("JAVA_TOOL_OPTIONS", "COVERAGE_PROCESS_START", "LD_AUDIT", "GLIBC_TUNABLES", "LOCPATH", "LANGUAGE"),
+        *("aws_role_arn", "MY_AWS_ROLE", "AWS_", "DD", "TZDIR", "NODE_\u0130", "AWS_X\n", ""),
+    ],
+)
+def test_a_variable_that_no_known_webhook_adds_is_refused_by_its_name(name: str) -> None:
+    pod = ours()
+    with_env(name)(container(pod, "podkey"))
+    (message,) = refused(pod)
+    assert message.startswith("spec.initContainers[1].env[`")
+    assert message.endswith('of `podkey` is `"x"`, and podkey writes nothing')
+
+
+def test_a_variable_of_others_without_a_value_is_not_called_nothing() -> None:
+    pod = ours()
+    container(pod, "podkey")["env"].append({"name": "LD_A"})
+    assert refused(pod) == [
+        'spec.initContainers[1].env[`LD_A`] of `podkey` is `""`, and podkey writes nothing'
+    ]
+
+
 def test_a_variable_that_stands_twice_is_judged_twice() -> None:
     pod = ours()
     with_env("PODKEY_CAPTURE", "transparent")(container(pod, "podkey"))
     assert refused(pod) == []
 
 
-def test_a_variable_without_a_name_is_nobodys() -> None:
+def test_a_variable_without_a_name_is_no_known_webhooks() -> None:
     pod = ours()
     container(pod, "podkey")["env"].append({"value": "x"})
-    assert refused(pod) == []
+    assert len(refused(pod)) == 1
+
+
+@pytest.mark.parametrize(("many", "told"), [(15, 15), (16, 16), (17, 17), (20_000, 17)])
+def test_of_what_a_forged_container_has_the_first_is_told_and_that_there_is_more(
+    many: int, told: int
+) -> None:
+    pod = ours()
+    container(pod, "podkey")["env"] += [{"name": "LD_A"}] * many
+    messages = refused(pod)
+    assert len(messages) == told
+    assert (messages[-1] == "and more in spec.initContainers[1]") is (many > MAX_FAULTS)
+
+
+def test_of_forged_volumes_the_first_are_told_and_that_there_are_more() -> None:
+    pod = ours()
+    pod["spec"]["volumes"] += [
+        {"name": f"podkey-secret-{number}", "emptyDir": {}} for number in range(1, 900)
+    ]
+    messages = refused(pod)
+    assert len(messages) == MAX_FAULTS + 1
+    assert messages[-1] == "and more in spec.volumes"
 
 
 def test_the_redirect_is_judged_alike() -> None:

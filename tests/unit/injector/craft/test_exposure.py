@@ -68,6 +68,14 @@ def test_a_plain_pod_exposes_nothing() -> None:
         ),
         *("/var/lib/kubelet/pods", "/var/lib/kubelet/", "/var/lib/kubelet/pods/../pods/x/volumes"),
         *("/var/lib/docker/overlay2", "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"),
+        *(
+            "/etc/rancher/k3s/k3s.yaml",
+            "/etc/srv",
+            "/srv",
+            "/srv/kubernetes/pki",
+            "/root/.kube",
+            "/run/buildkit",
+        ),
         *("/var/lib/rancher/k3s/agent", "/etc/kubernetes/manifests", "/var/lib/etcd/member", "/../var/lib"),
     ],
 )
@@ -108,6 +116,7 @@ def test_a_host_path_that_shows_other_containers_is_refused_mounted_or_not(path:
             "/run/users",
         ),
         *("/run/udev", "/run/docker.sock.d", "/dev"),
+        *("/etc/srv/kubernetess", "/srv/data", "/roots", "/etc/ranchers/x/y/z/u"),
     ],
 )
 def test_other_folders_of_the_node_are_the_users_affair(path: str) -> None:
@@ -117,6 +126,11 @@ def test_other_folders_of_the_node_are_the_users_affair(path: str) -> None:
 def test_a_volume_is_no_better_for_having_our_name() -> None:
     volumes = [{"name": "podkey-state", "hostPath": {"path": "/var/lib/kubelet"}}]
     assert [finding.code for finding in exposures(volumes=volumes)] == [InjectionCode.STATE_EXPOSED]
+
+
+def test_a_path_of_a_million_segments_costs_as_much_as_one_of_five() -> None:
+    assert exposures(volumes=host_path("/x" * 1_000_000)) == []
+    assert exposures(volumes=host_path("/run/docker" + "/x" * 1_000_000))
 
 
 SEGMENTS = st.lists(st.sampled_from(["", ".", "..", "var", "lib", "run", "kubelet", "proc", "x"]), max_size=8)

@@ -1,5 +1,6 @@
 import copy
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ from injector.core.intent import Intent, Quantities
 from injector.core.outcome import Refuse
 from injector.core.plan import Plan
 from injector.core.settings import SidecarSettings
-from injector.craft.injection import Injected
+from injector.craft.injection import Injected, fingerprint
 from injector.craft.jsonpatch import pointer
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.settings import Capture
 from tests.injected_pods import (
     EXPLICIT,
+    RULES,
     SETTINGS,
     a_plan,
     container,
@@ -24,6 +26,8 @@ from tests.injected_pods import (
     try_inject,
 )
 from tests.sample_pods import raw_pod
+
+FINGERPRINT = fingerprint(SETTINGS, RULES)
 
 INIT = {"name": "fetch", "image": "registry.test/fetch:1"}
 ENVOY = {"name": "envoy", "image": "registry.test/envoy:1"}
@@ -72,7 +76,7 @@ def test_every_container_of_ours_has_requests_and_limits() -> None:
 
 def test_a_pod_with_nothing_at_all_gets_every_parent_that_it_lacks() -> None:
     pod = injected({"spec": {"containers": [{"name": "app", "image": "a"}]}}, a_plan("openai"))
-    assert pod["metadata"]["annotations"]["podkey.io/injected"] == "true"
+    assert pod["metadata"]["annotations"]["podkey.io/injected"] == FINGERPRINT
     assert len(pod["spec"]["volumes"]) == 5
     outcome = try_inject({"metadata": {}, "spec": {"containers": [{"name": "a"}]}}, a_plan())
     assert isinstance(outcome, Injected)
@@ -93,7 +97,7 @@ def test_the_annotations_say_what_the_sidecar_is_to_know() -> None:
     plan = a_plan("openai", owner="Job/train")
     assert injected(raw, plan)["metadata"]["annotations"] == {
         "x": "y",
-        "podkey.io/injected": "true",
+        "podkey.io/injected": FINGERPRINT,
         "podkey.io/owner": "Job/train",
         "podkey.io/images": "registry.test/fetch:1 b:1 a:1",
         "podkey.io/placeholders": f"OPENAI_API_KEY={plan.placeholders['OPENAI_API_KEY']}",
@@ -151,9 +155,6 @@ def test_the_users_choice_of_a_default_container_stays() -> None:
         "kubectl.kubernetes.io/default-container"
         not in injected(raw_pod(), a_plan())["metadata"]["annotations"]
     )
-    empty = injected({"spec": {}}, a_plan(native=False, capture=EXPLICIT))
-    assert names(empty, "containers") == ["podkey"]
-    assert "kubectl.kubernetes.io/default-container" not in empty["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +211,21 @@ def test_what_a_container_keeps_is_told_for_each() -> None:
 def test_a_container_of_our_name_that_is_not_ours_is_refused() -> None:
     raw = raw_pod({}, {"name": "podkey", "image": "evil.test/x"})
     assert set(codes(raw, a_plan())) == {InjectionCode.RESERVED_CONTAINER}
+
+
+def test_a_sidecar_beside_no_application_is_refused_even_where_it_is_as_ours() -> None:
+    pod = defaulted(injected(raw_pod(), a_plan(native=False)))
+    assert nothing_more(pod, a_plan(native=False))
+    pod["spec"]["containers"] = [container(pod, "podkey")]
+    outcome = try_inject(pod, a_plan())
+    assert isinstance(outcome, Refuse)
+    (found,) = outcome.reasons
+    assert found.code is InjectionCode.RESERVED_CONTAINER
+    assert found.message == "`containers` has none but podkey's own `podkey`"
+    # Nor does a pod become one by ours alone.
+    pod = {"spec": {"containers": []}}
+    assert codes(pod, a_plan(native=False)) == [InjectionCode.RESERVED_CONTAINER]
+    assert codes(pod, a_plan()) == []
 
 
 # --- the second call -----------------------------------------------------------------------------------
@@ -297,3 +313,24 @@ def test_another_release_of_ours_does_not_pass_for_this_one() -> None:
         "spec.initContainers[0].image",
         "spec.initContainers[1].image",
     ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"image": "registry.test/podkey:2"},
+        {"cluster": "east"},
+        {"environment": {"PODKEY_LOG_LEVEL": "debug"}},
+        {"token_seconds": 600},
+    ],
+)
+def test_a_fingerprint_tells_sidecars_of_other_settings_apart(other: dict[str, Any]) -> None:
+    assert fingerprint(replace(SETTINGS, **other), RULES) != FINGERPRINT
+
+
+def test_a_fingerprint_is_the_same_where_the_containers_are() -> None:
+    two = [{"PODKEY_A": "1", "PODKEY_B": "2"}, {"PODKEY_B": "2", "PODKEY_A": "1"}]
+    assert len({fingerprint(replace(SETTINGS, environment=one), RULES) for one in two}) == 1
+    networks = replace(RULES, cluster_cidrs=(ip_network("10.0.0.0/8"),))
+    assert fingerprint(SETTINGS, networks) == FINGERPRINT
+    assert fingerprint(SETTINGS, replace(networks, exclude_cluster=True)) != FINGERPRINT

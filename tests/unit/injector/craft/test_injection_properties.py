@@ -71,7 +71,8 @@ def named(prefix: str, most: int) -> st.SearchStrategy[list[dict[str, Any]]]:
         futureField=st.just({"x": [1]}),
         restartPolicy=st.just("Always") if prefix == "init" else st.nothing(),
     )
-    return st.lists(one, max_size=most).map(
+    # No pod is without a container.
+    return st.lists(one, min_size=prefix == "app", max_size=most).map(
         lambda items: [{"name": f"{prefix}-{index}", **item} for index, item in enumerate(items)]
     )
 

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injector.core.outcome import Finding
-from injector.craft.reserved import is_named_our_volume, is_reserved, meets, normal_path, reserved_uses
+from injector.craft.reserved import (
+    is_named_our_volume,
+    is_reserved,
+    normal_path,
+    reserved_uses,
+    secret_volume_number,
+)
 from proxy.core.injection_codes import InjectionCode
 from tests.sample_pods import sample_pod
 
@@ -98,6 +104,20 @@ def test_nor_has_it_one_as_a_device() -> None:
     assert [finding.code for finding in found] == [InjectionCode.RESERVED_VOLUME]
 
 
+@pytest.mark.parametrize("place", ["containers", "initContainers", "ephemeralContainers"])
+def test_nor_does_it_read_variables_from_one(place: str) -> None:
+    def reading(volume: str) -> dict[str, Any]:
+        reference = {"volumeName": volume, "path": "x", "key": "K"}
+        env = [{"name": "A", "valueFrom": {"fileKeyRef": reference}}, {"name": "A", "value": "x"}]
+        return {place: [{"name": "app", "env": env}]}
+
+    (found,) = uses(**reading("podkey-state"))
+    assert found.code is InjectionCode.RESERVED_VOLUME
+    assert "(`podkey-state`)" in found.message
+    assert uses(**reading("podkey-trust"))
+    assert uses(**reading("data")) == []
+
+
 def test_the_trust_bundle_as_we_mount_it_is_fine() -> None:
     assert uses({"volumeMounts": [TRUST]}, initContainers=[{"name": "init", "volumeMounts": [TRUST]}]) == []
 
@@ -105,6 +125,18 @@ def test_the_trust_bundle_as_we_mount_it_is_fine() -> None:
 def test_our_own_containers_mount_what_they_need() -> None:
     state = {"name": "podkey-state", "mountPath": "/var/run/podkey/state"}
     assert uses(initContainers=[{"name": "podkey", "volumeMounts": [state]}]) == []
+
+
+def test_only_a_name_that_we_write_has_a_number() -> None:
+    assert [secret_volume_number(f"podkey-secret-{text}") for text in ("0", "12", "9999")] == [0, 12, 9999]
+    strange = (
+        "0",
+        "podkey-secret-",
+        "podkey-secret-10000",
+        f"podkey-secret-{'9' * 5000}",
+        "podkey-secret-\u0663",
+    )
+    assert [secret_volume_number(name) for name in strange] == [None] * 5
 
 
 # --- paths ----------------------------------------------------------------------------------------
@@ -186,15 +218,6 @@ def test_a_normal_path_is_absolute_and_stays_as_it_is(segments: list[str]) -> No
     assert ".." not in path.split("/")
     assert normal_path(path) == path
     assert not f"{path}/".startswith("/var/run/")
-
-
-@given(SEGMENTS, SEGMENTS)
-def test_two_paths_meet_alike_in_both_directions(one: list[str], other: list[str]) -> None:
-    first, second = normal_path("/".join(one)), normal_path("/".join(other))
-    assert meets(first, second) == meets(second, first)
-    assert meets(first, first)
-    assert meets(first, "/")
-    assert meets(first, normal_path(f"{first}/below"))
 
 
 def test_the_uses_come_in_one_order_and_each_once() -> None:

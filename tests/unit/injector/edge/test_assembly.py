@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,11 @@ current-context: x
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_they_were() -> Iterator[None]:
+def _process_as_it_was() -> Iterator[None]:
+    before = sys.getswitchinterval()
     yield
     structlog.reset_defaults()
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture
@@ -70,6 +73,11 @@ def test_a_signal_stops_it_and_the_end_is_fine(
     stub.death = number
 
     assert serve(SETTINGS, {}, kubeconfig) == FINE
+
+
+def test_reviews_get_the_interpreter_back_soon_from_threads_that_compile(kubeconfig: str) -> None:
+    assert serve(SETTINGS, {}, kubeconfig) == FINE
+    assert sys.getswitchinterval() < 0.001
 
 
 def test_a_second_signal_hurries(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:

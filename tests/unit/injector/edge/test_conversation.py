@@ -6,6 +6,7 @@ import pytest
 
 from injector.edge.conversation import Deadlines
 from injector.edge.http_messages import MAX_BODY, Head, Reply
+from injector.edge.room import Room
 from tests.injector_serving_world import (
     PATH,
     Client,
@@ -204,6 +205,66 @@ def test_a_body_of_3_mib_keeps_nobody_else_waiting() -> None:
             answers = await asyncio.gather(large.answer(), small.post(b"{}"))
             assert [status for status, _ in answers] == [200, 200]
             for client in (large, small):
+                await client.close()
+
+    running(scenario())
+
+
+def test_connections_that_send_a_head_and_nothing_else_keep_no_review_out() -> None:
+    async def scenario() -> None:
+        counts = Counts()
+        async with listening(review_site(counts, max_concurrent=1), counts) as (_, port):
+            silent = [await Client.open(port) for _ in range(20)]
+            for client in silent:
+                client.writer.write(head_of(MAX_BODY))
+            await counts.until(lambda: counts.seen["began"] == 20)
+            client = await Client.open(port)
+            assert (await client.post(b"{}"))[0] == 200
+            for one in (*silent, client):
+                await one.close()
+
+    running(scenario())
+
+
+def test_bodies_that_stop_coming_make_room_for_those_that_come() -> None:
+    async def scenario() -> None:
+        counts = Counts()
+        async with listening(review_site(counts), counts, deadlines=Deadlines(body=60, refused=0.01)) as (
+            listener,
+            port,
+        ):
+            listener._room = Room(100_000)
+            stopped, going = await Client.open(port), await Client.open(port)
+            stopped.writer.write(head_of(90_000) + b"x" * 80_000)
+            await counts.until(lambda: counts.seen["began"] == 1)
+            while listener._room._free > 20_000:  # noqa: ASYNC110 - what arrives is not told
+                await asyncio.sleep(0)
+            assert (await going.post(b"x" * 60_000))[0] == 200
+            status, _ = await stopped.answer()
+            assert status == 503
+            await stopped.ended()
+            assert counts.seen["crowded"] == 1
+            assert counts.seen["slow_body"] == 0
+            await counts.until(lambda: counts.seen["ended"] == 2)
+            assert listener._room._free == 100_000
+            for client in (stopped, going):
+                await client.close()
+
+    running(scenario())
+
+
+def test_a_body_for_which_there_is_no_room_is_told_to_come_again() -> None:
+    async def scenario() -> None:
+        counts = Counts()
+        async with listening(review_site(counts), counts, deadlines=Deadlines(refused=0.01)) as (
+            listener,
+            port,
+        ):
+            listener._room = Room(10)
+            for length in (11, 300_000):
+                client = await Client.open(port)
+                status, body = await client.post(b"x" * length)
+                assert (status, body) == (503, b"podkey: there are too many bodies at this time\n")
                 await client.close()
 
     running(scenario())

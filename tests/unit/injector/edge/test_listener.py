@@ -16,6 +16,7 @@ from tests.injector_serving_world import (
     EchoSite,
     TestAuthority,
     listening,
+    review_site,
     running,
 )
 
@@ -141,6 +142,27 @@ def test_above_the_limit_the_longest_idle_one_goes() -> None:
             assert (await first.post())[0] == 200
             assert counts.seen == {"limit": 1}
             for client in (first, second, third):
+                await client.close()
+
+    running(scenario())
+
+
+def test_above_the_limit_the_one_goes_that_owes_its_body_for_the_longest_time() -> None:
+    async def scenario() -> None:
+        counts = Counts()
+        async with listening(review_site(counts), counts, max_connections=2) as (_, port):
+            owing = [await Client.open(port) for _ in range(2)]
+            for number, client in enumerate(owing, 1):
+                client.writer.write(
+                    b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: 9\r\n\r\n"
+                )
+                await counts.until(lambda number=number: counts.seen["began"] == number)  # type: ignore[misc]
+            third = await Client.open(port)
+            assert (await third.post())[0] == 200
+            assert await owing[0].ended() == b""
+            assert counts.seen["limit"] == 1
+            for client in (*owing, third):
                 await client.close()
 
     running(scenario())

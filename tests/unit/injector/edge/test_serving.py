@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injector.edge.http_messages import Head, Reply
-from injector.edge.serving import DEFAULT_TIMEOUT, MAX_HELD_BODIES, MAX_TIMEOUT, Turns, timeout_of
+from injector.edge.serving import DEFAULT_TIMEOUT, MAX_TIMEOUT, timeout_of
 from tests.injector_serving_world import PATH, Counts, HandClock, echo, review_site
 
 
@@ -37,7 +37,7 @@ def test_a_review_is_answered_by_the_handler_of_its_path() -> None:
         site = review_site(counts, {PATH: handler}, clock=clock)
         assert await site.admit(head()) is None
         reply = await site.answer(head(), b"body", clock.monotonic())
-        site.leave(head())
+        site.leave()
         return reply
 
     assert asyncio.run(ask()) == Reply(200, b"answer")
@@ -134,132 +134,61 @@ def test_any_query_has_a_timeout(query: str) -> None:
     assert 0 <= timeout_of(query) <= MAX_TIMEOUT
 
 
-def test_who_finds_no_turn_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_above_the_limit_of_whole_reviews_they_are_told_to_come_again() -> None:
     counts = Counts()
-    monkeypatch.setattr("injector.edge.serving.Turns.take", lambda _self, _size: _no())
 
-    async def _no() -> bool:
-        return False
+    async def ask() -> list[Reply]:
+        clock = HandClock()
+        site = review_site(counts, {PATH: echo}, clock=clock, max_concurrent=3)
+        asking = (site.answer(head(), b"{}", clock.monotonic()) for _ in range(5))
+        return await asyncio.gather(*asking)
 
-    async def ask() -> Reply | None:
-        return await review_site(counts, {PATH: echo}, max_concurrent=1).admit(head())
-
-    reply = asyncio.run(ask())
-    assert reply is not None
-    assert (reply.status, reply.more) == (503, (("Retry-After", "1"),))
-    assert counts.seen == {"busy": 1}
-
-
-# --- turns ----------------------------------------------------------------------------------------
+    replies = asyncio.run(ask())
+    assert [reply.status for reply in replies] == [200, 200, 200, 503, 503]
+    assert replies[-1].more == (("Retry-After", "1"),)
+    assert counts.seen == {"took": 3, "busy": 2}
 
 
-def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
-    async def scenario() -> list[int]:
-        turns, came = Turns(1, MAX_HELD_BODIES), []
+def test_between_two_reviews_the_loop_sees_to_others() -> None:
+    told: list[str] = []
 
-        async def wait(number: int) -> None:
-            assert await turns.take(1)
-            came.append(number)
-            turns.give(1)
+    def handler(_body: bytes, _now: datetime) -> tuple[int, bytes]:
+        told.append("review")
+        asyncio.get_running_loop().call_soon(told.append, "other")
+        return 200, b""
 
-        assert await turns.take(1)
-        async with asyncio.TaskGroup() as group:
-            for number in range(5):
-                group.create_task(wait(number))
-            await asyncio.sleep(0)
-            turns.give(1)
-        return came
+    async def ask() -> None:
+        site = review_site(Counts(), {PATH: handler})
+        await asyncio.gather(*(site.answer(head(), b"", 100.0) for _ in range(2)))
 
-    assert asyncio.run(scenario()) == [0, 1, 2, 3, 4]
+    asyncio.run(ask())
+    assert told[:3] == ["review", "other", "review"]
 
 
-def test_a_large_body_waits_for_room_and_small_ones_behind_it_do_not_pass() -> None:
-    async def scenario() -> list[str]:
-        turns, came = Turns(9, 10), []
+def test_a_review_that_waited_too_long_for_its_turn_is_not_worked_on() -> None:
+    counts, clock = Counts(), HandClock()
 
-        async def wait(name: str, size: int) -> None:
-            assert await turns.take(size)
-            came.append(name)
+    def slow(_body: bytes, _now: datetime) -> tuple[int, bytes]:
+        clock.time += 6
+        return 200, b""
 
-        assert await turns.take(5)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(wait("large", 8))
-            group.create_task(wait("small", 1))
-            await asyncio.sleep(0)
-            assert came == []
-            turns.give(5)
-        return came
+    async def ask() -> list[int]:
+        site = review_site(counts, {PATH: slow}, clock=clock)
+        replies = await asyncio.gather(*(site.answer(head(), b"", 100.0) for _ in range(2)))
+        return [reply.status for reply in replies]
 
-    assert asyncio.run(scenario()) == ["large", "small"]
+    assert asyncio.run(ask()) == [200, 503]
+    assert counts.seen == {"took": 1, "too_late": 1}
 
 
-def test_who_waits_too_long_gets_none_and_those_behind_do() -> None:
-    async def scenario() -> None:
-        turns = Turns(2, 10)
-        assert await turns.take(8)
-        impatient = asyncio.ensure_future(turns.take(9, patience=0))
-        behind = asyncio.ensure_future(turns.take(1))
-
-        assert not await impatient
-        assert await behind
-
-    asyncio.run(scenario())
-
-
-def test_a_turn_is_not_given_to_whoever_is_just_being_cut() -> None:
-    async def scenario() -> None:
-        turns = Turns(1, 10)
-        assert await turns.take(1)
-        cut, behind = (asyncio.ensure_future(turns.take(1)) for _ in range(2))
+def test_who_is_cut_while_waiting_keeps_nobody_from_his_turn() -> None:
+    async def ask() -> Reply:
+        site = review_site(Counts(), max_concurrent=2)
+        cut = [asyncio.ensure_future(site.answer(head(), b"", 100.0)) for _ in range(2)]
         await asyncio.sleep(0)
-        cut.cancel()
-        turns.give(1)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        return await site.answer(head(), b"", 100.0)
 
-        assert await behind
-        assert cut.cancelled()
-
-    asyncio.run(scenario())
-
-
-def test_who_is_cut_while_waiting_takes_no_turn_with_him() -> None:
-    async def scenario() -> None:
-        turns = Turns(1, 10)
-        assert await turns.take(1)
-        for granted in (False, True):
-            waits = asyncio.ensure_future(turns.take(1))
-            await asyncio.sleep(0)
-            if granted:
-                turns.give(1)  # in the very moment in which it is cut
-            waits.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await waits
-        assert await turns.take(10)
-
-    asyncio.run(scenario())
-
-
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 10)), max_size=30))
-def test_there_are_never_more_than_there_should_be(acts: list[tuple[bool, int]]) -> None:
-    async def scenario() -> None:
-        turns, inside, waiting = Turns(3, 20), [], []
-
-        async def enter(size: int) -> None:
-            if await turns.take(size):
-                inside.append(size)
-
-        for takes, size in acts:
-            if takes:
-                waiting.append(asyncio.ensure_future(enter(size)))
-            elif inside:
-                turns.give(inside.pop())
-            for _ in range(4):
-                await asyncio.sleep(0)
-            assert len(inside) <= 3
-            assert sum(inside) <= 20
-        while not all(task.done() for task in waiting):
-            turns.give(inside.pop())
-            for _ in range(4):
-                await asyncio.sleep(0)
-        assert len(inside) <= 3
-
-    asyncio.run(scenario())
+    assert asyncio.run(ask()).status == 200

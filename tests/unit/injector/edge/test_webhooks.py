@@ -10,7 +10,7 @@ from injector.edge.knowledge import Knowledge
 from injector.edge.metrics import Metrics
 from injector.edge.webhooks import GUARD, MUTATE, VALIDATE, webhooks
 from injector.engine.happenings import Happening
-from injector.engine.reflector import Replace
+from injector.engine.reflector import Replace, Upsert
 from proxy.core.contract import API_GROUP, INJECT, POLICY_CONFIG_MAP
 from proxy.services.loader import built_in_catalogue
 from tests.admission_world import SETTINGS, body, first
@@ -77,6 +77,28 @@ def test_a_refused_pod_is_told_of_too(house: House) -> None:
     assert not found["allowed"]
     assert len(house.told) == 1
     assert house.counted() == [(MUTATE, "refused", "privileged")]
+
+
+def test_a_line_of_the_log_has_a_bounded_length_whatever_was_sent(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("injector.edge.webhooks.MAX_CODES", 2)
+    long = "\x1b" + "x" * 10_000
+    pod = raw_pod({"securityContext": {"privileged": True}}, shareProcessNamespace=True, hostPID=True)
+    pod["metadata"]["annotations"] = {INJECT: "enabled"}
+    house.ask(MUTATE, body(pod, userInfo={"username": long}, name=long))
+    ((_, _, fields),) = house.log.said
+    assert len(fields["codes"]) == len(set(fields["codes"])) == 2
+    assert max(len(str(value)) for value in fields.values()) < 100
+    assert fields["user"].startswith("`\\x1bxxx")
+
+
+def test_an_api_server_asks_about_namespaces_with_a_label(house: House) -> None:
+    bare = Namespace("bare", {})
+    house.knowledge.namespaces_changed([Upsert(ObjectKey("", "bare"), bare)])
+    found = house.ask(MUTATE, body(raw_pod(), namespace="bare"))
+    assert found["status"]["details"] == {"retryAfterSeconds": 1}
+    assert not house.told
 
 
 def test_a_dry_run_is_told_to_nobody(house: House) -> None:

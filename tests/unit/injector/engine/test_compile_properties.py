@@ -1,7 +1,7 @@
 """Sequences of edits, and what holds after each of them."""
 
 from dataclasses import replace
-from itertools import permutations
+from random import Random
 from typing import Any, Final
 
 from hypothesis import given
@@ -140,8 +140,8 @@ def test_a_restart_changes_nothing(steps: list[tuple[str, Any]]) -> None:
         assert back is not None
         result = cluster.compile(text)
         assert result.text == cluster.compile(back).text
-        assert cluster.compile(result.text).text == result.text
         text = result.text
+    assert cluster.compile(text).text == text
 
 
 @given(edits(), documents())
@@ -159,9 +159,10 @@ def test_an_edit_that_does_not_read_changes_nothing(steps: list[tuple[str, Any]]
             assert after.text == result.text
 
 
-@given(st.lists(documents(), min_size=2, max_size=4, unique_by=key))
-def test_the_order_of_the_documents_changes_nothing(some: list[RawDocument]) -> None:
-    texts = {compile_namespace(GPU, book(*order), None).text for order in permutations(some)}
+@given(st.lists(documents(), min_size=2, max_size=6, unique_by=key), st.randoms(use_true_random=False))
+def test_the_order_of_the_documents_changes_nothing(some: list[RawDocument], dice: Random) -> None:
+    mixed = dice.sample(some, len(some))
+    texts = {compile_namespace(GPU, book(*order), None).text for order in (some, some[::-1], mixed)}
     assert len(texts) == 1
 
 

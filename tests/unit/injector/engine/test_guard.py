@@ -95,6 +95,26 @@ def test_containers_that_are_there_already_were_let_in() -> None:
     assert debugged({**forced, "name": "next"}, before=(forced,)) == ["sidecar_targeted"]
 
 
+def test_what_webhooks_and_defaults_change_in_a_container_makes_it_no_new_one() -> None:
+    forced = {**PLAIN, "targetContainerName": "podkey"}
+    old, now = with_sidecar(forced), with_sidecar({**forced, "terminationMessagePolicy": "File"})
+
+    assert refused(guard(a_review(now, oldObject=old, **EPHEMERAL), OWN)) == []
+
+
+@pytest.mark.parametrize("use", ["volumeMounts", "volumeDevices"])
+def test_a_volume_that_shows_the_node_is_not_mounted_later(use: str) -> None:
+    where = {"mountPath": "/node"} if use == "volumeMounts" else {"devicePath": "/node"}
+    mounting = {**PLAIN, use: [{"name": "node", **where}]}
+    old, now = with_sidecar(), with_sidecar(mounting)
+    for pod in (old, now):
+        pod["spec"]["volumes"].append({"name": "node", "hostPath": {"path": "/var/lib"}})
+
+    assert refused(guard(a_review(now, oldObject=old, **EPHEMERAL), OWN)) == ["state_exposed"]
+    now["spec"]["ephemeralContainers"] = [PLAIN]
+    assert refused(guard(a_review(now, oldObject=old, **EPHEMERAL), OWN)) == []
+
+
 def test_a_pod_without_a_sidecar_has_nothing_to_protect() -> None:
     pod = raw_pod(ephemeralContainers=[{**with_security(privileged=True), "targetContainerName": "podkey"}])
 

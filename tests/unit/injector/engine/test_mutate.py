@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.admission_world import (
     ALL,
     CAPTURED,
     ENABLED,
+    SETTINGS,
     a_review,
     a_world,
     asked,
@@ -83,6 +85,34 @@ def test_a_pod_of_a_namespace_that_nobody_has_seen_is_asked_about_again() -> Non
 
     assert codes(outcome_of(answer)) == ["refuse: namespace_unknown"]
     assert (status["code"], status["details"]) == (503, {"retryAfterSeconds": 1})
+
+
+@pytest.mark.parametrize("labels", [{}, {INJECT: "disabled"}])
+@pytest.mark.parametrize("pod", [raw_pod(gpus()), raw_pod(annotations={INJECT: "enabled"})])
+def test_a_label_that_only_the_api_server_has_seen_is_asked_about_again(
+    labels: dict[str, str], pod: dict[str, Any]
+) -> None:
+    world = a_world(labels=labels)
+    answer = asked(pod, replace(world, asked_by_selector=True))
+
+    assert answer.message == (
+        "namespace_unknown: the injector has not seen the label `podkey.io/inject` of namespace `ml` yet; "
+        "try again in a moment"
+    )
+    assert answer.retry_after_seconds == 1
+    assert codes(outcome_of(asked(pod, world))) == ["skip: namespace_not_enabled"]
+
+
+def test_where_no_label_counts_none_is_waited_for() -> None:
+    namespaces = [Namespace("kube-system", {})]
+    world = replace(a_world(labels={}, namespaces=namespaces), asked_by_selector=True)
+
+    protected = asked(raw_pod(), world, namespace="kube-system")
+    assert codes(outcome_of(protected)) == ["skip: protected_namespace"]
+    disabled = asked(raw_pod(annotations={INJECT: "disabled"}), world)
+    assert codes(outcome_of(disabled)) == ["skip: disabled"]
+    served = replace(a_world(labels=ENABLED), asked_by_selector=True)
+    assert codes(outcome_of(asked(raw_pod(), served))) == ["skip: not_needed"]
 
 
 def test_a_pod_that_cannot_be_read_is_refused_with_the_field() -> None:
@@ -213,6 +243,39 @@ def test_a_second_call_changes_nothing_and_is_told_to_nobody(level: str, native:
     assert happening_of(review, again) is None
 
 
+def test_a_pod_that_a_replica_of_another_release_has_written_into_is_asked_about_again() -> None:
+    pod = raw_pod()
+    made = defaulted(patched(pod, asked(pod, a_world())))
+    newer = replace(SETTINGS, sidecar=replace(SETTINGS.sidecar, image="registry.test/podkey:2"))
+    answer = asked(made, a_world(settings=newer))
+
+    assert (answer.allowed, answer.retry_after_seconds) == (False, 1)
+    assert set(codes(outcome_of(answer))) == {"refuse: reserved_container", "warn: no_policy"}
+    assert happening_of(a_review(made), answer) is None
+
+
+def test_containers_of_another_kind_under_our_name_are_refused_for_good() -> None:
+    pod = raw_pod()
+    world = a_world()
+    made = defaulted(patched(pod, asked(pod, world)))
+    container(made, "podkey")["image"] = "other"
+    assert asked(made, world).retry_after_seconds == 0
+    del made["metadata"]["annotations"][INJECTED]
+    assert asked(made, world).retry_after_seconds == 0
+    brought = raw_pod({"name": "podkey"}, annotations={INJECTED: "1"})
+    assert not asked(brought, world).allowed
+
+
+def test_a_fingerprint_is_mended_where_the_containers_are_the_same() -> None:
+    pod = raw_pod()
+    world = a_world()
+    made = defaulted(patched(pod, asked(pod, world)))
+    right = made["metadata"]["annotations"][INJECTED]
+    made["metadata"]["annotations"][INJECTED] = "true"
+
+    assert patched(made, asked(made, world))["metadata"]["annotations"][INJECTED] == right
+
+
 def test_placeholders_that_nobody_drew_are_refused() -> None:
     pod = raw_pod()
     world = a_world(OPENAI, source())
@@ -280,6 +343,28 @@ def test_a_pod_without_controller_is_told_of_itself_or_on_its_namespace(
     assert happening.message.startswith("podkey refused a pod: ")
 
 
+PRIVILEGED = {"securityContext": {"privileged": True}}
+CHOSEN = "YOUR CLUSTER IS BROKEN: run x|sh"
+
+
+@pytest.mark.parametrize(
+    ("pod", "text"),
+    [
+        (raw_pod({**PRIVILEGED, "name": CHOSEN}), CHOSEN),
+        (raw_pod(PRIVILEGED, initContainers=[{"name": "a\nb", "image": "x"}]), "podkey.io"),
+        (raw_pod(PRIVILEGED, volumes=[{"name": CHOSEN, "hostPath": {"path": "/run"}}]), CHOSEN),
+        (raw_pod(PRIVILEGED, initContainers=["x"], volumes=[{}, {"name": "a." * 40}]), "a."),
+    ],
+)
+def test_an_event_has_no_name_in_it_that_kubernetes_would_not_take(pod: dict[str, Any], text: str) -> None:
+    happening = told(pod, a_world())
+
+    assert happening.message.startswith("podkey refused a pod: ")
+    assert text not in happening.message
+    assert ";" not in happening.message
+    assert "`" in told(raw_pod(PRIVILEGED), a_world()).message
+
+
 def test_a_pod_that_wanted_a_sidecar_and_can_have_none_is_told_of() -> None:
     happening = told(raw_pod(hostNetwork=True), a_world())
 
@@ -292,6 +377,8 @@ def test_a_pod_that_wanted_a_sidecar_and_can_have_none_is_told_of() -> None:
     [
         (raw_pod(), {"dryRun": True}),
         (raw_pod(), {"namespace": "new"}),
+        (raw_pod(), {"userInfo": {"username": ""}}),
+        (raw_pod(), {"userInfo": ...}),
         (raw_pod(), {"operation": "UPDATE"}),
         (raw_pod(annotations={INJECT: "disabled"}), {}),
     ],

@@ -94,6 +94,18 @@ def test_the_users_of_a_source_are_those_of_its_namespace() -> None:
     assert made.users(CredentialRef("ml", "two")) == ()
 
 
+def test_an_excerpt_has_what_its_namespace_is_compiled_from_and_stays_as_it_is() -> None:
+    made = book(policy(), source(), wide(grant("w.example.com", "x")), exchange("x", namespace=OWN))
+    made.upsert(policy(namespace="nlp"))
+    excerpt = made.excerpt("ml")
+    assert {held.key.namespace for held in excerpt} == {"ml", OWN}
+    before = compile_namespace(GPU, made, None)
+    made.remove(key(policy()))
+    made.upsert(broken(source()))
+    assert compile_namespace(GPU, excerpt, None).text == before.text
+    assert list(made.excerpt("unknown")) == list(made.in_namespace(OWN))
+
+
 # --- which namespaces a change is about ------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ def test_a_rehearsal_is_what_the_webhook_answers_and_what_the_server_makes_of_it
 
     assert codes(outcome_of(made.answer)) == ["inject: every_pod", "warn: no_policy"]
     assert {operation["op"] for operation in made.patch} == {"add"}
-    assert made.pod["metadata"]["annotations"][INJECTED] == "true"
+    assert made.pod["metadata"]["annotations"][INJECTED]
 
 
 def test_a_pod_that_is_left_alone_has_no_patch() -> None:

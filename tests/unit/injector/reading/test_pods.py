@@ -6,7 +6,6 @@ import pytest
 
 from injector.reading.pod_fields import PodFault
 from injector.reading.pods import (
-    MAX_CONTAINERS,
     ContainerKind,
     Owner,
     Pod,
@@ -314,12 +313,12 @@ def test_references_without_a_name_show_nothing() -> None:
     assert pod.volumes[0].secrets == ()
 
 
-def test_there_may_be_so_many_containers_and_no_more() -> None:
-    many = raw_pod(*({"name": f"c{index}"} for index in range(MAX_CONTAINERS)))
-    assert len(read_pod(many, "ml").containers) == MAX_CONTAINERS
-    many["spec"]["initContainers"] = [{"name": "one-more"}]
-    with pytest.raises(PodFault, match="751 containers, and may have 750"):
-        read_pod(many, "ml")
+def test_volumes_that_variables_are_read_from_are_those_of_all_entries() -> None:
+    def file(volume: str | None) -> dict[str, Any]:
+        return {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": volume, "path": "x", "key": "K"}}}
+
+    pod = sample_pod({"env": [file("one"), file(None), file("two"), {"name": "A", "value": "x"}]}, {})
+    assert [container.env_volumes for container in pod.containers] == [("one", "two"), ()]
 
 
 def test_unknown_fields_are_left_alone() -> None:

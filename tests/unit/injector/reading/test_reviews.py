@@ -10,6 +10,7 @@ from injector.core.outcome import Finding, Inject, Outcome, Refuse, Skip
 from injector.reading.reviews import (
     MAX_DEPTH,
     MAX_MESSAGE,
+    MAX_VALUES,
     MAX_WARNING,
     MAX_WARNINGS,
     MAX_WARNINGS_TOGETHER,
@@ -164,7 +165,7 @@ def test_a_review_of_an_older_version_is_told_what_to_configure() -> None:
 def test_a_body_of_brackets_ends_like_any_other_that_is_too_deep() -> None:
     deep = f"the body is nested more than {MAX_DEPTH} levels deep"
 
-    assert fault(b"[" * 1_000_000) == deep
+    assert fault(b"[" * MAX_VALUES) == deep
     assert fault(b'{"a":' * 500 + b"1" + b"}" * 500) == deep
     assert fault(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1)) == deep
     assert fault(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH) == "the body is not an object"
@@ -176,6 +177,39 @@ def test_a_large_review_is_read() -> None:
 
     assert isinstance(read, Review)
     assert read.object == large
+
+
+def test_a_body_of_very_many_values_is_refused_before_it_costs_as_much() -> None:
+    for value in (b"{}", b"[]", b"0", b'{"":0}'):
+        read = read_review(b"[" + b",".join([value] * (MAX_VALUES + 1)) + b"]")
+        assert isinstance(read, ReviewFault)
+        assert (read.status, "values" in read.message) == (413, True)
+
+
+def test_the_largest_pod_has_fewer_values() -> None:
+    containers = [{"name": f"c{n}", "env": [variable(n, m) for m in range(140)]} for n in range(250)]
+    fields = {
+        f'k:{{"name":"{one["name"]}"}}': {
+            ".": {},
+            "f:env": {f'k:{{"name":"{entry["name"]}"}}': {".": {}, "f:name": {}} for entry in one["env"]},
+        }
+        for one in containers
+    }
+    pod = {"metadata": {"managedFields": [{"fieldsV1": fields}]}, "spec": {"containers": containers}}
+
+    assert len(json.dumps(pod)) > 3 << 20
+    assert isinstance(read_review(body(object=pod)), Review)
+
+
+def variable(container: int, number: int) -> dict[str, str]:
+    return {"name": f"SETTING_{container}_{number}", "value": f"value {number}"}
+
+
+def test_what_the_caller_says_it_is_comes_back_short_and_printable() -> None:
+    odd = body().replace(b"AdmissionReview", b"\\u001b" + b"x" * 100_000)
+
+    assert len(fault(odd)) < 400
+    assert fault(odd).isprintable()
 
 
 JSON = st.recursive(
