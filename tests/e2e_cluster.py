@@ -8,13 +8,14 @@ import os
 import secrets
 import ssl
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from injector.edge.cluster import Cluster as EdgeCluster
 from tests.api_server_client import ApiClient
 from tests.helm_chart import CHART, HELM, NAMESPACE
 from tests.sidecar_process import wait_for
@@ -125,20 +126,13 @@ def of_kubeconfig(path: str, environment: Mapping[str, str]) -> Cluster:
     names = ("INJECTOR_IMAGE", "PROXY_IMAGE", "APP_IMAGE")
     missing = [name for name in names if not environment.get(name)]
     assert not missing, f"say which images the cluster can pull: {' '.join(f'{name}=…' for name in missing)}"
-    return Cluster(_client(path), path, *(environment[name] for name in names))
+    injector, proxy, app = (environment[name] for name in names)
+    return Cluster(client_of(path), path, injector, proxy, app)
 
 
-def _client(path: str) -> ApiClient:
-    """With whatever way of proving who we are the kubeconfig's current context has."""
-    from kubernetes.client.configuration import (  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
-        Configuration,
-    )
-    from kubernetes.config.kube_config import (  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
-        load_kube_config,
-    )
-
-    found = Configuration()
-    load_kube_config(path, client_configuration=found, persist_config=False)
+def client_of(path: str) -> ApiClient:
+    """With whatever way of proving who we are the kubeconfig's current context has, as it is now."""
+    found = EdgeCluster.of_kubeconfig(path)._configuration
     place = urlsplit(found.host)
     assert place.scheme == "https", f"{path}: the server is not asked by HTTPS"
     assert place.path in {"", "/"}, f"{path}: these tests know no server below a path ({place.path})"
@@ -147,7 +141,6 @@ def _client(path: str) -> ApiClient:
         trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
     if found.cert_file:
         trust.load_cert_chain(found.cert_file, found.key_file)
-    bearer: Callable[[], dict[str, Any]] = found.auth_settings
-    token = bearer().get("BearerToken")
-    headers = [("Authorization", token["value"])] if token else []
+    token = found.auth_settings().get("BearerToken")
+    headers = [("Authorization", str(token["value"]).strip())] if token else []
     return ApiClient((place.hostname or "", place.port or 443), trust, headers)

@@ -73,7 +73,7 @@ class ServingSettings:
     port: int = 8443
     admin_address: str = "::"
     admin_port: int = 8080
-    # Requests at one time; what comes above is answered 503, which the API server shows as a failure.
+    # Whole reviews that wait for their turn; what comes above is answered 503, and the API server asks again.
     max_concurrent: int = 64
     max_connections: int = 1024
     # After SIGTERM, how long it goes on answering: until every API server has heard that it is going.

@@ -152,7 +152,7 @@ MAX_CONCURRENT: Final = Setting(
     f"{PREFIX}MAX_CONCURRENT",
     number("a number", 1, 4096),
     str(_SERVING.max_concurrent),
-    "Reviews whose bodies are read at one time. What comes above waits for two seconds, and is answered 503.",
+    "Whole reviews that wait for their turn; what comes above is answered 503.",
 )
 MAX_CONNECTIONS: Final = Setting(
     f"{PREFIX}MAX_CONNECTIONS",

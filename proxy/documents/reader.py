@@ -148,7 +148,8 @@ class _Gathered:
         policies, sources = self.policies, self.sources
         whole = Catalogue.of((*catalogue.values(), *(p.value for p in self.services)))
         return [
-            *([] if built_in else _check_services(self.services, catalogue)),
+            # Most sets of documents have none, and a territory is more work than all the rest.
+            *(_check_services(self.services, catalogue) if self.services and not built_in else []),
             *_check_names([*policies, *sources]),
             *check_links([*policies, *self.salvaged], sources, whole, self.broken),
             *check_named_by_limits(policies, whole, self.broken),

@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 
 from tests.api_server import MISSING, kubernetes
-from tests.e2e_cluster import Cluster
+from tests.e2e_cluster import Cluster, client_of
 from tests.e2e_steps import NAME, STEPS, Step
 from tests.helm_chart import CHART, NAMESPACE
 from tests.helm_chart import MISSING as NO_HELM
@@ -81,7 +81,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pinned = f"registry.test/proxy@sha256:{'0' * 64}"
         images = ("registry.test:5000/injector:1", pinned, "registry.test/app")
         config, chart = str(server.kubeconfig), for_1_20(folder / "chart")
-        made = Cluster(server.admin, config, *images, kubelets=False, chart=chart)
+        made = Cluster(client_of(config), config, *images, kubelets=False, chart=chart)
         made.install()
         service = server.admin.get("v1/services", NAME, namespace=NAMESPACE).object
         number = int(service["spec"]["clusterIP"].rpartition(".")[2])

@@ -131,7 +131,9 @@ def test_a_pod_that_only_wants_to_be_observed_says_so() -> None:
     plan = a_plan(intent=Intent(wish=Wish.OBSERVE))
     assert settings_of(container(injected(raw_pod(), plan), "podkey")).pod.mode is Mode.OBSERVE
     everywhere = SidecarSettings(image="x", environment={"PODKEY_MODE": "observe"})
-    assert settings_of(container(injected(raw_pod(), a_plan(), everywhere), "podkey")).pod.mode is Mode.OBSERVE
+    assert (
+        settings_of(container(injected(raw_pod(), a_plan(), everywhere), "podkey")).pod.mode is Mode.OBSERVE
+    )
 
 
 def test_the_platforms_settings_reach_the_sidecar_unless_the_injector_chooses() -> None:
