@@ -262,7 +262,7 @@ INJECTION_CODES: Final[dict[InjectionCode, InjectionPage]] = {
     InjectionCode.API_TOKEN: InjectionPage(
         _WARN,
         "The application has the service account's token for the API server, and a CredentialSource of its "
-        "policies is a Secret of the same namespace: if the account may read Secrets, so may the application.",
+        "policies is a Secret of the same namespace: if the account may read Secrets, the application may.",
         "`automountServiceAccountToken: false`, or see that its roles do not read Secrets.",
     ),
     InjectionCode.NO_POLICY: InjectionPage(
@@ -297,7 +297,7 @@ INJECTION_CODES: Final[dict[InjectionCode, InjectionPage]] = {
     ),
     InjectionCode.PROXY_KEPT: InjectionPage(
         _WARN,
-        "The pod is captured by `HTTPS_PROXY`, and the container sets one itself. It is never overwritten, so "
+        "The pod is captured by `HTTPS_PROXY`, and the container sets one itself. It is never overwritten: "
         "its calls do not come to the sidecar.",
         "Take the variable out of the container.",
     ),
