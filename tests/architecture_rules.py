@@ -165,7 +165,7 @@ def modules_below(root: Path) -> dict[str, Module]:
 
 def imports_of(module: Module, known: Mapping[str, Module]) -> Iterator[Import]:
     """All imports, wherever they stand. A dynamic import that cannot be read has the target `?`."""
-    for node in ast.walk(module.tree):
+    for node in _importing(module.tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(module, alias.name, node.lineno)
@@ -175,9 +175,19 @@ def imports_of(module: Module, known: Mapping[str, Module]) -> Iterator[Import]:
                 whole = f"{source}.{alias.name}"
                 ours = source.partition(".")[0] in FLOORS
                 yield Import(module, source if ours and whole not in known else whole, node.lineno)
-        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+        elif isinstance(node, ast.Call):
             for target in _dynamic_targets(node, module, known):
                 yield Import(module, target, node.lineno)
+
+
+@cache  # scratch trees share what they do not change
+def _importing(tree: ast.Module) -> tuple[ast.AST, ...]:
+    return tuple(
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"})
+    )
 
 
 def _source(module: Module, node: ast.ImportFrom) -> str:
@@ -314,7 +324,12 @@ def io_violations(root: Path) -> list[str]:
     return [violation for module in modules_below(root).values() for violation in _io_of(module)]
 
 
-def _io_of(module: Module) -> Iterator[str]:
+@cache
+def _io_of(module: Module) -> tuple[str, ...]:
+    return tuple(_io_in(module))
+
+
+def _io_in(module: Module) -> Iterator[str]:
     performs = _is_in(module.name, PERFORMERS)
     aliases = _aliases(module.tree)
     allowed = {"importlib.resources"} if _is_in(module.name, READERS_OF_PACKAGE_DATA) else set()
