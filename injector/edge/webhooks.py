@@ -93,10 +93,15 @@ def _log(log: Log, path: str, review: Review, answer: Answer, outcome: Outcome) 
         path=path,
         outcome=outcome.value,
         codes=codes,
-        namespace=shown(review.namespace),
-        kind=shown(review.kind.name),
-        name=shown(review.name),
-        user=shown(review.user),
+        namespace=_bounded(review.namespace),
+        kind=_bounded(review.kind.name),
+        name=_bounded(review.name),
+        user=_bounded(review.user),
         dry_run=review.dry_run,
         changed=bool(answer.patch),
     )
+
+
+def _bounded(text: str) -> str:
+    """Whatever somebody wrote; without quotes, because it is a field that logs are searched by."""
+    return shown(text)[1:-1]

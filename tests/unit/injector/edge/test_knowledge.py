@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from injector.core.api import NAMESPACES, ObjectKey
+from injector.core.api import ObjectKey
 from injector.core.cluster import ClusterFacts, Namespace
 from injector.core.documents import RawDocument
 from injector.edge import knowledge as module
@@ -273,7 +273,6 @@ def test_namespaces_are_told_apart(house: House) -> None:
     assert {one.name for one in house.knowledge.others()} == {OWN, "web"}
     assert house.knowledge.world().namespaces.keys() == {"ml", OWN, "web"}
     assert [house.knowledge.serves(name) for name in ("ml", OWN, "gone")] == [True, False, False]
-    assert NAMESPACES.plural not in house.changed
 
 
 def test_facts_that_change_are_said_once(house: House) -> None:
