@@ -41,6 +41,8 @@ class World:
         # Until when each bundle was the published one.
         self.history: list[tuple[datetime, list[bytes]]] = []
         self.log: list[str] = []
+        # An authority that began everything anew, before it was published: its leaves are not trusted yet.
+        self.unpublished: list[Certificate] = []
 
     # --- leaders ---
 
@@ -57,6 +59,8 @@ class World:
         (step, secret_version, bundles_version), leader.plan = leader.plan, None
         if isinstance(step, Store) and secret_version == self.secret_version:
             self.log.append(step.why)
+            if step.why.startswith("there was no authority"):
+                self.unpublished = read_certificates(step.data["ca.crt"])[0]
             self.put_secret(step.data)
         elif isinstance(step, Publish) and bundles_version == self.bundles_version:
             self.publish(step.bundle)
@@ -79,6 +83,8 @@ class World:
         self.history.append((self.now, self.bundles))
         self.bundles = [bundle] * WEBHOOKS
         self.bundles_version += 1
+        published = read_certificates(bundle)[0]
+        self.unpublished = [one for one in self.unpublished if one not in published]
 
     # --- replicas ---
 
@@ -108,6 +114,7 @@ class World:
             f"replica {number} is not trusted after: {self.log[-4:]}"
             for number, replica in enumerate(self.replicas)
             if replica.leaf is not None and self.now < replica.leaf.ends
+            if not any(is_signed_by(replica.leaf.certificate, one) for one in self.unpublished)
             for bundles in (*late, self.bundles)
             for one in set(bundles)
             if self._trusts_somebody(one) and not self._verifies(replica.leaf, one)

@@ -74,7 +74,8 @@ class ServingSettings:
     admin_address: str = "::"
     admin_port: int = 8080
     # Whole reviews that wait for their turn; what comes above is answered 503, and the API server asks again.
-    max_concurrent: int = 64
+    # A thousand come at once where a Job with as many pods starts, and are judged within their five seconds.
+    max_concurrent: int = 1024
     max_connections: int = 1024
     # After SIGTERM, how long it goes on answering: until every API server has heard that it is going.
     linger_seconds: int = 10

@@ -8,7 +8,7 @@ reads again. So a leader that was deposed without noticing writes nothing that i
 A new authority stands beside the old one as `next`: published, read back, and only after `OVERLAP` the one
 that signs. The old one stays trusted for `RETIREMENT`, when no leaf of it can be valid any more.
 
-What holds at every moment, from the first publication on:
+What holds at every moment, from the publication of a cluster's first authority on:
 
     Each leaf that a replica serves, until it expires, verifies against every bundle that the webhook
     configurations held within the last SETTLING and that has a valid authority at all: API servers may hear
@@ -18,7 +18,7 @@ It holds while nobody else writes the bundle, while replicas sign as `leaf.py` s
 leaders and replicas are within CLOCK_SKEW of the API servers'. A clock that is set back, a Secret that is
 lost or damaged, a leader or a replica that sleeps for days do not break it. A leader whose clock jumps ahead
 cuts the overlap short by as much. After somebody else emptied the bundle it holds again SETTLING after the
-leader's next look.
+leader's next look. Where all authorities have ended everything begins anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
