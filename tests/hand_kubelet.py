@@ -39,10 +39,10 @@ IMAGE_PATH: Final = (
 END_SECONDS: Final = 30.0
 START_SECONDS: Final = 30.0
 
-# $1 is where the image's own files of /etc are, $2 whether the root is read-only; then groups of a source, a
-# target and `ro` or `rw`, and behind `--` the program.
+# $0 is this checkout, $1 where the image's own files of /etc are, $2 whether the root is read-only; then groups
+# of a source, a target and `ro` or `rw`, and behind `--` the program.
 ENTER_SCRIPT: Final = """
-image=$1 readonly=$2; shift 2
+checkout=$0 image=$1 readonly=$2; shift 2
 stage=$(mktemp -d)
 mount -t tmpfs -o mode=755 tmpfs "$stage"
 cp -a /etc/. "$stage"
@@ -58,7 +58,17 @@ while [ "$1" != -- ]; do
     shift 3
 done
 shift
-mount -t tmpfs -o mode=1777 tmpfs /tmp
+case "$checkout" in
+/tmp/*)  # it is part of the image, and would be hidden
+    mkdir /run/checkout
+    mount --bind "$checkout" /run/checkout
+    mount -t tmpfs -o mode=1777 tmpfs /tmp
+    mkdir -p "$checkout"
+    mount --move /run/checkout "$checkout"
+    rmdir /run/checkout
+    ;;
+*) mount -t tmpfs -o mode=1777 tmpfs /tmp ;;
+esac
 if [ "$readonly" = yes ]; then
     mount --bind / /  # so that it can be read-only here alone
     cd /
@@ -186,7 +196,18 @@ class HandKubelet:
         if security.get("allowPrivilegeEscalation") is False:
             user.append("--no-new-privs")
         readonly = "yes" if security.get("readOnlyRootFilesystem") else "no"
-        entered = ["sh", "-ec", ENTER_SCRIPT, "sh", str(self.image), readonly, *mounts, "--", *user, *argv]
+        entered = [
+            "sh",
+            "-ec",
+            ENTER_SCRIPT,
+            str(netns.ROOT),
+            str(self.image),
+            readonly,
+            *mounts,
+            "--",
+            *user,
+            *argv,
+        ]
         inner = netns.unlocked(["unshare", "--mount", *entered], ())
         return ["nsenter", f"--net={NAMESPACES / self.pod.network.pod}", *inner]
 

@@ -187,8 +187,8 @@ def test_a_thousand_reviews_at_once_are_all_answered() -> None:
             gate.set()
 
             answered = Counter(await asyncio.gather(*tasks))
-            # Clients and server share a machine with other tests: above five seconds a review is too late, and
-            # the API server told to come again. None is turned away because there are many.
+            # Clients and server share a machine with other tests: above five seconds a review is too late,
+            # and the API server told to come again. None is turned away because there are many.
             assert set(answered) <= {200, 503}
             assert answered[200] >= PARALLEL / 2
             assert 'rejected_requests_total{why="busy"} 0.0' in await world.metrics_text()
