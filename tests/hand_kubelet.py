@@ -39,8 +39,8 @@ IMAGE_PATH: Final = (
 END_SECONDS: Final = 30.0
 START_SECONDS: Final = 30.0
 
-# $0 is this checkout, $1 where the image's own files of /etc are, $2 whether the root is read-only; then groups
-# of a source, a target and `ro` or `rw`, and behind `--` the program.
+# $0 is this checkout, $1 where the image's own files of /etc are, $2 whether the root is read-only; then
+# groups of a source, a target and `ro` or `rw`, and behind `--` the program.
 ENTER_SCRIPT: Final = """
 checkout=$0 image=$1 readonly=$2; shift 2
 stage=$(mktemp -d)
