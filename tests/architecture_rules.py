@@ -52,6 +52,8 @@ CROSSING: Final[Mapping[str, frozenset[str]]] = {
             "proxy.x509",
             "proxy.files",
             "proxy.telemetry",
+            # Both hold keys in memory.
+            "proxy.edge.hardening",
             # `podkey inject` speaks to people as the other commands do.
             "proxy.cli.exit_status",
             "proxy.cli.terminal",

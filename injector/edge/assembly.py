@@ -13,6 +13,7 @@ from injector.edge.cluster import Cluster
 from injector.edge.cluster_side import connected
 from injector.edge.life import Injector
 from injector.edge.metrics import Metrics
+from proxy.edge.hardening import harden
 from proxy.services.loader import built_in_catalogue
 from proxy.telemetry.lines import STANDARD_OUTPUT, LineWriter
 from proxy.telemetry.logs import configure_logs
@@ -35,6 +36,9 @@ def serve(settings: InjectorSettings, environment: Mapping[str, str], kubeconfig
         SystemClock.now,
     )
 
+    weak = harden()
+    if weak is not None:
+        log.warning("others of this user may be able to read this process's memory", why=weak)
     try:
         cluster = Cluster.in_pod(environment) if kubeconfig is None else Cluster.of_kubeconfig(kubeconfig)
     except ClusterFault as fault:

@@ -44,7 +44,8 @@ _LEVELS: Final = {
 # Their text is made for people, from names and numbers.
 _TELLING: Final = (PurePath, IPv4Address, IPv6Address, Problem, SettingProblem)
 # By its folder: mitmproxy has a package `proxy`, too.
-_OURS: Final = f"{Path(proxy.__file__).parent}/"
+_ROOT: Final = f"{Path(proxy.__file__).parents[1]}/"
+_OURS: Final = tuple(f"{_ROOT}{program}/" for program in ("proxy", "injector"))
 _TARGETS: Final = frozenset({"path", "target", "url", "uri", "location", "referer"})
 # The schemes that IANA lists have fewer letters than that; without a bound a long word takes quadratic time.
 _USER_INFO = re.compile(r"(?<=://)[^/\s]*@").sub
@@ -144,7 +145,7 @@ def place_of(error: BaseException) -> str:
     frames = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)]
     for filename, line in reversed(frames):
         if filename.startswith(_OURS):
-            return f"proxy/{filename.removeprefix(_OURS)}:{line}"
+            return f"{filename.removeprefix(_ROOT)}:{line}"
     return f"{frames[-1][0].rpartition('/')[2]}:{frames[-1][1]}" if frames else ""
 
 

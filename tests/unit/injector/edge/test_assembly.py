@@ -63,7 +63,18 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> type[Stub]:
         pass
 
     monkeypatch.setattr(assembly, "Injector", Fresh)
+    # A process cannot take hardening back, and this one has other tests to run.
+    monkeypatch.setattr(assembly, "harden", lambda: None)
     return Fresh
+
+
+def test_a_process_that_could_not_be_hardened_says_so(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(assembly, "harden", lambda: "Operation not permitted")
+
+    assert serve(SETTINGS, {}, kubeconfig) == FINE
+    assert "Operation not permitted" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
