@@ -197,11 +197,19 @@ class PolicyWriter:
         text = written_policy(found) if found is not None else None
         self._hand(lambda: self._recovered(namespace, text))
 
+    def _let_go(self, path: str, existing: JsonObject | None) -> None:
+        """A finalizer that somebody left would keep it there for ever, with what it says."""
+        metadata = existing["metadata"] if existing is not None else {}
+        if existing is not None and metadata.get("finalizers"):
+            freed = {key: value for key, value in metadata.items() if key != "finalizers"}
+            self._cluster.replace(path, {**existing, "metadata": freed}, seconds=CALL_SECONDS)
+
     def _write(self, namespace: str, wanted: tuple[JsonObject, ...], done: Callable[[], None]) -> None:
         changed = False
         for config_map in wanted:
             name = str(config_map["metadata"]["name"])
-            write = difference(self._get(namespace, name), config_map)
+            existing = self._get(namespace, name)
+            write = difference(existing, config_map)
             if write is None:
                 continue
             if not self._leads():
@@ -209,6 +217,7 @@ class PolicyWriter:
             changed = True
             path = CONFIG_MAPS.path(namespace, name)
             if isinstance(write, Recreate):
+                self._let_go(path, existing)
                 self._cluster.delete(path, uid=write.uid, seconds=CALL_SECONDS)
             if isinstance(write, Create | Recreate):
                 if not self._created(namespace, write.config_map):

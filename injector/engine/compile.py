@@ -80,7 +80,13 @@ def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None)
     platform = [_candidate(held, in_force, texts) for held in wide]
     standing = Settling(platform, check_wide, MAX_TEXT, named_only=True).settle(_of(platform, in_force))
     above = [one.chosen.placed for one in standing if one.chosen is not None]
-    limiting = [placed.value for placed in _of_type(above, AccessPolicy) if placed.value.limits is not None]
+    # Limits take away: also those that give way beside others count, and of two versions both do.
+    read = (one.value for one in wide)
+    limiting = [
+        policy
+        for policy in (*(placed.value for placed in _of_type(above, AccessPolicy)), *read)
+        if isinstance(policy, AccessPolicy) and policy.limits is not None
+    ]
     room = MAX_TEXT - sum(len(one.chosen.text.encode()) for one in standing if one.chosen is not None)
 
     def check_own(placed: Sequence[Placed[Document]]) -> Sequence[Problem]:

@@ -5,7 +5,8 @@ policies meet.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations, product
 from typing import Final, NamedTuple
 
 from proxy.core.contract import NAMESPACE_NAME_LABEL
@@ -67,3 +68,12 @@ def _may_select(policy: AccessPolicy, namespace: str) -> bool:
 def _unnamed(names: set[str]) -> str:
     """The name of any namespace that none of the documents names."""
     return next(name for number in range(len(names) + 1) if (name := f"other-{number}") not in names)
+
+
+def unlike[T](items: Iterable[T], kind: Callable[[T], object]) -> Iterator[tuple[T, T]]:
+    """Pairs of different kinds. Those of one kind are not even looked at: there may be a million of them."""
+    by_kind: dict[object, list[T]] = defaultdict(list)
+    for item in items:
+        by_kind[kind(item)].append(item)
+    for one, two in combinations(by_kind.values(), 2):
+        yield from product(one, two)

@@ -30,7 +30,7 @@ from proxy.core.services import Catalogue, Pin, Service
 from proxy.core.validity import common_moment
 from proxy.documents.common_hosts import common_host, host_below
 from proxy.documents.host_names import display_name
-from proxy.documents.meeting import Company, companies, namespaces_meet
+from proxy.documents.meeting import Company, companies, namespaces_meet, unlike
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
 
@@ -70,10 +70,10 @@ def check_overlaps(policies: Sequence[Placed[AccessPolicy]], catalogue: Catalogu
     problems: list[Problem] = []
     left = MAX_WORK
     for wide, own in _groups(policies):
-        for one, two in _pairs([*_items(wide), *_items(own)], catalogue):
-            if own and one.is_wide and two.is_wide:
-                left -= 1  # they are a group of their own
-                continue
+        for one, two, is_new in _pairs([*_items(wide), *_items(own)], catalogue):
+            left -= 1
+            if left > 0 and (not is_new or (own and one.is_wide and two.is_wide)):
+                continue  # seen before, or a group of their own
             left -= PAIR_WORK
             if left > 0 and not _may_meet(one, two):
                 continue
@@ -144,16 +144,16 @@ def _report(one: _Item, two: _Item, request: str) -> Problem:
 # --- which pairs are worth a closer look -------------------------------------------------------------
 
 
-def _pairs(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[_Item, _Item]]:
-    """Pairs with different effects that share a host and do not differ in a plain value, each once."""
+def _pairs(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[_Item, _Item, bool]]:
+    """Pairs with different effects that share a host and do not differ in a plain value. Whether each is new
+    is told, because looking at those that are not takes time as well."""
     place = {id(item): number for number, item in enumerate(items)}
     seen: set[tuple[int, int]] = set()
     for one, two in _neighbours(items, catalogue):
         first, second = sorted((one, two), key=lambda item: place[id(item)])
         pair = place[id(first)], place[id(second)]
-        if pair not in seen and one.effect != two.effect:
-            seen.add(pair)
-            yield first, second
+        yield first, second, pair not in seen and one.effect != two.effect
+        seen.add(pair)
 
 
 def _neighbours(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[_Item, _Item]]:
@@ -183,6 +183,10 @@ def _neighbours(items: Sequence[_Item], catalogue: Catalogue) -> Iterator[tuple[
                 yield from product(group, wild[suffix])
 
 
+def _effect(item: _Item) -> object:
+    return item.effect
+
+
 # The plain values that an item has in one dimension; None where it is open there.
 _Dimension = Callable[[_Item], tuple[str, ...] | None]
 
@@ -192,7 +196,7 @@ def _split(items: list[_Item], dimensions: tuple[_Dimension, ...]) -> Iterator[t
     if len(items) < 2:
         return
     if not dimensions or len(items) < 8:
-        yield from combinations(items, 2)
+        yield from unlike(items, _effect)
         return
     keyed: dict[str, list[_Item]] = defaultdict(list)
     open_items: list[_Item] = []
@@ -208,7 +212,7 @@ def _split(items: list[_Item], dimensions: tuple[_Dimension, ...]) -> Iterator[t
     if not keyed:
         yield from _split(open_items, dimensions[1:])
     else:
-        yield from combinations(open_items, 2)
+        yield from unlike(open_items, _effect)
 
 
 def _account_keys(item: _Item) -> tuple[str, ...] | None:

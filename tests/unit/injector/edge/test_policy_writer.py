@@ -102,6 +102,16 @@ def test_what_others_wrote_is_replaced_and_told_of(house: House) -> None:
     assert house.log.events("warning") == ["a ConfigMap of a reserved name was replaced"] * 2
 
 
+def test_what_nobody_could_delete_is_let_go_first(house: House) -> None:
+    planted = {"uid": "u", "finalizers": ["example.com/keep"], "labels": {"a": "b"}}
+    house.cluster.put(TRUST, {"data": {}, "immutable": True, "metadata": planted})
+    house.write()
+    house.turns()
+    assert "immutable" not in house.cluster.objects[TRUST]
+    methods = [(one[0], one[1]) for one in house.cluster.calls if one[1] == TRUST]
+    assert methods.index(("PUT", TRUST)) < methods.index(("DELETE", TRUST))
+
+
 def test_a_thread_does_it(house: House) -> None:
     house.writer.start()
     house.write()

@@ -398,3 +398,27 @@ def test_a_broken_cluster_wide_policy_is_found_in_the_text() -> None:
     good = compiled(WIDE, X)
     result = compile_namespace(GPU, book(broken(WIDE), X), good.text)
     assert standings(result) == {"podkey-system/w": "older 1", "podkey-system/x": "current"}
+
+
+@pytest.mark.parametrize(
+    "platform",
+    [
+        [limits("ok.example.com", services=["nosuch"])],
+        [
+            limits("ok.example.com", name="zz-limits"),
+            exchange("x", namespace=OWN),
+            *(
+                wide(
+                    grant(f"big{n}.example.com", "x", paths=["/" + "a" * 900 + str(j) for j in range(1000)]),
+                    name=f"big{n}",
+                )
+                for n in range(2)
+            ),
+        ],
+    ],
+    ids=["they name what is unknown", "there is no room for them"],
+)
+def test_limits_that_are_not_in_the_text_limit_all_the_same(platform: list[RawDocument]) -> None:
+    found = standings(compiled(*platform, policy(grant("evil.example.net")), source()))
+
+    assert found["ml/p"] == "left_out"

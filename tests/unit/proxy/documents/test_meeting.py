@@ -8,7 +8,7 @@ from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.labels import LabelRequirement, LabelSelector, Operator
 from proxy.core.policy import AccessPolicy, Mode, WorkloadSelector
 from proxy.core.selection import selects_namespace
-from proxy.documents.meeting import companies, namespaces_meet
+from proxy.documents.meeting import companies, namespaces_meet, unlike
 from proxy.documents.placed import Placed
 
 
@@ -107,3 +107,12 @@ def test_property_all_policies_about_one_namespace_are_in_one_company(
     assert not about or any(all(one in (*wide, *own) for one in about) for wide, own in found)
     for one in about:
         assert all(namespaces_meet(one, two) for two in about)
+
+
+def test_pairs_of_one_kind_are_not_looked_at() -> None:
+    words = ["an", "as", "bee", "by", "cat"]
+
+    assert {frozenset(pair) for pair in unlike(words, len)} == {
+        frozenset((short, long)) for short in ("an", "as", "by") for long in ("bee", "cat")
+    }
+    assert list(unlike(range(100_000), lambda _: "all")) == []
