@@ -73,7 +73,7 @@ def test_a_plain_pod_exposes_nothing() -> None:
             "/etc/srv",
             "/srv",
             "/srv/kubernetes/pki",
-            "/root/.kube",
+            "/root",
             "/run/buildkit",
         ),
         *("/var/lib/rancher/k3s/agent", "/etc/kubernetes/manifests", "/var/lib/etcd/member", "/../var/lib"),
