@@ -43,7 +43,7 @@ def shown() -> tuple[ServerCertificate, list[datetime]]:
 
 
 def secret() -> Mapping[str, bytes]:
-    step = advance(None, [], datetime.now(UTC), new_key)
+    step = advance(None, [], NOW, new_key)
     assert isinstance(step, Store)
     return step.data
 
