@@ -66,7 +66,14 @@ class World:
             serving=ServingSettings("127.0.0.1", 0, "127.0.0.1", 0, linger_seconds=linger),
             certificates=CertificateSettings(folder=str(folder) if folder else None),
         )
-        self.injector = Injector(settings, self._connect, self.metrics, self.log, self.stop)
+        self.injector = Injector(
+            settings,
+            self._connect,
+            self.metrics,
+            self.log,
+            self.stop,
+            settled=lambda: self.acts.append("settled"),
+        )
 
     def _connect(self, ways: Ways) -> ClusterSide:
         self.ways = ways

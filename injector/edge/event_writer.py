@@ -47,6 +47,8 @@ class EventWriter:
         self._lock = threading.Lock()
         self._book = EventBook(instance)
         self._said = ""
+        # Until then nothing is written, whoever wakes the thread.
+        self._quiet_until = -LEAST_GAP
         self._worker = Worker("events", self._turn, log)
 
     @property
@@ -57,11 +59,14 @@ class EventWriter:
         """From any thread."""
         with self._lock:
             before = self._book.lost
-            self._book.add(happening, self._monotonic(), self._wall(), self._token())
+            is_news = self._book.add(happening, self._monotonic(), self._wall(), self._token())
             is_lost = self._book.lost > before
         if is_lost:
             self._counted("dropped")
-        self._worker.wake()
+        if is_news:
+            # What is only counted is written when it was due anyway: a Job that makes a thousand pods would
+            # wake the thread a thousand times, each time in the way of the next review.
+            self._worker.wake()
 
     def start(self) -> None:
         self._worker.start()
@@ -72,12 +77,16 @@ class EventWriter:
         self._worker.join()
 
     def _turn(self) -> float:
+        now = self._monotonic()
+        if now < self._quiet_until:
+            return self._quiet_until - now
         with self._lock:
-            write = self._book.next(self._monotonic())
+            write = self._book.next(now)
         if write is None:
             return IDLE_SECONDS
         if isinstance(write, float):
             return write
+        self._quiet_until = now + LEAST_GAP
         namespace = write.happening.namespace
         try:
             if isinstance(write, CountEvent):

@@ -69,13 +69,23 @@ Connect = Callable[[Ways], ClusterSide]
 
 @final
 class Injector:
+    """`settled` is called whenever it has become ready: its caches are warm."""
+
     def __init__(
-        self, settings: InjectorSettings, connect: Connect, metrics: Metrics, log: Log, stop: asyncio.Event
+        self,
+        settings: InjectorSettings,
+        connect: Connect,
+        metrics: Metrics,
+        log: Log,
+        stop: asyncio.Event,
+        *,
+        settled: Callable[[], object] = lambda: None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._log = log
         self._stop = stop
+        self._settled = settled
         self._hurry = asyncio.Event()
         self._shown_certificate = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
@@ -237,6 +247,7 @@ class Injector:
         ready = not self._readiness.missing()
         if ready and not self._was_ready:
             self._log.info("ready")
+            self._settled()
         self._was_ready = ready
         self._metrics.ready(ready=ready)
 

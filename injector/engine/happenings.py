@@ -117,12 +117,13 @@ class EventBook:
         self._told: OrderedDict[Happening, _Told] = OrderedDict()
         self.lost = 0
 
-    def add(self, happening: Happening, now: float, wall: datetime, token: str) -> None:
-        """`token` makes the Event's name, should it be a new one."""
+    def add(self, happening: Happening, now: float, wall: datetime, token: str) -> bool:
+        """Whether something waits now that did not before. `token` makes the Event's name, should it be a
+        new one."""
         waits = happening in self._waiting
         if not waits and len(self._waiting) >= MOST_WAITING:
             self.lost += 1
-            return
+            return False
         told = self._told.get(happening)
         if told is None or (not waits and now - told.since >= SAME_SECONDS):
             told = self._told[happening] = _Told(f"{MANAGED_BY}.{token}", now, wall, wall)
@@ -132,6 +133,7 @@ class EventBook:
         self._told.move_to_end(happening)
         if len(self._told) > MOST_REMEMBERED:
             del self._told[next(old for old in self._told if old not in self._waiting)]
+        return not waits
 
     def next(self, now: float) -> Write | float | None:
         """What to write now, or in how many seconds to ask again; None where nothing waits."""

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import structlog
 
 from injector.core.settings import InjectorSettings, SidecarSettings
 from injector.edge import assembly
-from injector.edge.assembly import BROKEN, FINE, serve
+from injector.edge.assembly import BROKEN, COLLECTOR, FINE, serve
 
 SETTINGS = InjectorSettings(SidecarSettings("podkey:1"))
 KUBECONFIG = """\
@@ -25,10 +26,11 @@ current-context: x
 
 @pytest.fixture(autouse=True)
 def _process_as_it_was() -> Iterator[None]:
-    before = sys.getswitchinterval()
+    before, collector = sys.getswitchinterval(), gc.get_threshold()
     yield
     structlog.reset_defaults()
     sys.setswitchinterval(before)
+    gc.set_threshold(*collector)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ class Stub:
 
     death: int | BaseException | None = None
 
-    def __init__(self, *parts: object) -> None:
+    def __init__(self, *parts: object, settled: object) -> None:
         *_, stop = parts
         assert isinstance(stop, asyncio.Event)
         self.stop = stop
@@ -89,6 +91,11 @@ def test_a_signal_stops_it_and_the_end_is_fine(
 def test_reviews_get_the_interpreter_back_soon_from_threads_that_compile(kubeconfig: str) -> None:
     assert serve(SETTINGS, {}, kubeconfig) == FINE
     assert sys.getswitchinterval() < 0.001
+
+
+def test_the_collector_looks_less_often_than_once_a_review(kubeconfig: str) -> None:
+    assert serve(SETTINGS, {}, kubeconfig) == FINE
+    assert gc.get_threshold() == COLLECTOR
 
 
 def test_a_second_signal_hurries(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,26 @@ def test_between_two_writes_there_is_a_pause(house: House) -> None:
     assert house.writer._turn() == IDLE_SECONDS
     house.writer.tell(INJECTED)
     assert house.writer._turn() == LEAST_GAP
+    house.writer.tell(replace(INJECTED, message="another"))
+    house.now = LEAST_GAP / 2
+    assert house.writer._turn() == LEAST_GAP / 2, "whoever wakes the thread"
+    house.now = LEAST_GAP
+    assert house.writer._turn() == LEAST_GAP
+    assert len(house.cluster.objects) == 1, "the names are the same in this test"
+    house.now = 2 * LEAST_GAP
     house.writer.tell(INJECTED)
-    assert house.writer._turn() == book_module.LEAST_GAP
+    assert house.writer._turn() == book_module.LEAST_GAP - 2 * LEAST_GAP
+
+
+def test_what_is_only_counted_wakes_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[None] = []
+    monkeypatch.setattr(house.writer._worker, "wake", lambda: woken.append(None))
+    for _ in range(1000):
+        house.writer.tell(INJECTED)
+    assert len(woken) == 1
+    house.writer._turn()
+    house.writer.tell(INJECTED)
+    assert len(woken) == 2, "it waits again, and somebody has to say when it is due"
 
 
 def test_a_refusal_is_counted_each_time_and_logged_once(house: House) -> None:
@@ -62,11 +80,13 @@ def test_a_refusal_is_counted_each_time_and_logged_once(house: House) -> None:
     house.cluster.fail("POST", forbidden, forbidden)
     for number in range(3):
         house.writer.tell(replace(INJECTED, message=f"{number}"))
+        house.now += LEAST_GAP
         house.writer._turn()
     assert house.writer.lost == 2
     assert house.log.events() == ["an Event was not written"]
     house.cluster.fail("POST", forbidden)
     house.writer.tell(replace(INJECTED, message="once more"))
+    house.now += LEAST_GAP
     house.writer._turn()
     assert len(house.log.events()) == 2, "it had worked in between"
     assert house.counted == ["failed", "failed", "written", "failed"]
@@ -79,6 +99,7 @@ def test_an_event_that_is_gone_is_written_anew_without_a_word(house: House) -> N
     house.now = 20
     house.writer.tell(INJECTED)
     house.writer._turn()
+    house.now += LEAST_GAP
     house.writer._turn()
     assert house.cluster.objects[PATH]["count"] == 2
     assert not house.log.said

@@ -36,7 +36,7 @@ def test_it_becomes_ready_part_by_part_and_says_what_is_missing() -> None:
             assert await world.probe("/readyz") == (200, b'{"ready": true, "missing": []}\n')
             assert b"podkey_injector_ready 1" in (await world.probe("/metrics"))[1]
             assert ("ready", {}) in world.log.told
-        assert world.acts == ["started", "closed"]
+        assert world.acts == ["started", "settled", "closed"]
 
     play(scenario)
 

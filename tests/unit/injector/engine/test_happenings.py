@@ -182,6 +182,17 @@ def test_what_does_not_fit_is_lost_and_counted() -> None:
     assert create(book).event["count"] == 2
 
 
+def test_only_what_begins_to_wait_is_news() -> None:
+    book, wall = EventBook("i"), NOON
+    assert book.add(INJECTED, 0, wall, "0a")
+    assert not book.add(INJECTED, 0, wall, "0b"), "it waits already"
+    create(book)
+    assert book.add(INJECTED, 1, wall, "0c"), "it waits again"
+    for number in range(MOST_WAITING):
+        news = book.add(replace(INJECTED, message=f"{number}"), 1, wall, f"{number}")
+    assert not news, "it did not fit"
+
+
 def test_what_is_remembered_has_a_limit() -> None:
     book = EventBook("i")
     add(book)
