@@ -9,7 +9,7 @@ from typing import Final, Protocol, final
 
 from injector.edge.clock import Clock
 from injector.edge.http_messages import Bad, Head, Messages, Pause, Reply, Whole, reply_to, text_reply
-from injector.edge.room import Part, Room
+from injector.edge.room import Part, Room, nobody_waits
 from injector.edge.serving import Site
 
 PIECE: Final = 1 << 16
@@ -83,9 +83,11 @@ class Conversation:
             except TimeoutError:
                 return None
         self._since = self._clock.monotonic()
-        async with self._until(self._deadlines.head, Lost.SLOW_HEAD):
-            while event is Pause.MORE:
-                event = await self._more()
+        # An API server's head and body come together: no deadline is set for what is there already.
+        if event is Pause.MORE:
+            async with self._until(self._deadlines.head, Lost.SLOW_HEAD):
+                while event is Pause.MORE:
+                    event = await self._more()
         if isinstance(event, Bad):
             await self._refuse(event)
         return event if isinstance(event, Head) else None
@@ -113,10 +115,13 @@ class Conversation:
     async def _judged(self, head: Head, whole: Callable[[], None]) -> Reply | None:
         """None: it went away in the middle. Nothing else can be wrong with a body whose length is known."""
         self._writer.write(self._messages.go_on())
-        limit = asyncio.timeout(self._deadlines.body)
-        part = Part(lambda: None if limit.expired() else limit.reschedule(0))
+        part = Part()
         try:
-            event = await self._body(limit, part)
+            event = self._messages.next()
+            if event is Pause.MORE:
+                event = await self._rest(part)
+            if isinstance(event, Whole):
+                self._room.hold(part, len(event.body))
             if part.crowded_out:
                 self._messages.drop()
                 self._counts.rejected(Lost.CROWDED)
@@ -129,19 +134,22 @@ class Conversation:
         finally:
             self._room.leave(part)
 
-    async def _body(self, limit: asyncio.Timeout, part: Part) -> Head | Whole | Bad | Pause:
+    async def _rest(self, part: Part) -> Head | Whole | Bad | Pause:
+        """Of a body that is not whole yet."""
+        event: Head | Whole | Bad | Pause = Pause.MORE
+        limit = asyncio.timeout(self._deadlines.body)
         try:
             async with limit:
-                while (event := self._messages.next()) is Pause.MORE and not part.crowded_out:
+                part.give_up = lambda: None if limit.expired() else limit.reschedule(0)
+                while event is Pause.MORE and not part.crowded_out:
                     self._room.hold(part, self._messages.held)
-                    self._messages.receive(await self._reader.read(PIECE))
-                if isinstance(event, Whole):
-                    self._room.hold(part, len(event.body))
+                    event = await self._more()
         except TimeoutError:
             if not part.crowded_out:
                 self._counts.rejected(Lost.SLOW_BODY)
                 raise
-            return Pause.MORE
+        finally:
+            part.give_up = nobody_waits
         return event
 
     async def _more(self) -> Head | Whole | Bad | Pause:
@@ -150,8 +158,9 @@ class Conversation:
 
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)
-        async with self._until(self._deadlines.write, Lost.SLOW_READER):
-            await self._writer.drain()
+        if self._writer.transport.get_write_buffer_size():
+            async with self._until(self._deadlines.write, Lost.SLOW_READER):
+                await self._writer.drain()
 
     async def _refuse(self, bad: Bad) -> None:
         self._counts.rejected(bad.why)

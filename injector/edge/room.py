@@ -12,11 +12,15 @@ from typing import Final, final
 MAX_HELD_BODIES: Final = 32 << 20
 
 
+def nobody_waits() -> None:
+    """For the rest of a body."""
+
+
 @dataclass(slots=True, eq=False)
 class Part:
     """What is there of one body. `give_up` wakes whoever waits for the rest of it."""
 
-    give_up: Callable[[], None]
+    give_up: Callable[[], None] = nobody_waits
     held: int = 0
     crowded_out: bool = False
 
