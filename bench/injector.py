@@ -6,27 +6,22 @@ policies are edited, memory with 5,000 policies in 200 namespaces, and what a pe
 Other programs on the machine make the times worse; CPU per review and memory say more then.
 """
 
-import base64
 import gc
 import json
 import os
 import secrets
-import socket
-import ssl
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.injector_ends import Cluster, Server, serve
+from bench.injector_cluster import API, OWN, fill, gpu_job_pod, namespace_object, policy, sources
+from bench.injector_ends import Cluster
+from bench.injector_process import CORES, READY_SECONDS, Asking, Process, running
 from injector.core.cluster import Namespace
 from injector.core.documents import RawDocument
 from injector.core.settings import InjectorSettings, SidecarSettings
@@ -38,10 +33,7 @@ from injector.engine.validate import validate
 from injector.engine.world import World
 from injector.reading.reviews import GroupVersionName, Review, read_review, render_answer
 from proxy.services.loader import built_in_catalogue
-from proxy.x509.certificates import certificate_pem
-from tests.injector_serving_world import TestAuthority
 
-ROOT = Path(__file__).parents[1]
 GOAL_SECONDS = 0.010
 GOAL_RATE = 300
 GOAL_MIB = 120
@@ -52,256 +44,7 @@ ROUNDS = 7
 # Of these the quietest counts: what else the machine does only ever adds.
 PACED_ROUNDS = 3
 CALLS = 200
-READY_SECONDS = 300.0
-OWN = "podkey-system"
-API = "podkey.io/v1alpha1"
 RESULTS = Path(__file__).parent / "results"
-ENDS = str(Path(__file__).with_name("injector_ends.py"))
-CAPTURED = ROOT / "tests" / "data" / "k8s" / "admissionreviews"
-CORES = sorted(os.sched_getaffinity(0))
-
-
-# --- what the cluster has ------------------------------------------------------------------------------
-
-# Teams share sources among their policies.
-SOURCES = 10
-
-
-def policy(number: int, namespace: str, *, host: str = "") -> dict[str, Any]:
-    account = "trainer" if number % 25 == 0 else f"trainer-{number}"
-    source = number % SOURCES
-    service: dict[str, Any] = {"service": "openai", "credential": "key-0"}
-    if number:
-        service = {
-            "service": "s3",
-            "buckets": [f"datasets-{number}"],
-            "prefixes": ["imagenet/", "laion/"],
-            "access": ["read", "list"],
-            "credential": f"s3-{source}",
-        }
-    name = host or f"api-{number}.example.com"
-    rest = {
-        "hosts": [name],
-        "methods": ["GET", "POST"],
-        "paths": ["/v1/**"],
-        "credential": f"key-{source}",
-    }
-    workloads = {"serviceAccounts": [account], "podSelector": {"matchLabels": {"app": "train"}}}
-    spec = {"workloads": workloads, "grants": [service, rest]}
-    return document("AccessPolicy", f"train-{number}", namespace, spec)
-
-
-def sources(namespace: str) -> Iterator[dict[str, Any]]:
-    for number in range(SOURCES):
-        keys = {"accessKeyId": "id", "secretAccessKey": "key"}
-        spec: dict[str, Any] = {"mountedSecret": {"secretName": f"s3-{number}", "keys": keys}}
-        yield document("CredentialSource", f"s3-{number}", namespace, spec)
-        spec = {
-            "mountedSecret": {"secretName": f"key-{number}", "key": "token"},
-            "attach": {"bearer": {}},
-        }
-        yield document("CredentialSource", f"key-{number}", namespace, spec)
-
-
-def document(kind: str, name: str, namespace: str, spec: object) -> dict[str, Any]:
-    metadata = {
-        "name": name,
-        "namespace": namespace,
-        "generation": 1,
-        # As kubectl leaves it: what the API server keeps of who wrote what.
-        "managedFields": [{"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:spec": spec}}],
-    }
-    return {"apiVersion": API, "kind": kind, "metadata": metadata, "spec": spec}
-
-
-def namespace_object(name: str) -> dict[str, Any]:
-    labels = {"kubernetes.io/metadata.name": name, "podkey.io/inject": "enabled"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-
-
-def fill(cluster: Cluster, sizes: dict[str, int]) -> None:
-    """Namespaces with so many policies each."""
-    for name, size in sizes.items():
-        cluster.put("namespaces", namespace_object(name))
-        for one in sources(name):
-            cluster.put("credentialsources", one)
-        for number in range(size):
-            cluster.put("accesspolicies", policy(number, name))
-    node = {"metadata": {"name": "gpu-1"}, "status": {"nodeInfo": {"kubeletVersion": "v1.36.0"}}}
-    cluster.put("nodes", node)
-    for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
-        webhook: dict[str, Any] = {"name": "pods.podkey.io", "clientConfig": {}}
-        cluster.put(kind, {"metadata": {"name": "podkey-injector"}, "webhooks": [webhook]})
-
-
-def gpu_job_pod(namespace: str) -> bytes:
-    """A review as it was captured: a pod that asks for GPUs, made by a Job."""
-    whole: dict[str, Any] = json.loads((CAPTURED / "gpu-nvidia.json").read_bytes())
-    job: dict[str, Any] = json.loads((CAPTURED / "job.json").read_bytes())
-    pod, owned = whole["request"]["object"], job["request"]["object"]
-    metadata = pod["metadata"]
-    for key in ("ownerReferences", "labels", "generateName"):
-        if key in owned["metadata"]:
-            metadata[key] = owned["metadata"][key]
-    metadata["namespace"] = whole["request"]["namespace"] = namespace
-    pod["spec"]["serviceAccountName"] = pod["spec"]["serviceAccount"] = "trainer"
-    return json.dumps(whole).encode()
-
-
-# --- the injector --------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-class Process:
-    """`podkey-injector serve`, and nothing else on its core that we know of."""
-
-    def __init__(self, folder: Path, server: Server, authority: bytes) -> None:
-        self.folder = folder
-        self.port, self.admin = free_port(), free_port()
-        kubeconfig = folder / "kubeconfig"
-        place = f"https://localhost:{server.server_address[1]}"
-        trusted = {"server": place, "certificate-authority-data": base64.b64encode(authority).decode()}
-        whole = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "it",
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-            "users": [{"name": "it", "user": {"token": secrets.token_hex(8)}}],
-            "clusters": [{"name": "it", "cluster": trusted}],
-        }
-        kubeconfig.write_text(json.dumps(whole))
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "PODKEY_INJECTOR_NAMESPACE": OWN,
-            "PODKEY_INJECTOR_POD_NAME": "podkey-injector-0",
-            "PODKEY_INJECTOR_IMAGE": "registry.example.com/podkey:1",
-            "PODKEY_INJECTOR_WEBHOOK_ADDRESS": "127.0.0.1",
-            "PODKEY_INJECTOR_WEBHOOK_PORT": str(self.port),
-            "PODKEY_INJECTOR_ADMIN_ADDRESS": "127.0.0.1",
-            "PODKEY_INJECTOR_ADMIN_PORT": str(self.admin),
-            "PODKEY_INJECTOR_LINGER": "0s",
-        }
-        command = [sys.executable, "-O", "-m", "injector", "serve", "--kubeconfig", str(kubeconfig)]
-        self.began = time.perf_counter()
-        with on_core(CORES[0]), (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        self.log = folder / "log"
-
-    def wait(self, look: Callable[[], bool], what: str) -> float:
-        """Seconds from its start."""
-        deadline = time.monotonic() + READY_SECONDS
-        while not look():
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise SystemExit(
-                    f"bench: {what} did not happen; the log ends with\n{self.log.read_text()[-2000:]}"
-                )
-            time.sleep(0.01)
-        return time.perf_counter() - self.began
-
-    def is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def cpu(self) -> float:
-        """Seconds, from the scheduler: the ticks of /proc/PID/stat are too coarse."""
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-
-    def memory(self, what: str = "VmRSS") -> float:
-        """MiB."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / 1024
-
-    def end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        finally:
-            self.process.kill()
-            self.process.wait()
-
-
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """What is started meanwhile stays there."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def running(cluster: Cluster) -> Iterator[Process]:
-    with tempfile.TemporaryDirectory() as folder:
-        here = Path(folder)
-        authority = TestAuthority()
-        names = here / "names"
-        authority.write(names, "localhost")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(names / "tls.crt", names / "tls.key")
-        server = serve(cluster, context)
-        process = Process(here, server, certificate_pem(authority.certificate))
-        try:
-            yield process
-        finally:
-            process.end()
-            server.shutdown()
-            server.server_close()
-
-
-# --- asking --------------------------------------------------------------------------------------------
-
-
-class Asking:
-    """Reviews by a program of their own; `times` are when each began and how long it took."""
-
-    def __init__(self, process: Process, cluster: Cluster, **asked: object) -> None:
-        secret = cluster.get("secrets", OWN, "podkey-injector-ca")
-        if secret is None:
-            raise SystemExit("bench: the injector has made no authority")
-        asked |= {"port": process.port, "ca": base64.b64decode(secret["data"]["ca.crt"]).decode()}
-        file = process.folder / "asked.json"
-        file.write_text(json.dumps({"by_chance": False, "rate": 0, **asked}))
-        self._process = process
-        self._cpu = process.cpu()
-        self._program = subprocess.Popen([sys.executable, "-O", ENDS, str(file)], stdout=subprocess.PIPE)
-
-    @property
-    def is_over(self) -> bool:
-        return self._program.poll() is not None
-
-    def figures(self) -> dict[str, float]:
-        output, _ = self._program.communicate()
-        if self._program.returncode:
-            raise SystemExit("bench: reviews failed")
-        cpu = self._process.cpu() - self._cpu
-        found = json.loads(output)
-        took = sorted(duration for _, duration in found["times"])
-        return {
-            "reviews a second": len(took) / found["took"],
-            "p50, ms": quantile(took, 0.5) * 1e3,
-            "p99, ms": quantile(took, 0.99) * 1e3,
-            "p99.9, ms": quantile(took, 0.999) * 1e3,
-            "worst, ms": took[-1] * 1e3,
-            # With what it does besides.
-            "CPU, ms": cpu / len(took) * 1e3,
-        }
-
-
-def quantile(ordered: list[float], part: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 
 # --- what is measured ----------------------------------------------------------------------------------
