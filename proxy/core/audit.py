@@ -45,6 +45,9 @@ class AuditRecord:
     port: int
     method: str
     path: str
+    # Who, where somebody told the sidecar.
+    cluster: str = ""
+    owner: str = ""
     # The token that the identity rests on, where one was verified.
     issuer: str = ""
     key_id: str = ""
@@ -108,6 +111,8 @@ AUDIT_FIELDS: Final[dict[str, str]] = {
     "port": "The port that the application connected to.",
     "method": "The HTTP method.",
     "path": "The path as it was matched and forwarded, without the query.",
+    "cluster": "The cluster's name, as the platform team has set it.",
+    "owner": "What made the pod, such as `Job/train-resnet`.",
     "issuer": "The issuer of that token; this and the next four are empty where none was verified.",
     "keyId": "The issuer's key that signed it.",
     "tokenHash": "SHA-256 of its id (`jti`): tells tokens apart, and opens nothing.",

@@ -28,6 +28,8 @@ def began(  # noqa: PLR0917 - what is known at the start
         pod_name=who.pod_name,
         pod_uid=who.pod_uid,
         node=who.node,
+        cluster=who.cluster,
+        owner=who.owner,
         **_evidence(pod.proof, now),
         host=arrival.name,
         port=arrival.port,

@@ -45,6 +45,12 @@ def test_it_begins_with_who_where_and_what() -> None:
     assert (BEGUN.verdict, BEGUN.reason) == ("", "")
 
 
+def test_it_tells_the_cluster_and_what_made_the_pod() -> None:
+    pod = replace(POD, identity=replace(WHO, cluster="gpu-eu", owner="Job/train-resnet"))
+    record = began(pod, API, NOON, "request-1").to_record()
+    assert (record["cluster"], record["owner"]) == ("gpu-eu", "Job/train-resnet")
+
+
 @pytest.mark.parametrize(
     ("verdict", "written"),
     [
