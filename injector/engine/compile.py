@@ -34,7 +34,7 @@ from proxy.core.services import Catalogue
 from proxy.documents.cluster_wide import check_cluster_wide
 from proxy.documents.limits import check_limits
 from proxy.documents.placed import Placed, child
-from proxy.documents.problems import Problem
+from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.reader import ReadDocument, check_documents, read_documents
 from proxy.documents.render import render_one
 from proxy.documents.yaml_nodes import Node, ScalarNode, read_nodes, write_documents
@@ -66,7 +66,8 @@ def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None)
     # Policies of podkey's own namespace that are no cluster-wide ones are about pods without sidecars.
     own = () if namespace.name == book.own_namespace else book.in_namespace(namespace.name)
     wide = _about(namespace, book, in_force)
-    inputs: Inputs = frozenset((held.key, held.uid, held.generation) for held in (*own, *wide))
+    unknown = [one for one in book.unread_limits() if _older(one, in_force) is None]
+    inputs: Inputs = frozenset((held.key, held.uid, held.generation) for held in (*own, *wide, *unknown))
     if previous is not None and previous.inputs == inputs:
         return previous
     catalogue = book.catalogue
@@ -90,8 +91,9 @@ def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None)
     room = MAX_TEXT - sum(len(one.chosen.text.encode()) for one in standing if one.chosen is not None)
 
     def check_own(placed: Sequence[Placed[Document]]) -> Sequence[Problem]:
-        forbidden = check_limits(_of_type(placed, AccessPolicy), limiting, catalogue)
-        return [*forbidden, *_problems([*above, *placed], catalogue)]
+        policies = _of_type(placed, AccessPolicy)
+        forbidden = check_limits(policies, limiting, catalogue)
+        return [*forbidden, *_too_new(policies, unknown, in_force), *_problems([*above, *placed], catalogue)]
 
     tenants = [_candidate(held, in_force, texts) for held in own]
     standing += Settling(tenants, check_own, room).settle(_of(tenants, in_force))
@@ -194,6 +196,23 @@ def _report(candidate: Candidate) -> Report:
 
 def _problems(placed: Iterable[Placed[Document]], catalogue: Catalogue) -> list[Problem]:
     return check_documents((ReadDocument((), one) for one in placed), catalogue)
+
+
+def _too_new(
+    policies: Iterable[Placed[AccessPolicy]], unknown: Sequence[Held], in_force: Mapping[DocumentKey, Version]
+) -> list[Problem]:
+    """While limits do not read, and never did, nobody knows what they forbid: so what is in force stays, and
+    nothing joins it."""
+    if not unknown:
+        return []
+    limits = unknown[0].key
+    message = f"the limits of {limits.namespace}/{limits.name} do not read, and nothing new is allowed before"
+    fix = "ask whoever looks after podkey in this cluster to mend them; what was in force stays"
+    return [
+        placed.problem(ProblemCode.NOT_ALLOWED_HERE, message, fix)
+        for placed in policies
+        if (version := in_force.get(key_of(placed.value))) is None or version.value != placed.value
+    ]
 
 
 def _of_type[T](placed: Iterable[Placed[Document]], kind: type[T]) -> list[Placed[T]]:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, NamedTuple, cast
 
@@ -51,6 +51,8 @@ class Held:
     value: Document | None
     problems: tuple[Problem, ...] = ()
     status: Status | None = None
+    # It does not read, and is meant to limit what others may grant.
+    means_limits: bool = False
 
     def says_the_same(self, other: "Held") -> bool:
         """The generation counts changes of `spec`; an object that was created again begins anew."""
@@ -62,10 +64,17 @@ def hold(raw: RawDocument, own_namespace: str, known: Held | None = None) -> Hel
     status = read_status(raw.document.get("status"))
     key = DocumentKey(raw.kind, raw.namespace, raw.name)
     if known is not None and (known.key, known.uid, known.generation) == (key, raw.uid, raw.generation):
-        return known if known.status == status else Held(*_text_of(known), status)
+        return known if known.status == status else replace(known, status=status)
     read = read_raw(raw, own_namespace)
     value = read.placed.value if read.placed is not None and not read.problems else None
-    return Held(key, raw.uid, raw.generation, value, _bounded(read.problems), status)
+    means_limits = value is None and _means_limits(raw, own_namespace)
+    return Held(key, raw.uid, raw.generation, value, _bounded(read.problems), status, means_limits)
+
+
+def _means_limits(raw: RawDocument, own_namespace: str) -> bool:
+    spec = raw.document.get("spec")
+    ours = raw.kind == ACCESS_POLICY and raw.namespace == own_namespace
+    return ours and isinstance(spec, dict) and "limits" in spec
 
 
 def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
@@ -77,10 +86,6 @@ def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
         *first,
         Problem(last.file, 0, "", message, "mend the others first", ProblemCode.TOO_MANY_PROBLEMS),
     )
-
-
-def _text_of(held: Held) -> tuple[DocumentKey, str, int, Document | None, tuple[Problem, ...]]:
-    return held.key, held.uid, held.generation, held.value, held.problems
 
 
 def read_raw(raw: RawDocument, own_namespace: str) -> ReadDocument:

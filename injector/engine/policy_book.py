@@ -113,6 +113,8 @@ class PolicyBook:
             if compiled is not None and (one.key in compiled.versions or one.key in compiled.reports):
                 return True
             value = one.value
+            if one.means_limits:
+                return True
             if isinstance(value, AccessPolicy) and is_for(value, namespace, self.own_namespace):
                 return True
             if isinstance(value, CredentialSource) and any(
@@ -125,6 +127,10 @@ class PolicyBook:
     def _policies(self, namespace: str) -> Iterator[AccessPolicy]:
         values = (held.value for held in self._held.get(namespace, {}).values())
         return (value for value in values if isinstance(value, AccessPolicy))
+
+    def unread_limits(self) -> list[Held]:
+        """Documents of our own namespace that are meant to limit others, and do not read."""
+        return [held for held in self.in_namespace(self.own_namespace) if held.means_limits]
 
     def users(self, source: CredentialRef) -> tuple[str, ...]:
         """The names of the policies that name the source."""

@@ -422,3 +422,47 @@ def test_limits_that_are_not_in_the_text_limit_all_the_same(platform: list[RawDo
     found = standings(compiled(*platform, policy(grant("evil.example.net")), source()))
 
     assert found["ml/p"] == "left_out"
+
+
+# --- limits that never read ------------------------------------------------------------------------------
+
+
+def unread(document: RawDocument) -> RawDocument:
+    """As it stands after somebody has switched the webhook off: it says `limits`, and does not read."""
+    spec = {"workloads": {"namespaceSelector": {}}, "limits": {"hots": ["api.example.com"]}}
+    return replace(document, document={**document.document, "spec": spec})
+
+
+def test_while_limits_do_not_read_nothing_new_is_allowed() -> None:
+    result = compiled(unread(limits()), policy(), source())
+    assert standings(result) == {"ml/p": "left_out", "ml/one": "current"}
+    (problem,) = result.reports[key(policy())].problems
+    assert problem.code is ProblemCode.NOT_ALLOWED_HERE
+    assert problem.message.startswith("the limits of podkey-system/limits do not read")
+
+
+def test_what_was_in_force_stays_and_an_edit_of_it_waits() -> None:
+    good = compiled(policy(), source())
+    assert standings(compiled(unread(limits()), policy(), source(), previous=good))["ml/p"] == "current"
+    edited = policy(grant("evil.example.net"), generation=2)
+    for previous in (good, good.text):
+        result = compiled(unread(limits()), edited, source(), previous=previous)
+        assert standings(result)["ml/p"] == "older 1"
+        assert "evil" not in result.text
+
+
+def test_limits_that_did_read_once_hold_as_they_were() -> None:
+    good = compiled(limits("api.example.com"), policy(), source())
+    edited = policy(grant("api.example.com", paths=["/v1/**"]), generation=2)
+    result = compiled(replace(unread(limits()), generation=2), edited, source(), previous=good)
+    assert standings(result)["ml/p"] == "current", "it is within what is known of them"
+
+
+def test_mended_limits_let_policies_in_again() -> None:
+    before = compiled(unread(limits()), policy(), source())
+    after = compiled(replace(limits("api.example.com"), generation=2), policy(), source(), previous=before)
+    assert standings(after)["ml/p"] == "current"
+
+
+def test_limits_of_a_tenant_that_do_not_read_are_nobodys_business() -> None:
+    assert standings(compiled(unread(limits(namespace="ml")), policy(), source()))["ml/p"] == "current"

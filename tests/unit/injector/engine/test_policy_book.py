@@ -147,6 +147,16 @@ def policies(of: PolicyBook, namespace: Namespace = GPU, account: str = "trainer
     return of.needs(namespace, account, {}).policies
 
 
+def test_limits_that_do_not_read_are_about_everybody_and_so_is_mending_them() -> None:
+    unread = limits("a.example.com")
+    unread = replace(unread, document={**unread.document, "spec": {"limits": {"hots": []}}})
+    made = book()
+    assert affected(made, made.upsert(unread)) >= {"ml", "nlp"}
+    assert [held.key for held in made.unread_limits()] == [key(unread)]
+    assert affected(made, made.upsert(replace(limits("a.example.com"), generation=2))) >= {"ml", "nlp"}
+    assert made.unread_limits() == []
+
+
 def test_before_anything_is_compiled_documents_count_as_they_are() -> None:
     made = book(policy(), source())
     assert policies(made) == ("ml/p",)
