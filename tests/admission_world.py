@@ -28,9 +28,9 @@ ALL: Final = {INJECT: "all"}
 ENABLED: Final = {INJECT: "enabled"}
 
 
-def first(alphabet: str) -> str:
+def first(alphabet: str, count: int) -> str:
     """Stands for chance."""
-    return alphabet[0]
+    return alphabet[0] * count
 
 
 def a_world(

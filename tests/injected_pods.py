@@ -43,7 +43,7 @@ def a_plan(
         native=native,
         accelerators=accelerators,
         owner=owner,
-        placeholders=draw(chosen, lambda alphabet: alphabet[7]),
+        placeholders=draw(chosen, lambda alphabet, count: alphabet[7] * count),
         endpoint_token=TOKEN if Capture.ENDPOINT in capture else "",
     )
 

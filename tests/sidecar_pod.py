@@ -19,7 +19,6 @@ namespace, so that servers and raw clients can be plain threads of the test.
 
 import itertools
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -35,6 +34,7 @@ from injector.core.settings import PodRules
 from injector.craft.environment import PROXY_URL, no_proxy
 from injector.craft.placeholders import draw
 from injector.craft.trust_variables import TRUST_VARIABLES
+from injector.edge.chance import Chance
 from proxy.core.contract import (
     BUNDLE_FILE,
     CA_FILE,
@@ -103,7 +103,7 @@ class SidecarPod:
         self.policy: KubeletVolume | None = None
         self.secrets: dict[str, KubeletVolume] = {}
         catalogue = built_in_catalogue()
-        self.placeholders = dict(draw((catalogue[name] for name in SERVICES), secrets.choice))
+        self.placeholders = dict(draw((catalogue[name] for name in SERVICES), Chance()))
         self.capture = ""
         self._sidecars: list[Sidecar] = []
         self._apps: list[subprocess.Popen[bytes]] = []

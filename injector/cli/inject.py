@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -11,6 +10,7 @@ from injector.core.cluster import ClusterFacts, Namespace
 from injector.core.documents import RawDocument
 from injector.core.outcome import Finding, Inject, Outcome, Refuse, Skip
 from injector.core.settings import InjectorSettings
+from injector.edge.chance import Chance
 from injector.engine.rehearsal import Rehearsed, rehearsal_world, rehearse
 from injector.engine.world import World
 from injector.reading import settings_table as table
@@ -126,7 +126,7 @@ def execute(arguments: argparse.Namespace) -> int:
             print(ink.faint(printable(f"note     {note}")), file=sys.stderr)
     facts = ClusterFacts(native_sidecars=not arguments.old_kubelets)
     world = rehearsal_world(documents, catalogue, namespaces.values(), settings, facts)
-    choose = secrets.choice if arguments.placeholders == "random" else _first
+    choose = Chance() if arguments.placeholders == "random" else _first
     rehearsed = [(one, rehearse(one.pod, one.namespace, world, choose)) for one in pods]
     for problem in left:
         print(ink.faint(f"note     {printable(f'{problem}: left out')}"), file=sys.stderr)
@@ -135,8 +135,8 @@ def execute(arguments: argparse.Namespace) -> int:
     return REFUSED if refused else OK
 
 
-def _first(alphabet: str) -> str:
-    return alphabet[0]
+def _first(alphabet: str, count: int) -> str:
+    return alphabet[0] * count
 
 
 # --- what is given -------------------------------------------------------------------------------

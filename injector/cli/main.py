@@ -2,17 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
-from injector.cli import serve
+from injector.cli import probe, serve
 from proxy import __version__
 from proxy.cli.exit_status import INTERRUPTED, OK, USAGE
 
 _EXIT_STATUSES: Final = """\
 exit status:
   0   drained after SIGTERM
-  1   problems in settings, or it could not go on
+  1   problems in settings, or it could not go on; probe: a webhook does not answer
   64  the command line was not understood
 
 `podkey inject` shows offline what the webhook would do with a pod."""
@@ -43,7 +43,18 @@ def main(argv: Sequence[str]) -> int:
         allow_abbrev=False,  # a flag that is added later must not break a manifest
     )
     serve.describe(serving)
-    return serve.execute(parser.parse_args(argv))
+    serving.set_defaults(execute=serve.execute)
+    probing = commands.add_parser(
+        "probe",
+        help="ask the webhooks of a cluster as its API servers do",
+        description="Ask every webhook as API servers do: through its Service, trusting its caBundle.",
+        allow_abbrev=False,
+    )
+    probe.describe(probing)
+    probing.set_defaults(execute=probe.execute)
+    arguments = parser.parse_args(argv)
+    execute: Callable[[argparse.Namespace], int] = arguments.execute
+    return execute(arguments)
 
 
 def run() -> NoReturn:

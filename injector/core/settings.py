@@ -46,6 +46,10 @@ class SidecarSettings:
     # How long the kubelet keeps a projected token.
     token_seconds: int = 3600
 
+    def __hash__(self) -> int:
+        """By what no two of them share: `environment` has no hash, and this is asked for in each review."""
+        return hash(self.image)
+
 
 @dataclass(frozen=True, slots=True)
 class PodRules:
@@ -65,6 +69,10 @@ class PodRules:
     cluster_domain: str = "cluster.local"
     # podkey's own namespace. Its pods get no sidecar, and its policies may be about other namespaces.
     own_namespace: str = "podkey-system"
+
+    def __hash__(self) -> int:
+        """Hashes of networks are slow, and this is asked for in each review."""
+        return hash(self.own_namespace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,15 @@ def accelerators_of(pod: Pod, more: tuple[str, ...] = ()) -> tuple[str, ...]:
     What a claim is for stands in another object; it is taken for an accelerator, for that is what claims are
     made for.
     """
-    fits, claimed = _matcher(more), frozenset(pod.resource_claims)
-    found: set[str] = set()
-    for resources in (pod.resources, *(c.resources for c in pod.all_containers if not c.is_named_ours)):
-        asked = (*resources.requests.items(), *resources.limits.items())
-        found.update(name for name, amount in asked if amount > 0 and fits(name))
-        found.update(f"resourceClaims/{name}" for name in resources.claims if name in claimed)
-    return tuple(sorted(found))
+    # Containers ask for the same few, so each name is compared once.
+    asked: set[str] = set()
+    used: set[str] = set()
+    for resources in (pod.resources, *[c.resources for c in pod.all_containers if not c.is_named_ours]):
+        for quantities in (resources.requests, resources.limits):
+            asked.update([name for name, amount in quantities.items() if amount > 0])
+        used.update(resources.claims)
+    claimed = [f"resourceClaims/{name}" for name in used.intersection(pod.resource_claims)]
+    return tuple(sorted({*filter(_matcher(more), asked), *claimed}))
 
 
 @lru_cache(maxsize=8)  # the setting is the same for the whole life of the injector; tests have several

@@ -51,7 +51,8 @@ def adopted(plan: Plan, pod: Pod) -> tuple[Plan, tuple[Endpoint, ...]]:
     """The plan for this pod as it is, and the endpoints of its sidecar."""
     sidecar = sidecar_of(pod)
     if sidecar is None:
-        return _with_endpoints(plan, endpoints_of(plan.services))
+        wanted = Capture.ENDPOINT in plan.capture
+        return _with_endpoints(plan, endpoints_of(plan.services) if wanted else ())
     taken = replace(
         plan,
         capture=frozenset(_setting(sidecar, CAPTURE) or plan.capture),

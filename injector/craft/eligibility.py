@@ -79,9 +79,9 @@ def _wanted(
     if injection is NamespaceInjection.ALL:
         yield Finding(InjectionCode.EVERY_POD, f"the namespace's label `{INJECT}` is `all`")
     if accelerators := accelerators_of(pod, rules.accelerators):
-        yield Finding(InjectionCode.ACCELERATOR, f"the pod asks for {listed(map(shown, accelerators))}")
+        yield Finding(InjectionCode.ACCELERATOR, f"the pod asks for {listed(accelerators, shown)}")
     if needs.policies:
-        yield Finding(InjectionCode.POLICY_SELECTS, f"it is selected by {listed(map(shown, needs.policies))}")
+        yield Finding(InjectionCode.POLICY_SELECTS, f"it is selected by {listed(needs.policies, shown)}")
 
 
 def _elsewhere(pod: Pod) -> Iterator[Finding]:

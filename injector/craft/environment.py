@@ -7,6 +7,7 @@ entry of `envFrom`, which all later ones override; the rest is left out with a w
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from injector.core.outcome import Finding
@@ -31,12 +32,14 @@ _HTTPS: Final = ("HTTPS_PROXY", "https_proxy")
 _HTTP: Final = ("http_proxy",)
 _ALL_HTTP: Final = (*_HTTP, "HTTP_PROXY")
 _NO_PROXY: Final = ("NO_PROXY", "no_proxy")
+_PROXY_NAMES: Final = frozenset({*_HTTPS, *_ALL_HTTP, *_NO_PROXY})
+_TRUST_NAMES: Final = frozenset({*TRUST_VARIABLES, JAVA_VARIABLE})
 
 # Optional: the namespace's label may be gone, and the ConfigMap with it, when a container starts again.
 TRUST_ENTRY: Final[Raw] = {"configMapRef": {"name": TRUST_CONFIG_MAP, "optional": True}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Variables:
     """What each of the user's containers gets in this pod."""
 
@@ -45,6 +48,24 @@ class Variables:
     # Empty where the pod is not captured by HTTPS_PROXY.
     no_proxy: str = ""
     beside_env_from: bool = False
+
+    def are_new_to(self, container: Container) -> bool:
+        """Whether it sets none of them, and nothing that could."""
+        env = container.env
+        return (
+            not container.env_from
+            and _TRUST_NAMES.isdisjoint(env)
+            and self.service.keys().isdisjoint(env)
+            and not (self.no_proxy and not _PROXY_NAMES.isdisjoint(env))
+        )
+
+    @cached_property
+    def entries(self) -> list[Raw]:
+        """For a container that sets none of them: the same ones in each of a pod."""
+        given = {**TRUST_VARIABLES, JAVA_VARIABLE: JAVA_OPTIONS, **self.service}
+        if self.no_proxy:
+            given |= dict.fromkeys((*_HTTPS, *_HTTP), PROXY_URL) | dict.fromkeys(_NO_PROXY, self.no_proxy)
+        return _entries(given)
 
 
 def variables_of(plan: Plan, endpoints: Iterable[Endpoint], rules: PodRules) -> Variables:
@@ -59,6 +80,7 @@ def variables_of(plan: Plan, endpoints: Iterable[Endpoint], rules: PodRules) -> 
     )
 
 
+@lru_cache(maxsize=8)  # the setting is the same for the whole life of the injector; tests have several
 def no_proxy(rules: PodRules) -> str:
     """What is inside the pod and the cluster: the sidecar would relay it, for nothing."""
     return ",".join(
@@ -79,24 +101,31 @@ def no_proxy(rules: PodRules) -> str:
     )
 
 
-def equip(editor: Editor, container: Container, variables: Variables) -> Iterator[Finding]:
-    """Writes mount and variables into one container, and yields what it had to leave."""
+def equip(editor: Editor, container: Container, variables: Variables) -> tuple[Finding, ...]:
+    """Writes mount and variables into one container, and says what it had to leave."""
     path: Path = ("spec", container.kind.value, container.index)
     if not any(mount.volume == TRUST_MOUNT["name"] for mount in container.mounts):
         editor.extend((*path, "volumeMounts"), [TRUST_MOUNT])
+    if variables.are_new_to(container):
+        editor.extend((*path, "env"), variables.entries)
+        return ()
     draft = _Draft(container, variables)
     if draft.from_config_map and TRUST_ENTRY not in _bare(container.env_from):
         editor.insert((*path, "envFrom"), 0, [TRUST_ENTRY])
     if draft.java is not None:
         index, value = draft.java
         editor.put((*path, "env", index, "value"), value)
-    editor.extend((*path, "env"), [_entry(name, value) for name, value in draft.added.items()])
-    yield from draft.findings()
+    editor.extend((*path, "env"), _entries(draft.added))
+    return tuple(draft.findings())
 
 
-def _entry(name: str, value: str) -> Raw:
+def _entries(variables: Mapping[str, str]) -> list[Raw]:
+    return [{"name": name, "value": _literal(value)} for name, value in variables.items()]
+
+
+def _literal(value: str) -> str:
     # Kubernetes expands `$(NAME)`, and makes one dollar of two.
-    return {"name": name, "value": value.replace("$(", "$$(")}
+    return value.replace("$(", "$$(")
 
 
 def _bare(entries: Iterable[Raw]) -> list[Raw]:
@@ -189,7 +218,7 @@ class _Draft:
 
     def _is(self, name: str, value: str) -> bool:
         found = self._container.env[name]
-        return found.get("value") == _entry(name, value)["value"] and not found.get("valueFrom")
+        return found.get("value") == _literal(value) and not found.get("valueFrom")
 
     def _hidden(self, name: str) -> bool:
         """Whether something that we do not see may set it."""

@@ -10,8 +10,9 @@ stay there: the order of others is theirs, and a container of ours is never move
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -22,19 +23,12 @@ from injector.craft.adoption import adopted
 from injector.craft.coverage import bounded, container_faults, not_expected, volume_faults
 from injector.craft.environment import equip, variables_of
 from injector.craft.jsonpatch import Editor, Operation
+from injector.craft.measures import measures_of
+from injector.craft.outfit import outfit_of
 from injector.craft.owners import images_text, owner_text
 from injector.craft.placeholders import render_placeholders
-from injector.craft.redirect import redirect_container, redirect_means, redirect_variables
 from injector.craft.reserved import is_named_our_volume
-from injector.craft.resources import (
-    NOTHING_ASKED,
-    REDIRECT_RESOURCES,
-    container_resources,
-    is_guaranteed,
-    sidecar_quantities,
-)
-from injector.craft.sidecar import sidecar_container
-from injector.craft.volumes import volumes_of
+from injector.craft.sidecar import with_token
 from injector.reading.pod_fields import listed
 from injector.reading.pods import Container, ContainerKind, Pod
 from proxy.core import contract
@@ -62,40 +56,31 @@ class Injected:
 
 def inject(pod: Pod, plan: Plan, sidecar: SidecarSettings, rules: PodRules) -> Injected | Refuse:
     plan, endpoints = adopted(plan, pod)
-    quantities = sidecar_quantities(plan.intent.sidecar, sidecar)
-    variables = redirect_variables(plan.intent, sidecar, rules)
-    transparent = Capture.TRANSPARENT in plan.capture
-    redirect = redirect_means(variables) if transparent else Redirect(captured_ports=())
-    if isinstance(quantities, tuple) or isinstance(redirect, tuple):
-        asked = (part for part in (quantities, redirect) if isinstance(part, tuple))
-        return Refuse(tuple(finding for part in asked for finding in part))
-    expected: list[Raw] = []
-    guaranteed = is_guaranteed(pod)
-    if transparent:
-        resources = container_resources(
-            REDIRECT_RESOURCES, NOTHING_ASKED, pod.resources, guaranteed=guaranteed
-        )
-        expected.append(redirect_container(variables, sidecar, resources))
-    resources = container_resources(quantities, plan.intent.sidecar, pod.resources, guaranteed=guaranteed)
-    expected.append(sidecar_container(plan, endpoints, sidecar, resources))
-    volumes = volumes_of(plan.needs, sidecar.token_seconds)
-    wrong_volumes = bounded(_volume_faults(pod, volumes), "spec.volumes")
-    if faults := (*_container_faults(pod, plan, expected), *wrong_volumes):
+    outfit = outfit_of(measures_of(pod, plan, endpoints, sidecar, rules))
+    if isinstance(outfit, Refuse):
+        return outfit
+    expected = outfit.containers
+    if Capture.ENDPOINT in plan.capture:
+        expected = (*expected[:-1], with_token(expected[-1], plan.endpoint_token))
+    ours = _ours(pod)
+    wrong_volumes = bounded(_volume_faults(pod, outfit.volumes), "spec.volumes")
+    if faults := (*_container_faults(pod, ours, plan, expected), *wrong_volumes):
         return Refuse(faults)
 
     editor = Editor(pod.raw)
     given = variables_of(plan, endpoints, rules)
-    warnings = [finding for one in _after_sidecar(pod, plan) for finding in equip(editor, one, given)]
-    _mend(editor, pod, plan)
+    warnings = [finding for one in _after_sidecar(pod, ours, plan) for finding in equip(editor, one, given)]
+    _mend(editor, ours, plan)
     # Behind what has been written into containers by their index.
-    _place(editor, pod, plan, expected)
+    _place(editor, ours, plan, expected)
     there = {volume.name for volume in pod.volumes}
-    editor.extend(("spec", "volumes"), [volume for volume in volumes if volume["name"] not in there])
+    editor.extend(("spec", "volumes"), [volume for volume in outfit.volumes if volume["name"] not in there])
     annotations = {contract.INJECTED: fingerprint(sidecar, rules), **_annotations(pod, plan)}
     editor.update(("metadata", "annotations"), annotations)
-    return Injected(editor.operations, (*_told(pod, plan, redirect), *warnings))
+    return Injected(editor.operations, (*_told(pod, plan, outfit.redirect), *warnings))
 
 
+@lru_cache(maxsize=8)  # the settings are the same for the whole life of the injector; tests have several
 def fingerprint(sidecar: SidecarSettings, rules: PodRules) -> str:
     """Of all that makes two replicas write other containers for the same pod: while one release takes the
     place of another, a pod may come to both."""
@@ -113,17 +98,20 @@ def fingerprint(sidecar: SidecarSettings, rules: PodRules) -> str:
 # --- what is there already -----------------------------------------------------------------------------
 
 
-def _ours(pod: Pod) -> dict[str, Container]:
+type Ours = Mapping[str, Container]
+
+
+def _ours(pod: Pod) -> Ours:
     return {one.name: one for one in (*pod.init_containers, *pod.containers) if one.is_named_ours}
 
 
-def _container_faults(pod: Pod, plan: Plan, expected: list[Raw]) -> Iterator[Finding]:
+def _container_faults(pod: Pod, ours: Ours, plan: Plan, expected: Sequence[Raw]) -> Iterator[Finding]:
     by_name = {container["name"]: container for container in expected}
     if not plan.native and all(one.is_named_ours for one in pod.containers):
         # Somebody else has written it; or the API server would refuse the pod, were it not for our container.
         message = f"`{_APPS[-1]}` has none but podkey's own `{contract.SIDECAR_CONTAINER}`"
         yield Finding(InjectionCode.RESERVED_CONTAINER, message, "add the application's")
-    for name, found in _ours(pod).items():
+    for name, found in ours.items():
         if name in by_name:
             yield from container_faults(found, by_name[name])
         else:
@@ -139,10 +127,9 @@ def _volume_faults(pod: Pod, expected: tuple[Raw, ...]) -> Iterator[Finding]:
             yield not_expected(InjectionCode.RESERVED_VOLUME, f"spec.volumes[{found.index}]", found.name)
 
 
-def _after_sidecar(pod: Pod, plan: Plan) -> Iterator[Container]:
+def _after_sidecar(pod: Pod, ours: Ours, plan: Plan) -> Iterator[Container]:
     """The user's containers that start when the sidecar is ready. In those before it, a variable that names a
     file which is not there yet makes most programs fail."""
-    ours = _ours(pod)
     if plan.native:
         behind = max((container.index for container in ours.values()), default=-1)
         yield from (one for one in pod.init_containers if one.index > behind)
@@ -152,9 +139,8 @@ def _after_sidecar(pod: Pod, plan: Plan) -> Iterator[Container]:
 # --- what is written -------------------------------------------------------------------------------------
 
 
-def _place(editor: Editor, pod: Pod, plan: Plan, expected: list[Raw]) -> None:
+def _place(editor: Editor, ours: Ours, plan: Plan, expected: Sequence[Raw]) -> None:
     """Those of ours that are missing, beside the one that is there, or in front."""
-    ours = _ours(pod)
     missing = [container for container in expected if container["name"] not in ours]
     if plan.native:
         redirect = ours.get(contract.REDIRECT_CONTAINER)
@@ -168,9 +154,9 @@ def _place(editor: Editor, pod: Pod, plan: Plan, expected: list[Raw]) -> None:
             editor.extend(_INITS, [container])
 
 
-def _mend(editor: Editor, pod: Pod, plan: Plan) -> None:
+def _mend(editor: Editor, ours: Ours, plan: Plan) -> None:
     """Another webhook may have added an accelerator, or taken it away, since the sidecar was written."""
-    sidecar = _ours(pod).get(contract.SIDECAR_CONTAINER)
+    sidecar = ours.get(contract.SIDECAR_CONTAINER)
     if sidecar is None:
         return
     value = "true" if plan.accelerators else "false"

@@ -4,10 +4,9 @@ A document that is read here is never changed. What comes out shares with it the
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from re import compile as expression
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 type Token = str | int
 type Path = tuple[Token, ...]
@@ -29,8 +28,7 @@ class Op(Enum):
     REMOVE = "remove"
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     op: Op
     path: Path
     # Nothing for REMOVE.
@@ -43,6 +41,9 @@ class Operation:
 
 def pointer(path: Path) -> str:
     """The path as RFC 6901 writes it: `/metadata/annotations/podkey.io~1injected`."""
+    text = "".join([f"/{token}" for token in path])
+    if "~" not in text and text.count("/") == len(path):
+        return text
     return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in path)
 
 
@@ -74,10 +75,7 @@ class Editor:
         """What is there; None where nothing is, or null, which to Kubernetes is the same."""
         found = self._tree.root
         for token in path:
-            if isinstance(token, int):
-                found = found[token] if isinstance(found, list) and token < len(found) else None
-            else:
-                found = found.get(token) if isinstance(found, dict) else None
+            found = _child(found, token)
         return found
 
     def put(self, path: Path, value: object) -> None:
@@ -86,7 +84,9 @@ class Editor:
         `add` below a missing parent is an error, and the API server refuses the pod for it whatever the
         failurePolicy says.
         """
-        depth = next((end for end in range(1, len(path)) if self.find(path[:end]) is None), len(path))
+        depth, found = 1, self._tree.root
+        while depth < len(path) and (found := _child(found, path[depth - 1])) is not None:
+            depth += 1
         for token in reversed(path[depth:]):
             value = {token: value}
         self._write(Operation(Op.ADD, path[:depth], value))
@@ -103,18 +103,21 @@ class Editor:
 
     def extend(self, path: Path, items: Sequence[object]) -> None:
         """Adds to the end of a list."""
-        count = len(self.find(path) or ())
-        self.insert(path, count, items)
+        found = self.find(path)
+        self._insert(path, found, len(found or ()), items)
 
     def insert(self, path: Path, index: int, items: Sequence[object]) -> None:
         """Puts items into a list, the first of them at the index."""
+        self._insert(path, self.find(path), index, items)
+
+    def _insert(self, path: Path, found: object, index: int, items: Sequence[object]) -> None:
         if not items:
             return
-        if self.find(path) is None:
+        if found is None:
             self.put(path, list(items))
             return
-        for offset, item in enumerate(items):
-            self._write(Operation(Op.ADD, (*path, index + offset), item))
+        self._tree.insert(path, index, items)
+        self._operations += [Operation(Op.ADD, (*path, at), item) for at, item in enumerate(items, index)]
 
     def _write(self, operation: Operation) -> None:
         self._tree.perform(operation)
@@ -135,30 +138,25 @@ class _Tree:
                 raise PatchFault("a whole document cannot be removed")
             self.root = operation.value
             return
-        *parents, last = operation.path
+        _finish(operation, self._reach(operation.path[:-1]))
+
+    def insert(self, path: Path, index: int, items: Sequence[object]) -> None:
+        """As one `add` after the other."""
+        holder = self._reach(path)
+        if not isinstance(holder, list) or not 0 <= index <= len(holder):
+            raise PatchFault(f"`{pointer((*path, index))}` is not there to {Op.ADD.value}")
+        holder[index:index] = items
+
+    def _reach(self, path: Path) -> Any:  # noqa: ANN401 - it is JSON
+        """What is there, to be changed: it is a copy, and so is everything above it."""
         holder = self.root = self._own(self.root)
-        for depth, token in enumerate(parents):
+        for depth, token in enumerate(path):
             key = _key(holder, token)
             if not _has(holder, key):
-                raise PatchFault(f"`{pointer(operation.path[: depth + 1])}` is missing")
+                raise PatchFault(f"`{pointer(path[: depth + 1])}` is missing")
             holder[key] = self._own(holder[key])
             holder = holder[key]
-        self._finish(operation, holder, last)
-
-    def _finish(self, operation: Operation, holder: Any, last: Token) -> None:  # noqa: ANN401 - it is JSON
-        """RFC 6902 §4: replace and remove want something there, and add a list that reaches up to there."""
-        adds = operation.op is Op.ADD
-        if adds and isinstance(holder, list) and last == _BEHIND:
-            last = len(holder)
-        key = _key(holder, last)
-        if adds and isinstance(holder, list) and isinstance(key, int) and key <= len(holder):
-            holder.insert(key, operation.value)
-        elif (adds and isinstance(holder, dict)) or (operation.op is Op.REPLACE and _has(holder, key)):
-            holder[key] = operation.value
-        elif operation.op is Op.REMOVE and _has(holder, key):
-            del holder[key]
-        else:
-            raise PatchFault(f"`{pointer(operation.path)}` is not there to {operation.op.value}")
+        return holder
 
     def _own(self, value: Any) -> Any:  # noqa: ANN401 - it is JSON
         if not isinstance(value, dict | list) or id(value) in self._copies:
@@ -168,12 +166,35 @@ class _Tree:
         return copy
 
 
+def _finish(operation: Operation, holder: Any) -> None:  # noqa: ANN401 - it is JSON
+    """RFC 6902 §4: replace and remove want something there, and add a list that reaches up to there."""
+    adds, last = operation.op is Op.ADD, operation.path[-1]
+    if adds and isinstance(holder, list) and last == _BEHIND:
+        last = len(holder)
+    key = _key(holder, last)
+    if adds and isinstance(holder, list) and isinstance(key, int) and key <= len(holder):
+        holder.insert(key, operation.value)
+    elif (adds and isinstance(holder, dict)) or (operation.op is Op.REPLACE and _has(holder, key)):
+        holder[key] = operation.value
+    elif operation.op is Op.REMOVE and _has(holder, key):
+        del holder[key]
+    else:
+        raise PatchFault(f"`{pointer(operation.path)}` is not there to {operation.op.value}")
+
+
+def _child(holder: Any, token: Token) -> Any:  # noqa: ANN401 - it is JSON
+    if isinstance(token, int):
+        return holder[token] if isinstance(holder, list) and token < len(holder) else None
+    return holder.get(token) if isinstance(holder, dict) else None
+
+
 def _key(holder: object, token: Token) -> Token | None:
     """The token as the holder counts: an index of a list, a name of an object; None where it is none."""
     if isinstance(holder, dict):
         return str(token)
-    text = str(token)
-    return int(text) if isinstance(holder, list) and _INDEX(text) else None
+    if isinstance(token, int):
+        return token if isinstance(holder, list) and token >= 0 else None
+    return int(token) if isinstance(holder, list) and _INDEX(token) else None
 
 
 def _has(holder: Any, key: Token | None) -> bool:  # noqa: ANN401 - it is JSON

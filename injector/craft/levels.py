@@ -33,6 +33,6 @@ def capture_of(
         )
     wanted = intent.capture or (frozenset({Capture.TRANSPARENT}) if redirects else _WITHOUT_REDIRECT)
     # The sidecar does not start with endpoints for nothing, nor without any way for a call to come to it.
-    if not any(has_endpoint(service) for service in services):
+    if Capture.ENDPOINT in wanted and not any(has_endpoint(service) for service in services):
         wanted -= {Capture.ENDPOINT}
     return wanted or frozenset({Capture.EXPLICIT})

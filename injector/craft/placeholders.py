@@ -6,6 +6,7 @@ the downward API shows it to the sidecar, which tells them from credentials by i
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from injector.core.outcome import Finding
@@ -17,8 +18,12 @@ from proxy.documents.pod_files import MAX_PLACEHOLDERS_BYTES
 _FIX: Final = f"take the annotation `{PLACEHOLDERS}` out of the pod: the injector writes it"
 
 
-def draw(services: Iterable[Service], choose: Callable[[str], str]) -> Mapping[str, str]:
-    """By variable. `choose` picks one character of an alphabet.
+# So many characters of an alphabet, by chance.
+type Choose = Callable[[str, int], str]
+
+
+def draw(services: Iterable[Service], choose: Choose) -> Mapping[str, str]:
+    """By variable.
 
     AWS's services want the same two variables, and a pod has one value of each: the first service's.
     """
@@ -30,12 +35,19 @@ def draw(services: Iterable[Service], choose: Callable[[str], str]) -> Mapping[s
     return drawn
 
 
-def _filled(template: str, choose: Callable[[str], str]) -> str:
-    literal, *rest = DRAWN.split(template)
-    text = literal
-    for alphabet, count, following in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
-        text += "".join(choose(ALPHABETS[alphabet]) for _ in range(int(count))) + following
+def _filled(template: str, choose: Choose) -> str:
+    text, parts = _parts(template)
+    for alphabet, count, following in parts:
+        text += choose(alphabet, count) + following
     return text
+
+
+@lru_cache(maxsize=256)  # a template is the catalogue's, which has some dozens of them
+def _parts(template: str) -> tuple[str, tuple[tuple[str, int, str], ...]]:
+    """What it begins with; then what is drawn, of which alphabet and how much, and what follows it."""
+    literal, *rest = DRAWN.split(template)
+    drawn = zip(rest[0::3], rest[1::3], rest[2::3], strict=True)
+    return literal, tuple((ALPHABETS[name], int(count), following) for name, count, following in drawn)
 
 
 def render_placeholders(placeholders: Mapping[str, str]) -> str:

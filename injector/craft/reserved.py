@@ -41,7 +41,7 @@ def is_named_our_volume(name: str) -> bool:
 
 def secret_volume_number(name: str) -> int | None:
     """Which of the volumes with a source's Secret it is, by its name; None for any other volume."""
-    found = _SECRET_VOLUME(name)
+    found = _SECRET_VOLUME(name) if name.startswith(SECRET_VOLUME) else None
     return None if found is None else int(found[1])
 
 
@@ -74,7 +74,7 @@ def reserved_uses(pod: Pod) -> Iterator[Finding]:
     if names:
         yield Finding(
             InjectionCode.RESERVED_VOLUME,
-            f"only podkey's volumes are called `{RESERVED_NAME}-…`: {listed(map(shown, names))}",
+            f"only podkey's volumes are called `{RESERVED_NAME}-…`: {listed(names, shown)}",
             "rename it",
         )
     if uses := [f"{c} ({shown(name)})" for c in theirs for name in _volumes_of_ours(c)]:

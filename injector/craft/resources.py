@@ -79,8 +79,13 @@ def _greater(one: int | None, other: int | None) -> int | None:
 # --- as a pod has them ---------------------------------------------------------------------------------
 
 
+def budgeted(pod: Resources) -> frozenset[str]:
+    """The kinds that the pod has itself (`spec.resources`)."""
+    return frozenset(kind for kind in _KINDS if kind in pod.requests or kind in pod.limits)
+
+
 def container_resources(
-    quantities: Quantities, asked: Quantities, pod: Resources, *, guaranteed: bool
+    quantities: Quantities, asked: Quantities, budget: frozenset[str], *, guaranteed: bool
 ) -> Mapping[str, Mapping[str, str]]:
     """The field `resources` of one of our containers.
 
@@ -95,7 +100,7 @@ def container_resources(
     limits: dict[str, str] = {}
     for kind in _KINDS:
         asked_request, asked_limit = getattr(asked, f"{kind}_request"), getattr(asked, f"{kind}_limit")
-        if (kind in pod.requests or kind in pod.limits) and (asked_request, asked_limit) == (None, None):
+        if kind in budget and (asked_request, asked_limit) == (None, None):
             continue
         request, limit = getattr(quantities, f"{kind}_request"), getattr(quantities, f"{kind}_limit")
         if guaranteed:

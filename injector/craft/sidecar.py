@@ -1,17 +1,16 @@
 """The container that holds what the application does not: its environment, mounts, probes and walls."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from injector.core.intent import Wish
-from injector.core.plan import Plan
-from injector.core.settings import SidecarSettings
 from injector.craft.endpoints import render_endpoints
+from injector.craft.measures import Measures
 from injector.craft.volumes import sidecar_mounts
 from injector.reading.settled import SETTLED
 from proxy.core import contract
 from proxy.core.policy import Mode
-from proxy.core.settings import Capture, Endpoint
+from proxy.core.settings import Capture
 from proxy.documents import settings_table as table
 from proxy.documents.settings import REDIRECT
 
@@ -53,48 +52,56 @@ _FILES: Final[Mapping[str, str]] = {
 }
 
 
-def sidecar_container(
-    plan: Plan, endpoints: tuple[Endpoint, ...], sidecar: SidecarSettings, resources: Mapping[str, Any]
-) -> Mapping[str, Any]:
+def sidecar_container(measures: Measures, resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As every pod of these measures has it: `with_token` writes what is the pod's own."""
+    sidecar = measures.sidecar
     return {
         "name": contract.SIDECAR_CONTAINER,
         "image": sidecar.image,
         "imagePullPolicy": sidecar.image_pull_policy,
         "command": list(COMMAND),
         # What makes an init container go on running; kubelets before 1.29 do not know it.
-        **({"restartPolicy": "Always"} if plan.native else {}),
+        **({"restartPolicy": "Always"} if measures.native else {}),
         "ports": [{"name": ADMIN_PORT_NAME, "containerPort": contract.ADMIN_PORT, "protocol": "TCP"}],
-        "env": list(_env(plan, endpoints, sidecar)),
+        "env": list(_env(measures)),
         **({"resources": resources} if resources else {}),
-        "volumeMounts": list(sidecar_mounts(plan.needs)),
+        "volumeMounts": list(sidecar_mounts(measures.needs)),
         "startupProbe": _probe("/readyz", _STARTUP),
         "livenessProbe": _probe("/healthz", _LIVENESS),
         "securityContext": SECURITY,
     }
 
 
+def with_token(container: Mapping[str, Any], token: str) -> Mapping[str, Any]:
+    """Where the sidecar has endpoints: the path segment that their callers must know."""
+    name = table.ENDPOINT_TOKEN.name
+    env = [{**entry, "value": token} if entry["name"] == name else entry for entry in container["env"]]
+    return {**container, "env": env}
+
+
 def _probe(path: str, times: Mapping[str, int]) -> Mapping[str, Any]:
     return {"httpGet": {"path": path, "port": contract.ADMIN_PORT, "scheme": "HTTP"}, **times}
 
 
-def _env(plan: Plan, endpoints: Iterable[Endpoint], sidecar: SidecarSettings) -> Iterator[Mapping[str, Any]]:
+def _env(measures: Measures) -> Iterator[Mapping[str, Any]]:
+    sidecar = measures.sidecar
     for name, path in FIELDS.items():
         yield {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
     values = {
         table.DISCOVERY_CA_FILE.name: f"{contract.TOKENS_DIR}/{contract.CLUSTER_CA_PATH}",
         # The platform's, which may name another issuer, but none that would contradict the rest of the pod.
         **{n: v for n, v in sidecar.environment.items() if n not in SETTLED and n not in REDIRECT},
-        table.CAPTURE.name: ",".join(way.value for way in Capture if way in plan.capture),
+        table.CAPTURE.name: ",".join(way.value for way in Capture if way in measures.capture),
         # Written either way, so that it can be mended when another webhook adds an accelerator.
-        table.GPU.name: "true" if plan.accelerators else "false",
+        table.GPU.name: "true" if measures.accelerated else "false",
         **{name: f"{contract.POD_DIR}/{file}" for name, file in _FILES.items()},
     }
     if sidecar.cluster:
         values[table.CLUSTER.name] = sidecar.cluster
-    if plan.intent.wish is Wish.OBSERVE:
+    if measures.intent.wish is Wish.OBSERVE:
         values[table.MODE.name] = Mode.OBSERVE.value
-    if Capture.ENDPOINT in plan.capture:
-        values[table.ENDPOINTS.name] = render_endpoints(endpoints)
-        values[table.ENDPOINT_TOKEN.name] = plan.endpoint_token
+    if Capture.ENDPOINT in measures.capture:
+        values[table.ENDPOINTS.name] = render_endpoints(measures.endpoints)
+        values[table.ENDPOINT_TOKEN.name] = ""
     for name, value in sorted(values.items()):
         yield {"name": name, "value": value}

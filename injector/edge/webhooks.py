@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from injector.core.outcome import Finding, Inject, Refuse, Skip
+from injector.craft.placeholders import Choose
 from injector.edge.knowledge import Knowledge
 from injector.edge.metrics import Metrics, Outcome
 from injector.edge.serving import Handler
 from injector.engine.guard import guard
 from injector.engine.happenings import Happening
-from injector.engine.mutate import Choose, happening_of, mutate
+from injector.engine.mutate import happening_of, mutate
 from injector.engine.validate import validate
 from injector.reading.pod_fields import shown
 from injector.reading.reviews import Answer, Review, ReviewFault, read_review, render_answer
@@ -32,7 +33,7 @@ def webhooks(
     metrics: Metrics,
     log: Log,
 ) -> Mapping[str, Handler]:
-    """By path. `choose` picks a character of an alphabet by chance."""
+    """By path. `choose` is chance."""
 
     def judged(path: str, judge: Callable[[Review], Answer]) -> Handler:
         def handle(body: bytes, _now: datetime) -> tuple[int, bytes]:

@@ -11,9 +11,8 @@
 It never raises, whatever stands in the review, and nothing in it waits.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from injector.core.cluster import Namespace, PodNeeds
@@ -25,13 +24,13 @@ from injector.craft.adoption import Existing, already, sidecar_of
 from injector.craft.eligibility import decide
 from injector.craft.injection import Injected, fingerprint, inject
 from injector.craft.levels import capture_of
-from injector.craft.placeholders import draw, read_placeholders
+from injector.craft.placeholders import Choose, draw, read_placeholders
 from injector.engine.happenings import EventKind, EventReason, Happening, Involved, about_namespace
 from injector.engine.world import World
 from injector.reading.annotations import INJECTOR_ANNOTATIONS, read_intent
 from injector.reading.pod_fields import PodFault, listed, shown
 from injector.reading.pods import Pod, read_pod
-from injector.reading.reviews import Answer, GroupVersionName, Review, answer_of
+from injector.reading.reviews import Answer, GroupVersionName, Review, answer_of, json_bytes
 from proxy.core.contract import INJECT, INJECTED
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.services import ALPHABETS, Service
@@ -45,11 +44,9 @@ _OF_OURS: Final = frozenset({InjectionCode.RESERVED_CONTAINER, InjectionCode.RES
 # 128 bits, as `podkey run` draws one where nobody gave it any.
 _TOKEN_LENGTH: Final = 32
 
-type Choose = Callable[[str], str]
-
 
 def mutate(review: Review, world: World, choose: Choose) -> Answer:
-    """`choose` picks one character of an alphabet, by chance."""
+    """`choose` is chance."""
     # 1.
     if not is_new_pod(review) or review.object is None:
         message = f"the review is about {_subject(review)}"
@@ -154,7 +151,7 @@ def _plan(pod: Pod, namespace: Namespace, needs: PodNeeds, world: World, choose:
         accelerators=accelerators_of(pod, rules.accelerators),
         owner=str(pod.owner or ""),
         placeholders=placeholders,
-        endpoint_token="".join(choose(ALPHABETS["hex"]) for _ in range(_TOKEN_LENGTH)) if endpoints else "",
+        endpoint_token=choose(ALPHABETS["hex"], _TOKEN_LENGTH) if endpoints else "",
     )
 
 
@@ -165,7 +162,7 @@ def _placeholders(
     if existing is not None:
         return read_placeholders(existing.placeholders, world.book.catalogue)
     if brought := sorted(INJECTOR_ANNOTATIONS & pod.annotations.keys()):
-        message = f"the pod brings {listed(map(shown, brought))}, and no sidecar"
+        message = f"the pod brings {listed(brought, shown)}, and no sidecar"
         fix = "take it out: the injector writes it"
         return Finding(InjectionCode.RESERVED_ANNOTATION, message, fix)
     return draw(services, choose)
@@ -179,8 +176,7 @@ def _is_native(world: World) -> bool:
 
 
 def _rendered(made: Injected) -> bytes:
-    operations = [operation.to_json() for operation in made.patch]
-    return json.dumps(operations, separators=(",", ":")).encode() if operations else b""
+    return json_bytes([operation.to_json() for operation in made.patch]) if made.patch else b""
 
 
 # --- what is told of it --------------------------------------------------------------------------

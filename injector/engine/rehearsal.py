@@ -1,7 +1,7 @@
 """What would become of a pod, without a cluster: the webhook's own procedure, in a world made of files."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from injector.core.cluster import ClusterFacts, Namespace
 from injector.core.documents import RawDocument
 from injector.core.settings import InjectorSettings
 from injector.craft.jsonpatch import Op, Operation, apply
+from injector.craft.placeholders import Choose
 from injector.engine.compile import compile_namespace
 from injector.engine.mutate import mutate
 from injector.engine.policy_book import PolicyBook
@@ -49,7 +50,7 @@ def rehearsal_world(
     return World(known, book, settings, facts)
 
 
-def rehearse(pod: dict[str, Any], namespace: str, world: World, choose: Callable[[str], str]) -> Rehearsed:
+def rehearse(pod: dict[str, Any], namespace: str, world: World, choose: Choose) -> Rehearsed:
     metadata = pod.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     review = Review(

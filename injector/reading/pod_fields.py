@@ -3,7 +3,7 @@
 Places (`spec.containers[0].env[3].value`) are put into words only where something is wrong.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 # A label's key is at most 253 + 1 + 63 characters, but this much tells which one is meant.
@@ -15,6 +15,8 @@ _INT64: Final = range(-(2**63), 2**63)
 _WORDS: Final = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
 
 type Raw = Mapping[str, Any]
+# Where a value stands: its parent's place and its key or index there; at the top, a text.
+type Place = str | tuple[Place, str | int]
 
 NOTHING: Final[Raw] = {}
 
@@ -33,90 +35,101 @@ def shown(text: str) -> str:
     return f"`{plain[:_MAX_SHOWN]}{'…' if len(plain) > _MAX_SHOWN else ''}`"
 
 
-def listed(names: Iterable[object]) -> str:
+def listed[T](names: Iterable[T], word: Callable[[T], str] = str) -> str:
     """The first of them, in a row, and how many there are besides."""
-    words = list(map(str, names))
-    more = len(words) - _MAX_LISTED
-    return ", ".join(words[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+    every = list(names)
+    more = len(every) - _MAX_LISTED
+    return ", ".join(map(word, every[:_MAX_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
-def place(path: str, key: str) -> str:
-    """Keys of labels and resources are anybody's; those of Kubernetes have neither dots nor slashes."""
-    return f"{path}.{key}".lstrip(".") if key.isalpha() else f"{path}[{shown(key)}]"
+def words(place: Place) -> str:
+    """A place as in a message. Keys of labels and resources are anybody's; those of Kubernetes have neither
+    dots nor slashes."""
+    if isinstance(place, str):
+        return place
+    holder, key = words(place[0]), place[1]
+    if isinstance(key, int):
+        return f"{holder}[{key}]"
+    return f"{holder}.{key}".lstrip(".") if key.isalpha() else f"{holder}[{shown(key)}]"
 
 
-def child(parent: Raw, key: str, path: str) -> Raw:
-    """An object; empty where there is none."""
+def child(parent: Raw, key: str, place: Place) -> Raw:
+    """An object; empty where there is none. `place` is the parent's, here and below."""
     value = parent.get(key)
-    return NOTHING if value is None else as_object(value, place(path, key))
+    return NOTHING if value is None else as_object(value, (place, key))
 
 
-def mapping(parent: Raw, key: str, path: str) -> Raw:
+def mapping(parent: Raw, key: str, place: Place) -> Raw:
     """An object whose keys are anybody's. YAML takes numbers and dates for keys, JSON does not."""
-    found = child(parent, key, path)
-    if not all(isinstance(name, str) for name in found):
-        raise PodFault(f"{place(path, key)} has a key that is no text: write it in quotes")
+    found = child(parent, key, place)
+    for name in found:
+        if not isinstance(name, str):
+            raise PodFault(f"{words((place, key))} has a key that is no text: write it in quotes")
     return found
 
 
-def texts(parent: Raw, key: str, path: str) -> Mapping[str, str]:
-    found = mapping(parent, key, path)
-    if all(isinstance(value, str) for value in found.values()):
-        return found
-    return {name: text(found, name, place(path, key)) for name in found}
+def texts(parent: Raw, key: str, place: Place) -> Mapping[str, str]:
+    found = mapping(parent, key, place)
+    for value in found.values():
+        if not isinstance(value, str):
+            return {name: text(found, name, (place, key)) for name in found}
+    return found
 
 
-def items(parent: Raw, key: str, path: str) -> Sequence[Any]:
+def items(parent: Raw, key: str, place: Place) -> Sequence[Any]:
     value = parent.get(key)
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise _fault(place(path, key), value, "a list")
+        raise _fault((place, key), value, "a list")
     return value
 
 
-def objects(parent: Raw, key: str, path: str) -> list[tuple[str, Raw]]:
+def objects(parent: Raw, key: str, place: Place) -> Sequence[tuple[Place, Raw]]:
     """The items of a list, and their places."""
-    places = ((f"{path}.{key}[{index}]", item) for index, item in enumerate(items(parent, key, path)))
-    return [(where, as_object(item, where)) for where, item in places]
+    found = items(parent, key, place)
+    if not found:
+        return ()
+    here = (place, key)
+    return [((here, index), as_object(item, (here, index))) for index, item in enumerate(found)]
 
 
-def text(parent: Raw, key: str, path: str) -> str:
+def text(parent: Raw, key: str, place: Place) -> str:
     value = parent.get(key)
     if value is None:
         return ""
-    return value if isinstance(value, str) else as_text(value, place(path, key))
+    return value if isinstance(value, str) else as_text(value, (place, key))
 
 
-def flag(parent: Raw, key: str, path: str) -> bool | None:
+def flag(parent: Raw, key: str, place: Place) -> bool | None:
     value = parent.get(key)
     if value is not None and not isinstance(value, bool):
-        raise _fault(place(path, key), value, "true or false")
+        raise _fault((place, key), value, "true or false")
     return value
 
 
-def number(parent: Raw, key: str, path: str) -> int | None:
+def number(parent: Raw, key: str, place: Place) -> int | None:
     value = parent.get(key)
-    return None if value is None else as_int(value, place(path, key))
+    return None if value is None else as_int(value, (place, key))
 
 
-def as_object(value: object, path: str) -> Raw:
+def as_object(value: object, place: Place) -> Raw:
     if not isinstance(value, dict):
-        raise _fault(path, value, "an object")
+        raise _fault(place, value, "an object")
     return value
 
 
-def as_text(value: object, path: str) -> str:
+def as_text(value: object, place: Place) -> str:
     if not isinstance(value, str):
-        fault = _fault(path, value, "a text")
+        fault = _fault(place, value, "a text")
         raise PodFault(f"{fault.message}: write it in quotes") if is_number(value) else fault
     return value
 
 
-def as_int(value: object, path: str) -> int:
+def as_int(value: object, place: Place) -> int:
     # True is an int to Python, and 1337.0 is none to Go.
     if type(value) is not int or value not in _INT64:
-        raise _fault(path, value, "a whole number")
+        raise _fault(place, value, "a whole number")
     return value
 
 
@@ -125,6 +138,6 @@ def is_number(value: object) -> bool:
     return isinstance(value, float) or (type(value) is int and value in _INT64)
 
 
-def _fault(path: str, value: object, wanted: str) -> PodFault:
+def _fault(place: Place, value: object, wanted: str) -> PodFault:
     found = "an object" if isinstance(value, dict) else _WORDS.get(type(value), "null")
-    return PodFault(f"{path} is {found}, where Kubernetes has {wanted}")
+    return PodFault(f"{words(place)} is {found}, where Kubernetes has {wanted}")

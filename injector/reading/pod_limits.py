@@ -7,7 +7,7 @@ one is too large for etcd (1.5 MiB): the 3 MiB that a client may send hold 170,0
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from injector.reading.pod_fields import PodFault, Raw, child, items
+from injector.reading.pod_fields import Place, PodFault, Raw, child, items
 
 # Each container gets some 2 KiB of variables and a mount: a pod of more could not be stored with what we add.
 MAX_CONTAINERS: Final = 750
@@ -26,15 +26,14 @@ MAX_IN_CONTAINERS: Final[Mapping[str, int]] = {
 }
 
 
-def check_limits(metadata: Raw, spec: Raw, containers: Sequence[tuple[str, Raw]]) -> None:
+def check_limits(metadata: Raw, spec: Raw, containers: Sequence[tuple[Place, Raw]]) -> None:
     """`containers` are those of all three lists, with their places."""
     _check("containers", MAX_CONTAINERS, len(containers))
     _check("volumes", MAX_VOLUMES, len(items(spec, "volumes", "spec")))
     _check("annotations", MAX_ANNOTATIONS, len(child(metadata, "annotations", "metadata")))
     for key, most in MAX_IN_CONTAINERS.items():
-        _check(
-            f"`{key}` in its containers", most, sum(len(items(raw, key, path)) for path, raw in containers)
-        )
+        count = sum([len(items(raw, key, place)) for place, raw in containers])
+        _check(f"`{key}` in its containers", most, count)
 
 
 def _check(what: str, most: int, count: int) -> None:

@@ -5,12 +5,13 @@ anything that speaks HTTP can post to us. So a field of the wrong type is a faul
 absent or null is what Go makes of it (empty, false, no list), and what we do not know is left alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from injector.reading.pod_fields import (
+    Place,
     PodFault,
     Raw,
     as_int,
@@ -23,10 +24,10 @@ from injector.reading.pod_fields import (
     mapping,
     number,
     objects,
-    place,
     shown,
     text,
     texts,
+    words,
 )
 from injector.reading.pod_limits import check_limits
 from injector.reading.quantities import QuantityFault, read_quantity
@@ -103,6 +104,8 @@ class Container:
     raw: Raw
     # An init container that goes on running (`restartPolicy: Always`).
     sidecar: bool
+    # It stands where one of ours would, by our name. Whether it is ours, its content must show.
+    is_named_ours: bool
     # By name; where one stands twice, the later one, which is the one that counts for the kubelet.
     env: Mapping[str, Raw]
     env_from: tuple[Raw, ...]
@@ -121,13 +124,6 @@ class Container:
     @property
     def path(self) -> str:
         return f"spec.{self.kind.value}[{self.index}]"
-
-    @property
-    def is_named_ours(self) -> bool:
-        """It stands where one of ours would, by our name. Whether it is ours, its content must show."""
-        if self.name == SIDECAR_CONTAINER:
-            return self.kind is not ContainerKind.EPHEMERAL
-        return self.name == REDIRECT_CONTAINER and self.kind is ContainerKind.INIT
 
     def __str__(self) -> str:
         return f"{_KIND_WORDS[self.kind]} {shown(self.name)}"
@@ -201,14 +197,11 @@ def read_pod(raw: object, namespace: str) -> Pod:
     """`namespace` is the review's: a new pod need not say its own."""
     pod = as_object(raw, "the pod")
     metadata, spec = child(pod, "metadata", ""), child(pod, "spec", "")
-    lists = {kind: objects(spec, kind.value, "spec") for kind in ContainerKind}
-    check_limits(metadata, spec, [found for listed in lists.values() for found in listed])
-    found = {
-        kind: tuple(_container(item, kind, index, path) for index, (path, item) in enumerate(listed))
-        for kind, listed in lists.items()
-    }
+    lists = [objects(spec, kind.value, "spec") for kind in ContainerKind]
+    check_limits(metadata, spec, [one for found in lists for one in found])
+    containers, inits, ephemerals = map(_containers, ContainerKind, lists)
     node_labels = texts(spec, "nodeSelector", "spec")
-    system = text(child(spec, "os", "spec"), "name", "spec.os") or node_labels.get("kubernetes.io/os", "")
+    system = text(child(spec, "os", "spec"), "name", ("spec", "os"))
     volumes = enumerate(objects(spec, "volumes", "spec"))
     claims = objects(spec, "resourceClaims", "spec")
     # The second name is the field's old one, which the API server still reads.
@@ -222,98 +215,111 @@ def read_pod(raw: object, namespace: str) -> Pod:
         annotations=texts(metadata, "annotations", "metadata"),
         service_account=account or "default",
         owner=_owner(metadata),
-        containers=found[ContainerKind.APP],
-        init_containers=found[ContainerKind.INIT],
-        ephemeral_containers=found[ContainerKind.EPHEMERAL],
-        volumes=tuple(_volume(item, index, path) for index, (path, item) in volumes),
+        containers=containers,
+        init_containers=inits,
+        ephemeral_containers=ephemerals,
+        volumes=tuple([_volume(item, index, place) for index, (place, item) in volumes]),
         security=_security(spec, "spec"),
         resources=_resources(spec, "spec"),
-        resource_claims=tuple(text(claim, "name", path) for path, claim in claims),
+        resource_claims=tuple([text(claim, "name", place) for place, claim in claims]),
         restart_policy=text(spec, "restartPolicy", "spec"),
         host_network=flag(spec, "hostNetwork", "spec") or False,
         host_pid=flag(spec, "hostPID", "spec") or False,
         share_processes=flag(spec, "shareProcessNamespace", "spec") or False,
-        windows=system == "windows",
+        windows=(system or node_labels.get("kubernetes.io/os")) == "windows",
         automount_token=flag(spec, "automountServiceAccountToken", "spec"),
         defaulted="schedulerName" in spec,
     )
 
 
 def _owner(metadata: Raw) -> Owner | None:
-    for path, owner in objects(metadata, "ownerReferences", "metadata"):
-        if flag(owner, "controller", path):
-            return Owner(*(text(owner, key, path) for key in ("apiVersion", "kind", "name", "uid")))
+    for place, owner in objects(metadata, "ownerReferences", "metadata"):
+        if flag(owner, "controller", place):
+            return Owner(*(text(owner, key, place) for key in ("apiVersion", "kind", "name", "uid")))
     return None
 
 
-def _container(raw: Raw, kind: ContainerKind, index: int, path: str) -> Container:
-    env, env_secrets, env_volumes = _env(raw, path)
-    env_from = objects(raw, "envFrom", path)
+def _containers(kind: ContainerKind, found: Sequence[tuple[Place, Raw]]) -> tuple[Container, ...]:
+    return tuple([_container(raw, kind, index, place) for index, (place, raw) in enumerate(found)])
+
+
+def _container(raw: Raw, kind: ContainerKind, index: int, place: Place) -> Container:
+    env, env_secrets, env_volumes = _env(raw, place)
+    env_from = objects(raw, "envFrom", place)
     for where, entry in env_from:
-        name = text(child(entry, "secretRef", where), "name", f"{where}.secretRef")
-        env_secrets += [SecretUse(name)] if name else []
-    ports = (number(port, "containerPort", where) for where, port in objects(raw, "ports", path))
-    always = text(raw, "restartPolicy", path) == "Always"
+        secret = text(child(entry, "secretRef", where), "name", (where, "secretRef"))
+        env_secrets += [SecretUse(secret)] if secret else []
+    ports = objects(raw, "ports", place)
+    always = text(raw, "restartPolicy", place) == "Always"
+    name = text(raw, "name", place)
     return Container(
         kind=kind,
         index=index,
-        name=text(raw, "name", path),
-        image=text(raw, "image", path),
+        name=name,
+        image=text(raw, "image", place),
         raw=raw,
         sidecar=always and kind is ContainerKind.INIT,
+        is_named_ours=kind in _OURS.get(name, ()),
         env=env,
-        env_from=tuple(entry for _, entry in env_from),
+        env_from=tuple([entry for _, entry in env_from]),
         env_secrets=tuple(env_secrets),
-        mounts=tuple(_mount(mount, where) for where, mount in objects(raw, "volumeMounts", path)),
-        devices=tuple(text(item, "name", where) for where, item in objects(raw, "volumeDevices", path)),
+        mounts=tuple([_mount(mount, where) for where, mount in objects(raw, "volumeMounts", place)]),
+        devices=tuple([text(item, "name", where) for where, item in objects(raw, "volumeDevices", place)]),
         env_volumes=env_volumes,
-        ports=tuple(port for port in ports if port is not None),
-        resources=_resources(raw, path),
-        security=_security(raw, path),
+        ports=tuple([n for where, port in ports if (n := number(port, "containerPort", where)) is not None]),
+        resources=_resources(raw, place),
+        security=_security(raw, place),
     )
 
 
-def _env(container: Raw, path: str) -> tuple[dict[str, Raw], list[SecretUse], tuple[str, ...]]:
+# Where we put them.
+_OURS: Final = {
+    SIDECAR_CONTAINER: (ContainerKind.INIT, ContainerKind.APP),
+    REDIRECT_CONTAINER: (ContainerKind.INIT,),
+}
+
+
+def _env(container: Raw, place: Place) -> tuple[dict[str, Raw], list[SecretUse], tuple[str, ...]]:
     """A pod can have thousands of them: nearly all are a name and a text, and told at a glance."""
     env: dict[str, Raw] = {}
     secrets: list[SecretUse] = []
     volumes: list[str] = []
-    for index, entry in enumerate(items(container, "env", path)):
+    for index, entry in enumerate(items(container, "env", place)):
         name = entry.get("name") if isinstance(entry, dict) else None
         if not (isinstance(name, str) and isinstance(entry.get("value", ""), str)) or "valueFrom" in entry:
-            where = f"{path}.env[{index}]"
+            where: Place = ((place, "env"), index)
             name = text(as_object(entry, where), "name", where)
             text(entry, "value", where)
             source = child(entry, "valueFrom", where)
-            where += ".valueFrom"
-            volume = text(child(source, "fileKeyRef", where), "volumeName", f"{where}.fileKeyRef")
+            where = (where, "valueFrom")
+            volume = text(child(source, "fileKeyRef", where), "volumeName", (where, "fileKeyRef"))
             volumes += [volume] if volume else []
             reference = child(source, "secretKeyRef", where)
-            where += ".secretKeyRef"
+            where = (where, "secretKeyRef")
             secret, key = text(reference, "name", where), text(reference, "key", where)
             secrets += [SecretUse(secret, (key,))] if secret else []
         env[name] = entry
     return env, secrets, tuple(volumes)
 
 
-def _mount(raw: Raw, path: str) -> Mount:
-    read_only = flag(raw, "readOnly", path) or False
-    return Mount(text(raw, "name", path), text(raw, "mountPath", path), read_only, raw)
+def _mount(raw: Raw, place: Place) -> Mount:
+    read_only = flag(raw, "readOnly", place) or False
+    return Mount(text(raw, "name", place), text(raw, "mountPath", place), read_only, raw)
 
 
-def _volume(raw: Raw, index: int, path: str) -> Volume:
-    secrets = _secret_files(child(raw, "secret", path), "secretName", f"{path}.secret")
+def _volume(raw: Raw, index: int, place: Place) -> Volume:
+    secrets = _secret_files(child(raw, "secret", place), "secretName", (place, "secret"))
     audiences = []
-    for where, source in objects(child(raw, "projected", path), "sources", f"{path}.projected"):
-        secrets += _secret_files(child(source, "secret", where), "name", f"{where}.secret")
+    for where, source in objects(child(raw, "projected", place), "sources", (place, "projected")):
+        secrets += _secret_files(child(source, "secret", where), "name", (where, "secret"))
         if source.get("serviceAccountToken") is not None:
             token = child(source, "serviceAccountToken", where)
-            audiences.append(text(token, "audience", f"{where}.serviceAccountToken"))
+            audiences.append(text(token, "audience", (where, "serviceAccountToken")))
     is_host_path = raw.get("hostPath") is not None
-    host_path = text(child(raw, "hostPath", path), "path", f"{path}.hostPath")
+    host_path = text(child(raw, "hostPath", place), "path", (place, "hostPath"))
     return Volume(
         index=index,
-        name=text(raw, "name", path),
+        name=text(raw, "name", place),
         raw=raw,
         host_path=host_path if is_host_path else None,
         secrets=tuple(secrets),
@@ -321,56 +327,62 @@ def _volume(raw: Raw, index: int, path: str) -> Volume:
     )
 
 
-def _secret_files(reference: Raw, name_key: str, path: str) -> list[SecretUse]:
-    name = text(reference, name_key, path)
-    keys = tuple(text(item, "key", where) for where, item in objects(reference, "items", path))
+def _secret_files(reference: Raw, name_key: str, place: Place) -> list[SecretUse]:
+    name = text(reference, name_key, place)
+    keys = tuple([text(item, "key", where) for where, item in objects(reference, "items", place)])
     return [SecretUse(name, keys)] if name else []
 
 
-def _security(owner: Raw, path: str) -> Security:
-    raw, path = child(owner, "securityContext", path), f"{path}.securityContext"
+def _security(owner: Raw, place: Place) -> Security:
+    raw, place = child(owner, "securityContext", place), (place, "securityContext")
     if not raw:
         return _NO_SECURITY
-    added = items(child(raw, "capabilities", path), "add", f"{path}.capabilities")
-    groups = items(raw, "supplementalGroups", path)
+    capabilities = (place, "capabilities")
+    added = items(child(raw, "capabilities", place), "add", capabilities)
+    groups = items(raw, "supplementalGroups", place)
     return Security(
-        user=number(raw, "runAsUser", path),
-        group=number(raw, "runAsGroup", path),
-        non_root=flag(raw, "runAsNonRoot", path),
-        privileged=flag(raw, "privileged", path) or False,
-        added_capabilities=tuple(as_text(n, f"{path}.capabilities.add[{i}]") for i, n in enumerate(added)),
-        proc_mount=text(raw, "procMount", path),
-        supplemental_groups=tuple(as_int(g, f"{path}.supplementalGroups[{i}]") for i, g in enumerate(groups)),
-        fs_group=number(raw, "fsGroup", path),
+        user=number(raw, "runAsUser", place),
+        group=number(raw, "runAsGroup", place),
+        non_root=flag(raw, "runAsNonRoot", place),
+        privileged=flag(raw, "privileged", place) or False,
+        added_capabilities=tuple([as_text(n, ((capabilities, "add"), i)) for i, n in enumerate(added)]),
+        proc_mount=text(raw, "procMount", place),
+        supplemental_groups=tuple(
+            [as_int(group, ((place, "supplementalGroups"), i)) for i, group in enumerate(groups)]
+        ),
+        fs_group=number(raw, "fsGroup", place),
     )
 
 
 _NO_SECURITY: Final = Security()
 
 
-def _resources(owner: Raw, path: str) -> Resources:
-    raw, path = child(owner, "resources", path), f"{path}.resources"
+def _resources(owner: Raw, place: Place) -> Resources:
+    raw, place = child(owner, "resources", place), (place, "resources")
     if not raw:
         return _NO_RESOURCES
-    claims = objects(raw, "claims", path)
+    claims = objects(raw, "claims", place)
     return Resources(
-        requests=_quantities(raw, "requests", path),
-        limits=_quantities(raw, "limits", path),
-        claims=tuple(text(claim, "name", where) for where, claim in claims),
+        requests=_quantities(raw, "requests", place),
+        limits=_quantities(raw, "limits", place),
+        claims=tuple([text(claim, "name", where) for where, claim in claims]),
     )
 
 
 _NO_RESOURCES: Final = Resources({}, {})
 
 
-def _quantities(resources: Raw, key: str, path: str) -> dict[str, int]:
+def _quantities(resources: Raw, key: str, place: Place) -> dict[str, int]:
     found = {}
-    for name, value in mapping(resources, key, path).items():
-        where = place(f"{path}.{key}", name)
-        # YAML that nobody has put through the API server yet may hold plain numbers.
-        written = repr(value) if is_number(value) else "0" if value is None else as_text(value, where)
+    for name, value in mapping(resources, key, place).items():
+        written = value if isinstance(value, str) else _written(value, ((place, key), name))
         try:
             found[name] = read_quantity(written)
         except QuantityFault as fault:
-            raise PodFault(f"{where} is {fault}") from None
+            raise PodFault(f"{words(((place, key), name))} is {fault}") from None
     return found
+
+
+def _written(value: object, place: Place) -> str:
+    """YAML that nobody has put through the API server yet may hold plain numbers."""
+    return repr(value) if is_number(value) else "0" if value is None else as_text(value, place)

@@ -5,6 +5,7 @@ takes is read alike here. A billionth is the finest it knows; what is finer is r
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 # A number of 19 digits, a point, 9 more, a sign and a suffix is all that the API server itself ever writes.
@@ -24,15 +25,25 @@ _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T"
 _BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
 
+_FAULT: Final = "not a quantity such as `500m`, `2` or `1.5Gi`"
+
+
 class QuantityFault(Exception):  # noqa: N818 - a fault in a value, not an error of the program
     """The text is no quantity."""
 
 
 def read_quantity(text: str) -> int:
     """The quantity in billionths of its unit; at most the greatest int64 of whole units."""
-    found = _FORM(text) if len(text) <= MAX_QUANTITY_LENGTH else None
+    if len(text) > MAX_QUANTITY_LENGTH:
+        raise QuantityFault(_FAULT)
+    return _read(text)
+
+
+@lru_cache(maxsize=1024)  # pods of a cluster ask for the same few
+def _read(text: str) -> int:
+    found = _FORM(text)
     if found is None:
-        raise QuantityFault("not a quantity such as `500m`, `2` or `1.5Gi`")
+        raise QuantityFault(_FAULT)
     sign, whole, fraction, suffix, power = found.groups()
     digits = int(whole + fraction)
     if suffix in _BINARY:

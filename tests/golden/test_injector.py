@@ -97,7 +97,7 @@ def answered(review: Review, pod: Any = None, level: str = "privileged", *, nati
     documents = (policy({"service": "openai", "credential": "one"}, accounts=["*"]), source())
     world = a_world(*documents, namespaces=[Namespace(review.namespace, labels)], native=native)
     again = review if pod is None else a_review(pod, namespace=review.namespace)
-    return mutate(again, world, lambda alphabet: alphabet[1])
+    return mutate(again, world, lambda alphabet, count: alphabet[1] * count)
 
 
 def test_most_of_what_was_captured_are_new_pods() -> None:

@@ -19,19 +19,19 @@ from injector.core.documents import RawDocument
 from injector.core.outcome import Inject
 from injector.core.settings import InjectorSettings, SidecarSettings
 from injector.craft.trust_variables import trust_config_map_data
+from injector.edge.chance import Chance
 from injector.engine.rehearsal import Rehearsed, rehearsal_world, rehearse
 from proxy.core import contract
 from proxy.services.loader import built_in_catalogue
 from tests.canary import Canary, shared_canary
-from tests.hand_kubelet import API_AUDIENCE, UPSTREAM_CA, HandKubelet
+from tests.cluster_issuer import api_server
+from tests.hand_kubelet import UPSTREAM_CA, HandKubelet
 from tests.netns import APP_UID, POD_V4, requires_netns
-from tests.pod_tokens import jwks
 from tests.pod_world import upstream_for
 from tests.sidecar_pod import ACCOUNT, NAMESPACE, NODE, POD_NAME, POD_UID, SidecarPod, sidecar_pod
 from tests.stand_in_server import PROVIDERS
 from tests.upstream_authority import UpstreamAuthority
-from tests.upstream_requests import Request
-from tests.upstreams import Upstream, answering, tls_context
+from tests.upstreams import Upstream, answering
 from tests.warm_up import warm_up_sdks, warm_up_sidecar
 
 pytestmark = requires_netns
@@ -39,7 +39,6 @@ pytestmark = requires_netns
 OPENAI, S3 = "api.openai.com", "s3.eu-west-1.amazonaws.com"
 STORE = "203.0.113.11"
 BUCKET = f"acme-datasets.{S3}"
-CLUSTER = contract.CLUSTER_URL.removeprefix("https://")
 MODEL = b'{"id": "gpt-5", "object": "model", "created": 1, "owned_by": "openai"}'
 LISTING = (
     b'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -225,7 +224,7 @@ def injected(labels: Mapping[str, str], pod: dict[str, Any]) -> tuple[Rehearsed,
     namespace = Namespace(NAMESPACE, {contract.NAMESPACE_NAME_LABEL: NAMESPACE, **labels})
     settings = InjectorSettings(sidecar)
     world = rehearsal_world(DOCUMENTS, built_in_catalogue(), [namespace], settings, ClusterFacts())
-    rehearsed = rehearse(pod, NAMESPACE, world, secrets.choice)
+    rehearsed = rehearse(pod, NAMESPACE, world, Chance())
     assert isinstance(rehearsed.answer.outcome, Inject), rehearsed.answer
     compiled = world.book.compiled(NAMESPACE)
     assert compiled is not None
@@ -242,40 +241,6 @@ def scheduled(pod: dict[str, Any]) -> dict[str, Any]:
     pod["metadata"] |= {"name": POD_NAME, "uid": POD_UID}
     pod["spec"]["nodeName"] = NODE
     return pod
-
-
-@contextmanager
-def api_server(pod: SidecarPod, authority: UpstreamAuthority) -> Iterator[Upstream]:
-    """What discovery asks: with the API server's token, and trusted by the cluster's authority alone."""
-    pod.resolve(CLUSTER, to=[PROVIDERS])
-    context = tls_context(*authority.certificate(CLUSTER))
-
-    def only_with_token(data: bytes) -> Any:
-        answer = answering(200, data, JSON)
-
-        def handle(request: Request) -> None:
-            (found,) = request.header("authorization")
-            audience = token_audience(found.removeprefix("Bearer "))
-            (answer if audience == [API_AUDIENCE] else answering(401, b"", JSON))(request)
-
-        return handle
-
-    document = f'{{"issuer": "{pod.issuer.issuer}", "jwks_uri": "https://10.210.0.1:6443/openid/v1/jwks", '
-    document += '"response_types_supported": ["id_token"], "subject_types_supported": ["public"], '
-    document += '"id_token_signing_alg_values_supported": ["ES256"]}'
-    routes = {
-        "/.well-known/openid-configuration": only_with_token(document.encode()),
-        "/openid/v1/jwks": only_with_token(jwks(pod.issuer)),
-    }
-    with Upstream(context, routes, ns=pod.network.net, addresses=[PROVIDERS]) as server:
-        yield server
-
-
-def token_audience(token: str) -> list[str]:
-    import jwt  # noqa: PLC0415 - only here
-
-    found: list[str] = jwt.decode(token, options={"verify_signature": False})["aud"]
-    return found
 
 
 # --- transparent ----------------------------------------------------------------------------------

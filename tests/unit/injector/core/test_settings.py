@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from injector.core.settings import InjectorSettings, OnDanger, PodRules, SidecarSettings
 
@@ -18,3 +18,11 @@ def test_an_image_is_all_that_has_to_be_said() -> None:
     settings = InjectorSettings(SidecarSettings("registry.test/podkey:1"))
     assert settings.certificates.folder is None
     assert settings.pods.own_namespace == "podkey-system"
+
+
+def test_settings_are_told_apart_by_all_that_they_say_and_can_be_looked_up() -> None:
+    sidecar, rules = SidecarSettings("x"), PodRules()
+    known = {sidecar: 1, rules: 2}
+    assert (known[SidecarSettings("x")], known[PodRules()]) == (1, 2)
+    assert replace(sidecar, environment={"PODKEY_MODE": "observe"}) not in known
+    assert replace(rules, no_proxy=("x",)) not in known

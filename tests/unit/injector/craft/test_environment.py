@@ -6,6 +6,7 @@ import pytest
 from injector.core.intent import Intent
 from injector.core.outcome import Finding
 from injector.core.settings import PodRules
+from injector.craft import environment as environment_module
 from injector.craft.environment import PROXY_URL, TRUST_ENTRY, Variables, equip, no_proxy, variables_of
 from injector.craft.jsonpatch import Editor
 from injector.craft.trust_variables import JAVA_OPTIONS, TRUST_VARIABLES
@@ -39,6 +40,7 @@ def env(*pairs: tuple[str, Any]) -> dict[str, Any]:
 
 
 FROM_SECRET = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+PROXY_NAMES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
 ENV_FROM = {"envFrom": [{"secretRef": {"name": "keys"}}]}
 
 
@@ -77,6 +79,37 @@ def test_a_trust_variable_of_the_user_is_kept_and_told() -> None:
 def test_a_variable_that_says_what_ours_would_say_is_no_matter() -> None:
     _, findings = equipped(env(("SSL_CERT_FILE", TRUST_VARIABLES["SSL_CERT_FILE"])))
     assert findings == []
+
+
+# --- the short way -----------------------------------------------------------------------------------
+
+EVERYTHING = Variables(
+    {"OPENAI_API_KEY": "$(A)", "SSL_CERT_FILE": "/theirs", "NO_PROXY": "x", "JAVA_TOOL_OPTIONS": "-Da"},
+    no_proxy="localhost",
+)
+
+
+@pytest.mark.parametrize("variables", [NOTHING, Variables({"A": "$(B)"}), EVERYTHING])
+def test_what_a_container_without_any_of_them_gets_is_what_the_long_way_gives(variables: Variables) -> None:
+    container = sample_pod(env(("THEIRS", "1"))).containers[0]
+    assert variables.are_new_to(container)
+    draft = environment_module._Draft(container, variables)
+    found = [(entry["name"], entry["value"]) for entry in variables.entries]
+    assert found == [(name, value.replace("$(", "$$(")) for name, value in draft.added.items()]
+    assert not list(draft.findings())
+
+
+LOOKED_AT = [*ALL_TRUST, *PROXY_NAMES, "OPENAI_API_KEY"]
+
+
+@pytest.mark.parametrize("container", [*(env((name, "x")) for name in LOOKED_AT), ENV_FROM])
+def test_one_that_sets_any_of_them_or_could_goes_the_long_way(container: dict[str, Any]) -> None:
+    assert not EVERYTHING.are_new_to(sample_pod(container).containers[0])
+
+
+def test_a_proxy_of_the_user_is_nobodys_matter_where_there_is_none_of_ours() -> None:
+    container = sample_pod(env(*((name, "x") for name in PROXY_NAMES))).containers[0]
+    assert NOTHING.are_new_to(container)
 
 
 # --- Java --------------------------------------------------------------------------------------------

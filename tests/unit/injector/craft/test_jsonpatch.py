@@ -67,6 +67,7 @@ def test_an_operation_does_what_rfc_6902_says(document: Any, operation: Operatio
         ([1], Operation(Op.ADD, (2,), 1)),
         ([1], Operation(Op.ADD, ("01",), 1)),
         ([1], Operation(Op.ADD, ("a",), 1)),
+        ([1], Operation(Op.ADD, (-1,), 1)),
         ([1], Operation(Op.REPLACE, (1,), 1)),
         ([1], Operation(Op.REPLACE, ("-",), 1)),
         ([1], Operation(Op.REMOVE, (1,))),
@@ -160,6 +161,14 @@ def test_items_go_to_their_place_in_their_order() -> None:
     editor.extend(("l",), [])
     assert editor.document == {"l": ["a", "b", 1, 2, "z"]}
     assert [operation.path for operation in editor.operations] == [("l", 0), ("l", 1), ("l", 4)]
+
+
+@pytest.mark.parametrize(("path", "index"), [(("l",), 2), (("l",), -1), (("o",), 0), (("t",), 0)])
+def test_items_have_no_place_but_in_a_list_and_behind_its_last(path: Path, index: int) -> None:
+    editor = Editor({"l": [1], "o": {}, "t": "x"})
+    with pytest.raises(PatchFault):
+        editor.insert(path, index, [2])
+    assert editor.operations == ()
 
 
 @pytest.mark.parametrize("path", [("a", 0), ("l", "a"), ("l", 9), ("n",), ("l", 0, "x")])

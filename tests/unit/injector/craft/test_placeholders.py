@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injector.core.outcome import Finding
-from injector.craft.placeholders import draw, read_placeholders, render_placeholders
+from injector.craft.placeholders import Choose, draw, read_placeholders, render_placeholders
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.services import Catalogue
 from proxy.documents.pod_files import MAX_PLACEHOLDERS_BYTES
@@ -13,24 +13,27 @@ from proxy.documents.pod_files import read_placeholders as read_by_the_sidecar
 from proxy.services.loader import built_in_catalogue
 
 
+def chance(dice: random.Random) -> Choose:
+    return lambda alphabet, count: "".join(dice.choices(alphabet, k=count))
+
+
 @given(st.randoms(use_true_random=False))
 def test_what_is_drawn_has_the_shape_of_the_catalogue_and_is_read_back(dice: random.Random) -> None:
     catalogue = built_in_catalogue()
-    drawn = draw(catalogue.values(), dice.choice)
+    drawn = draw(catalogue.values(), chance(dice))
     wanted = {one.name for service in catalogue.values() for one in service.placeholders}
     assert drawn.keys() == wanted
     assert read_placeholders(render_placeholders(drawn), catalogue) == drawn
 
 
 def test_services_that_want_the_same_variable_share_one_value(catalogue: Catalogue) -> None:
-    dice = random.Random(4)
-    drawn = draw((catalogue["s3"], catalogue["bedrock-runtime"]), dice.choice)
+    drawn = draw((catalogue["s3"], catalogue["bedrock-runtime"]), chance(random.Random(4)))
     assert sorted(drawn) == ["AWS_ACCESS_KEY_ID", "AWS_EC2_METADATA_DISABLED", "AWS_SECRET_ACCESS_KEY"]
-    assert drawn == draw((catalogue["s3"],), random.Random(4).choice)
+    assert drawn == draw((catalogue["s3"],), chance(random.Random(4)))
 
 
 def test_two_pods_get_different_ones(catalogue: Catalogue) -> None:
-    one, other = (draw((catalogue["openai"],), random.Random(seed).choice) for seed in (1, 2))
+    one, other = (draw((catalogue["openai"],), chance(random.Random(seed))) for seed in (1, 2))
     assert one["OPENAI_API_KEY"] != other["OPENAI_API_KEY"]
 
 

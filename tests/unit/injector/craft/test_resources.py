@@ -9,6 +9,7 @@ from injector.core.settings import SidecarSettings
 from injector.craft.resources import (
     NOTHING_ASKED,
     REDIRECT_RESOURCES,
+    budgeted,
     container_resources,
     cpu_text,
     is_guaranteed,
@@ -22,7 +23,7 @@ from tests.sample_pods import sample_pod
 
 SETTINGS = SidecarSettings(image="x")
 MI = 1 << 20
-NO_RESOURCES = Resources({}, {})
+NOTHING = budgeted(Resources({}, {}))
 
 
 # --- what is chosen -------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def test_a_request_above_its_limit_is_refused() -> None:
 
 
 def test_requests_and_limits_of_both_kinds_are_written() -> None:
-    written = container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, NO_RESOURCES, guaranteed=False)
+    written = container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, NOTHING, guaranteed=False)
     assert written == {
         "requests": {"cpu": "10m", "memory": "32Mi"},
         "limits": {"cpu": "100m", "memory": "128Mi"},
@@ -93,7 +94,7 @@ def test_requests_and_limits_of_both_kinds_are_written() -> None:
 
 
 def test_a_guaranteed_pod_stays_guaranteed() -> None:
-    written = container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, NO_RESOURCES, guaranteed=True)
+    written = container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, NOTHING, guaranteed=True)
     assert written["requests"] == written["limits"] == {"cpu": "100m", "memory": "128Mi"}
 
 
@@ -101,20 +102,21 @@ def test_in_a_guaranteed_pod_a_request_alone_means_both() -> None:
     asked = Quantities(cpu_request=250, memory_request=200 * MI, memory_limit=300 * MI)
     chosen = sidecar_quantities(asked, SETTINGS)
     assert isinstance(chosen, Quantities)
-    written = container_resources(chosen, asked, NO_RESOURCES, guaranteed=True)
+    written = container_resources(chosen, asked, NOTHING, guaranteed=True)
     assert written["requests"] == written["limits"] == {"cpu": "250m", "memory": "300Mi"}
 
 
 def test_what_the_pod_budgets_itself_is_left_to_it_unless_somebody_asks() -> None:
-    pod = Resources({"cpu": 10**9}, {"memory": 10**18})
-    assert container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, pod, guaranteed=False) == {}
+    budget = budgeted(Resources({"cpu": 10**9, "nvidia.com/gpu": 1}, {"memory": 10**18}))
+    assert budget == {"cpu", "memory"}
+    assert container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, budget, guaranteed=False) == {}
     asked = Quantities(cpu_request=100)
-    written = container_resources(SETTINGS.resources, asked, pod, guaranteed=False)
+    written = container_resources(SETTINGS.resources, asked, budget, guaranteed=False)
     assert written == {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}
 
 
 def test_a_quantity_that_is_open_is_not_written() -> None:
-    assert container_resources(Quantities(), NOTHING_ASKED, NO_RESOURCES, guaranteed=False) == {}
+    assert container_resources(Quantities(), NOTHING_ASKED, NOTHING, guaranteed=False) == {}
 
 
 ALIKE = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from injector.core.intent import Intent, Wish
+from injector.core.plan import Plan
 from injector.core.settings import SidecarSettings
 from injector.craft.endpoints import endpoints_of
-from injector.craft.sidecar import sidecar_container
+from injector.craft.measures import measures_of
+from injector.craft.sidecar import sidecar_container, with_token
 from injector.reading.settled import SETTLED
 from proxy.core import contract
 from proxy.core.policy import Mode
 from proxy.core.settings import Capture, Endpoint, ProxySettings
 from proxy.documents.pod_files import read_images, read_labels, read_owner, read_placeholders
 from proxy.documents.settings import read_settings
-from tests.injected_pods import EXPLICIT, SETTINGS, TOKEN, a_plan, container, environment, injected
-from tests.sample_pods import gpus, raw_pod
+from tests.injected_pods import EXPLICIT, RULES, SETTINGS, TOKEN, a_plan, container, environment, injected
+from tests.sample_pods import gpus, raw_pod, sample_pod
 
 # What the kubelet knows of a pod.
 FIELDS = {
@@ -152,9 +154,23 @@ def test_the_platforms_settings_reach_the_sidecar_unless_the_injector_chooses() 
     assert "PODKEY_CLUSTER" not in env
 
 
+def written(plan: Plan, resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    endpoints = endpoints_of(plan.services)
+    return sidecar_container(measures_of(sample_pod({}), plan, endpoints, SETTINGS, RULES), resources)
+
+
+def test_a_token_takes_its_place_and_changes_nothing_else() -> None:
+    without = written(a_plan("openai", capture=frozenset({Capture.ENDPOINT})), {})
+    found = with_token(without, TOKEN)
+    assert environment(without)["PODKEY_ENDPOINT_TOKEN"] == ""
+    assert environment(found) == {**environment(without), "PODKEY_ENDPOINT_TOKEN": TOKEN}
+    assert {**found, "env": None} == {**without, "env": None}
+    assert [entry["name"] for entry in found["env"]] == [entry["name"] for entry in without["env"]]
+
+
 def test_everything_that_is_written_is_a_setting_that_is_settled_or_may_be_set() -> None:
     plan = a_plan("openai", capture=frozenset({Capture.ENDPOINT}), intent=Intent(wish=Wish.OBSERVE))
-    found = sidecar_container(plan, endpoints_of(plan.services), SETTINGS, {})
+    found = written(plan, {})
     names = [entry["name"] for entry in found["env"]]
     assert len(names) == len(set(names))
     assert set(names) - SETTLED == {"PODKEY_DISCOVERY_CA_FILE", "PODKEY_MODE"}
@@ -162,7 +178,7 @@ def test_everything_that_is_written_is_a_setting_that_is_settled_or_may_be_set()
 
 @pytest.mark.parametrize("native", [True, False])
 def test_it_is_probed_and_has_walls(*, native: bool) -> None:
-    found = sidecar_container(a_plan(native=native), (), SETTINGS, {"limits": {}})
+    found = written(a_plan(native=native), {"limits": {}})
     assert found.get("restartPolicy") == ("Always" if native else None)
     assert "lifecycle" not in found
     assert "readinessProbe" not in found

@@ -236,7 +236,7 @@ def test_a_second_call_changes_nothing_and_is_told_to_nobody(level: str, native:
     pod = raw_pod({"envFrom": [{"configMapRef": {"name": "x"}}]}, {"name": "other"})
     made = defaulted(patched(pod, asked(pod, world)))
     review = a_review(made)
-    again = mutate(review, world, lambda alphabet: alphabet[-1])
+    again = mutate(review, world, lambda alphabet, count: alphabet[-1] * count)
 
     assert isinstance(again.outcome, Inject)
     assert again.patch == b""

@@ -11,10 +11,10 @@ from injector.reading.pod_fields import (
     mapping,
     number,
     objects,
-    place,
     shown,
     text,
     texts,
+    words,
 )
 
 
@@ -23,7 +23,7 @@ def test_what_is_absent_or_null_is_what_go_makes_of_it(parent: dict[str, None]) 
     assert child(parent, "field", "spec") == {}
     assert texts(parent, "field", "spec") == {}
     assert list(items(parent, "field", "spec")) == []
-    assert objects(parent, "field", "spec") == []
+    assert list(objects(parent, "field", "spec")) == []
     assert text(parent, "field", "spec") == ""
     assert flag(parent, "field", "spec") is None
     assert number(parent, "field", "spec") is None
@@ -75,9 +75,10 @@ def test_an_object_of_the_root_has_no_dot_in_front() -> None:
 
 
 def test_a_key_of_anybodys_stands_in_brackets() -> None:
-    assert place("metadata.labels", "app") == "metadata.labels.app"
-    assert place("metadata.labels", "a.b/c") == "metadata.labels[`a.b/c`]"
-    assert place("metadata.labels", "") == "metadata.labels[``]"
+    assert words(("metadata.labels", "app")) == "metadata.labels.app"
+    assert words(("metadata.labels", "a.b/c")) == "metadata.labels[`a.b/c`]"
+    assert words(("metadata.labels", "")) == "metadata.labels[``]"
+    assert words((((("", "spec"), "containers"), 3), "env")) == "spec.containers[3].env"
 
 
 def test_a_shown_name_has_one_line_and_an_end() -> None:
