@@ -254,7 +254,8 @@ def main() -> int:
 def goals(figures: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     rows, milliseconds = figures["reviews"], GOAL_SECONDS * 1e3
     paced = rows[f"{GOAL_RATE} a second"]
-    yield f"p99 <= {milliseconds:g} ms at {GOAL_RATE} a second", paced["p99, ms"] <= milliseconds
+    met = paced["p99, ms"] <= milliseconds and not paced["turned away"]
+    yield f"p99 <= {milliseconds:g} ms at {GOAL_RATE} a second", met
     fastest = max(row["reviews a second"] for row in rows.values())
     yield f">= {GOAL_RATE} reviews a second on one core", fastest >= GOAL_RATE
     edited = [row["p99, ms"] for name, row in rows.items() if "edits" in name]

@@ -165,6 +165,8 @@ class Asking:
         cpu = self._process.cpu() - self._cpu
         found = json.loads(output)
         took = sorted(duration for _, duration in found["times"])
+        if not took:
+            raise SystemExit("bench: every review was turned away")
         return {
             "reviews a second": len(took) / found["took"],
             "p50, ms": quantile(took, 0.5) * 1e3,
@@ -173,6 +175,7 @@ class Asking:
             "worst, ms": took[-1] * 1e3,
             # With what it does besides.
             "CPU, ms": cpu / len(took) * 1e3,
+            "turned away": found["turned away"],
         }
 
 
