@@ -25,6 +25,7 @@ test: $(READY) ## run all tests; those in network namespaces need root and nftab
 	@.ci/swift
 	@.ci/s3-clients
 	@.ci/helm
+	@.ci/chart-tools
 	@.ci/api-server
 	$(BIN)/python -m pytest -q
 
@@ -85,6 +86,16 @@ e2e: $(READY) ## the whole of it on a real cluster: KUBECONFIG=… INJECTOR_IMAG
 	PODKEY_E2E_KUBECONFIG="$(KUBECONFIG)" INJECTOR_IMAGE="$(INJECTOR_IMAGE)" PROXY_IMAGE="$(PROXY_IMAGE)" \
 		APP_IMAGE="$(APP_IMAGE)" $(BIN)/python -m pytest -q -rs tests/e2e
 
+.PHONY: images
+images: ## build the two images with podman or docker (docs/images.md): BASE=… PLATFORM=… REPOSITORY=… TAG=…
+	@images/build
+
+.PHONY: pods
+pods: images $(READY) ## whole pods, played by podman from our images, and searched for credentials (root; docs/pods.md)
+	@.ci/swift
+	@.ci/lab-app
+	$(BIN)/python -m pytest -q -rs tests/pods
+
 .PHONY: radosgw
 radosgw: $(READY) ## AssumeRoleWithWebIdentity at a real radosgw (root; its Debian root takes 1 GB of the cache folder)
 	$(BIN)/python -m tests.radosgw
@@ -94,11 +105,13 @@ generate crds: $(READY) ## write every generated file: schemas, CRDs, reference 
 	$(BIN)/python .ci/generate.py
 
 .PHONY: golden
-golden: $(READY) ## write what `podkey inject` makes of each case in tests/golden/injector
+golden: $(READY) ## write what `podkey inject` and the chart make of each case in tests/golden
+	@.ci/helm
 	$(BIN)/python -m tests.golden
 
 .PHONY: current
 current: $(READY) ## fail when a generated file is stale
+	@.ci/helm
 	$(BIN)/python .ci/generate.py --check
 	$(BIN)/python -m tests.golden --check
 
@@ -112,5 +125,6 @@ pins: ## resolve requirements/*.txt anew, with hashes
 
 .PHONY: clean
 clean: ## remove what make made
-	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage bench/results
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage bench/results \
+		images/.packages images/.debs images/.built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import os
 import secrets
 import ssl
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,10 @@ class Cluster:
     kubelets: bool = True
     chart: Path = CHART
     namespaces: list[str] = field(default_factory=list)
+    # By time.monotonic().
+    installed_at: float = 0.0
+    # What is to be told in the report.
+    measured: list[str] = field(default_factory=list)
 
     @property
     def server(self) -> "Cluster":
@@ -90,6 +95,7 @@ class Cluster:
             "sidecar": {"image": _image(self.proxy_image)},
         }
         waits = ["--wait", "--timeout", f"{ROLLOUT}s"] if self.kubelets else []
+        self.installed_at = time.monotonic()
         self.helm("install", RELEASE, str(self.chart), "--create-namespace", "-f", "-", *waits, values=values)
 
     def uninstall(self) -> None:

@@ -22,7 +22,7 @@ from proxy.core.contract import (
     TRUST_VOLUME,
 )
 from tests.api_server_client import Answer, Object
-from tests.e2e_cluster import Cluster
+from tests.e2e_cluster import RELEASE, Cluster
 from tests.helm_chart import NAMESPACE
 from tests.injector_objects import (
     POLICIES,
@@ -99,9 +99,33 @@ def replicas_answer_and_one_leads(cluster: Cluster) -> None:
         return [one["clientConfig"].get("caBundle", "") for webhooks in found for one in webhooks]
 
     wait_for(lambda: all(bundles()), "the bundle in every webhook", 60)
+    if cluster.kubelets:
+        cluster.helm("test", RELEASE)
     lease = admin.get("coordination.k8s.io/v1/leases", NAME, namespace=NAMESPACE).object
     assert lease["spec"]["holderIdentity"]
     assert admin.get("v1/secrets", f"{NAME}-ca", namespace=NAMESPACE).ok
+
+
+def the_first_pod_is_ready_soon(cluster: Cluster) -> None:
+    """From `helm install` on: what a newcomer waits for."""
+    namespace = enabled(cluster)
+    cluster.measured.append(f"helm install to the first injected pod: {_since(cluster):.1f} s")
+    if cluster.kubelets:
+        ready = {"readinessProbe": {"exec": {"command": ["sh", "-c", LOOK]}, "periodSeconds": 1}}
+        first = pod("first", {**app(cluster, "sleep 3600"), **ready})
+        assert cluster.admin.create(first, namespace).object
+        wait_for(lambda: is_ready(cluster, namespace, "first"), "the first pod to be ready", RUNNING)
+        cluster.measured.append(f"helm install to the first injected pod ready: {_since(cluster):.1f} s")
+
+
+def _since(cluster: Cluster) -> float:
+    return time.monotonic() - cluster.installed_at
+
+
+def is_ready(cluster: Cluster, namespace: str, name: str) -> bool:
+    status = cluster.admin.get("v1/pods", name, namespace=namespace).object.get("status", {})
+    found = {one["type"]: one["status"] for one in status.get("conditions", ())}
+    return found.get("Ready") == "True"
 
 
 def jobs_and_deployments_get_sidecars_and_run(cluster: Cluster) -> None:
@@ -366,6 +390,8 @@ def it_leaves_no_webhook_when_it_is_taken_away(cluster: Cluster) -> None:
 
 
 STEPS: Final[tuple[Step, ...]] = (
+    # First: it measures from the installation on.
+    the_first_pod_is_ready_soon,
     replicas_answer_and_one_leads,
     jobs_and_deployments_get_sidecars_and_run,
     what_is_asked_again_is_not_changed,

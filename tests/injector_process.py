@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.api_server import ApiServer
-from tests.helm_chart import CHART, NAMESPACE, Manifest, render
+from tests.helm_chart import CHART, NAMESPACE, Manifest, is_hook, render
 from tests.netns import ROOT
 from tests.sidecar_process import wait_for
 
@@ -87,7 +87,7 @@ def objects(server: ApiServer, values: Mapping[str, Any] | None = None) -> list[
     found = [
         one
         for one in render(values, "1.21.0")
-        if one["kind"] not in {"Deployment", "PodDisruptionBudget", "NetworkPolicy"}
+        if one["kind"] not in {"Deployment", "PodDisruptionBudget", "NetworkPolicy"} and not is_hook(one)
     ]
     for one in found:
         if one["kind"] == "Service":

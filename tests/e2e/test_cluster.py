@@ -33,5 +33,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
-def test_on_a_real_cluster(cluster: Cluster, step: Step) -> None:
+def test_on_a_real_cluster(cluster: Cluster, step: Step, capsys: pytest.CaptureFixture[str]) -> None:
     step(cluster)
+    while cluster.measured:
+        with capsys.disabled():
+            print(f"\n{cluster.measured.pop(0)}")  # noqa: T201 - what `make e2e` is asked for

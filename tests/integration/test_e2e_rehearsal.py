@@ -18,15 +18,24 @@ from typing import Final
 import pytest
 
 from tests.api_server import MISSING, kubernetes
+from tests.audited_rights import Right, asked_for, audit_arguments, covers, granted
 from tests.e2e_cluster import Cluster, client_of
 from tests.e2e_steps import NAME, STEPS, Step
-from tests.helm_chart import CHART, NAMESPACE
+from tests.helm_chart import CHART, NAMESPACE, is_hook, render
 from tests.helm_chart import MISSING as NO_HELM
-from tests.injector_process import SERVICE_NUMBER, WEBHOOK_PORT, start
+from tests.injector_process import SERVICE_NUMBER, WEBHOOK_PORT, RunningInjector, start
 
 pytestmark = pytest.mark.skipif(bool(MISSING or NO_HELM), reason=MISSING or NO_HELM)
 
 HTTPS: Final = 443
+ACCOUNT: Final = f"system:serviceaccount:{NAMESPACE}:{NAME}"
+# What it is granted for days that are not like this one.
+RARE: Final = {
+    # An Event that happens again is counted on.
+    Right("patch", "", "events", "", ""),
+    # The variables changed with a version, or somebody changed the ConfigMap.
+    Right("update", "", "configmaps", "podkey-trust", ""),
+}
 
 
 class Relay(BaseRequestHandler):
@@ -75,9 +84,11 @@ def for_1_20(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, RunningInjector, Path]]:
+    """With the folder where the audit log is."""
     folder = tmp_path_factory.mktemp("e2e")
-    with kubernetes(folder / "server") as server:
+    audit = audit_arguments(folder, ACCOUNT)
+    with kubernetes(folder / "server", arguments=audit) as server:
         pinned = f"registry.test/proxy@sha256:{'0' * 64}"
         images = ("registry.test:5000/injector:1", pinned, "registry.test/app")
         config, chart = str(server.kubeconfig), for_1_20(folder / "chart")
@@ -89,12 +100,33 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         try:
             running.wait_ready()
             with service_port(running.address):
-                yield made
+                yield made, running, folder
         finally:
             running.stop()
             made.clean()
 
 
+@pytest.fixture(scope="module")
+def cluster(rehearsed: tuple[Cluster, RunningInjector, Path]) -> Cluster:
+    return rehearsed[0]
+
+
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_on_the_local_api_server(cluster: Cluster, step: Step) -> None:
     step(cluster)
+
+
+def test_the_roles_hold_what_was_asked_for_in_all_of_it_and_nothing_else(
+    rehearsed: tuple[Cluster, RunningInjector, Path],
+) -> None:
+    _, running, folder = rehearsed
+    # What goes on, a watch, is logged when it ends.
+    running.stop()
+    asked = asked_for(folder)
+    roles = [one for one in render() if not is_hook(one)]
+    grants = set(granted(roles))
+    assert len(asked) > 30
+    refused = {right for right in asked if not any(covers(grant, right) for grant in grants)}
+    assert refused == set(), "asked for, and not granted"
+    unused = {grant for grant in grants if not any(covers(grant, right) for right in asked)}
+    assert unused == RARE, "granted, and not asked for"

@@ -91,6 +91,23 @@ def test_a_policy_that_does_not_read_is_refused_with_every_problem(
     assert "openai" in answer.message, "what was meant"
 
 
+@pytest.mark.parametrize(("key", "typed"), [("methods", "methds"), ("paths", "path"), ("ports", "prots")])
+def test_a_mistyped_key_is_refused_and_is_not_a_wider_grant(
+    running: RunningInjector, namespace: str, key: str, typed: str
+) -> None:
+    """Also from clients that ask for no validation of fields: Helm, and whoever speaks to the API itself."""
+    narrow = {"methods": ["GET"], "paths": ["/v1/**"], "ports": [443], **grant("api.example.com")}
+    mistyped = {typed if name == key else name: value for name, value in narrow.items()}
+    answer = running.server.admin.create(policy("mistyped", mistyped), namespace)
+    assert answer.status == 403, answer.message
+    assert f"unknown key `{typed}` in a grant; did you mean `{key}`?" in answer.message
+    below_the_spec = policy("mistyped", narrow)
+    below_the_spec["spec"]["mod"] = "observe"
+    answer = running.server.admin.create(below_the_spec, namespace)
+    assert answer.status == 403, answer.message
+    assert "unknown key `mod`" in answer.message
+
+
 def test_a_policy_is_compiled_and_says_so(running: RunningInjector, namespace: str) -> None:
     apply(running, namespace, policy("train"), source())
     text = wait_compiled(running, namespace, "name: train", "name: token", "api.example.com")

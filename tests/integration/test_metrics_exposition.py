@@ -1,11 +1,9 @@
 """Prometheus' own tool reads what we expose."""
 
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -48,18 +46,3 @@ def test_promtool_finds_nothing_to_complain_about(exposition: Callable[[], bytes
     )
 
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
-
-
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
-@pytest.mark.parametrize("name", ["operations", "injector-operations"])
-def test_the_alerts_in_the_operations_pages_are_rules(name: str, tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / f"docs/{name}.md").read_text()
-    [block] = re.findall(r"^```yaml\n(groups:.*?)^```", page, re.DOTALL | re.MULTILINE)
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(block)
-
-    done = subprocess.run(
-        [PROMTOOL or "", "check", "rules", str(rules)], capture_output=True, text=True, check=False
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,13 @@ app.kubernetes.io/component: injector
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Of whatever is not a part of the injector: its Service must not lead there. */}}
+{{- define "podkey.testLabels" -}}
+app.kubernetes.io/name: podkey
+app.kubernetes.io/component: test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "podkey.labels" -}}
 {{ include "podkey.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -38,11 +45,14 @@ matchExpressions:
   - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ include "podkey.protectedNamespaces" . }}}
 {{- end -}}
 
-{{/* matchConditions: on by default since 1.28. ValidatingAdmissionPolicy v1: since 1.30. */}}
+{{/* matchConditions: on by default since 1.28. ValidatingAdmissionPolicy v1: since 1.30, and where they are wanted. */}}
 {{- define "podkey.hasMatchConditions" -}}
 {{- if semverCompare ">=1.28.0-0" .Capabilities.KubeVersion.Version -}}yes{{- end -}}
 {{- end -}}
 {{- define "podkey.hasAdmissionPolicies" -}}
+{{- if and .Values.admissionPolicies (include "podkey.knowsAdmissionPolicies" .) -}}yes{{- end -}}
+{{- end -}}
+{{- define "podkey.knowsAdmissionPolicies" -}}
 {{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version -}}yes{{- end -}}
 {{- end -}}
 
@@ -53,4 +63,53 @@ service:
   namespace: {{ $root.Release.Namespace }}
   path: {{ index . 1 }}
   port: 443
+{{- end -}}
+
+{{/* What binds the policy of this name to all that it matches. */}}
+{{- define "podkey.admissionBinding" -}}
+{{- $root := index . 0 -}}{{- $name := index . 1 -}}
+{{- if include "podkey.hasAdmissionPolicies" $root -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ $name }}
+  labels: {{- include "podkey.labels" $root | nindent 4 }}
+spec:
+  policyName: {{ $name }}
+  validationActions: [Deny]
+{{- end -}}
+{{- end -}}
+
+{{/* What `helm test` makes, and takes away when it was fine; what failed stays to be looked at. */}}
+{{- define "podkey.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ index . 0 | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{- define "podkey.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+# The projected token is readable for this group.
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "podkey.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* The account's token, short-lived and renewed. */}}
+{{- define "podkey.tokenVolume" -}}
+name: token
+projected:
+  sources:
+    - serviceAccountToken: {path: token, expirationSeconds: 3600}
+    - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+    - downwardAPI:
+        items:
+          - {path: namespace, fieldRef: {fieldPath: metadata.namespace}}
 {{- end -}}
