@@ -162,6 +162,9 @@ def _structural(schema: JsonSchema) -> JsonSchema:
     schema.pop("x-ignored", None)
     groups = schema.pop("x-exactly-one", [])
     if "properties" in schema:
+        # Else the API server takes unknown keys away before its webhooks see them, and a mistyped `prefixes`
+        # would be a wider grant that nobody is told of. So our parser refuses it, and says what was meant.
+        schema["x-kubernetes-preserve-unknown-fields"] = True
         schema["properties"] = {n: _structural(value) for n, value in schema["properties"].items()}
         if not schema["properties"]:
             del schema["properties"]

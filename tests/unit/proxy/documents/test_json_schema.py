@@ -225,6 +225,21 @@ def test_the_schema_is_structural(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CLUSTER_KINDS)
+def test_mistyped_keys_reach_our_parser_and_are_not_taken_away_in_silence(kind: str) -> None:
+    """What the API server prunes, no webhook sees: https://kubernetes.io/docs, "Field pruning"."""
+    pruned = [
+        at
+        for at, node in schema_nodes(structural(kind))
+        if at.startswith(".spec")
+        and node["type"] == "object"
+        and "additionalProperties" not in node
+        and node.get("x-kubernetes-preserve-unknown-fields") is not True
+    ]
+
+    assert pruned == []
+
+
+@pytest.mark.parametrize("kind", CLUSTER_KINDS)
 def test_whatever_a_rule_walks_over_is_bounded(kind: str) -> None:
     # The API server estimates what a rule costs from these, and refuses the definition when it may be much.
     for at, node in schema_nodes(structural(kind)):
