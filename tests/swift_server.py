@@ -81,6 +81,9 @@ pipeline = {pipeline}
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+# On a busy machine half a second passes before a server accepts; Swift then answers 503.
+conn_timeout = 10
+node_timeout = 30
 client_chunk_size = 262144
 object_chunk_size = 262144
 [filter:catch_errors]
