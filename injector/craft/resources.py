@@ -11,8 +11,9 @@ from injector.reading.pods import Container, Pod, Resources
 from proxy.core.contract import API_GROUP
 from proxy.core.injection_codes import InjectionCode
 
-# It runs for some ten milliseconds, and one `nft`: this is what a quota can count.
-REDIRECT_RESOURCES: Final = Quantities(10, 100, 32 << 20, 128 << 20)
+# A Python and two `nft`: 0.1 s of CPU, which a limit of 100m would stretch to more than a second of each pod's
+# start. A quota counts the larger of an init container's limit and the sidecar's, which is 1 CPU as well.
+REDIRECT_RESOURCES: Final = Quantities(10, 1000, 32 << 20, 128 << 20)
 
 NOTHING_ASKED: Final = Quantities()
 

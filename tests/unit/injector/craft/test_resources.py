@@ -89,13 +89,13 @@ def test_requests_and_limits_of_both_kinds_are_written() -> None:
     written = container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, NOTHING, guaranteed=False)
     assert written == {
         "requests": {"cpu": "10m", "memory": "32Mi"},
-        "limits": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"cpu": "1", "memory": "128Mi"},
     }
 
 
 def test_a_guaranteed_pod_stays_guaranteed() -> None:
     written = container_resources(REDIRECT_RESOURCES, NOTHING_ASKED, NOTHING, guaranteed=True)
-    assert written["requests"] == written["limits"] == {"cpu": "100m", "memory": "128Mi"}
+    assert written["requests"] == written["limits"] == {"cpu": "1", "memory": "128Mi"}
 
 
 def test_in_a_guaranteed_pod_a_request_alone_means_both() -> None:
