@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from proxy.core.arrival import LaneName
 from proxy.core.contract import ENDPOINTS_FILE
 from proxy.core.settings import Capture, ProxySettings
 from proxy.edge.authority import replace_file
@@ -20,10 +21,8 @@ from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.routing import Lanes, Router
 from proxy.edge.sockets import connections_that_fit, listen_on_loopback
 from proxy.edge.trust import PodTrust
-from proxy.lanes.interface import LaneWorld
-from proxy.lanes.mitm.client_tls import ClientTls
-from proxy.lanes.mitm.lane import MitmproxyLane
-from proxy.lanes.mitm.upstream_tls import UpstreamTls
+from proxy.lanes.interface import Lane, LaneWorld
+from proxy.lanes.late import LateLane
 from proxy.lanes.relay import Relay
 from proxy.lanes.unopened import Unopened
 from proxy.telemetry.log import Log
@@ -44,8 +43,7 @@ class Doors:
 
     def open(self, state: PolicyState, world: LaneWorld) -> Reception | Trouble:
         listeners, timeouts = self._settings.listeners, self._settings.timeouts
-        trust = self._trust
-        governed = MitmproxyLane(world, ClientTls(trust), UpstreamTls(trust.upstreams.certificates))
+        governed = LateLane(LaneName.MITMPROXY, lambda: _mitmproxy(world, self._trust), world.recorder)
         lanes = Lanes(Relay(world), governed, Unopened(world))
         router = Router(state, lanes, self._recorder, timeouts.header)
         fitting = connections_that_fit(listeners.max_connections)
@@ -78,6 +76,7 @@ class Doors:
             except OSError as error:
                 reception.close_doors()
                 return f"cannot listen on port {port}: {error.strerror}; another process may hold it"
+        governed.begin()
         return reception
 
     def _publish(self, bound: list[BoundEndpoint]) -> str:
@@ -86,3 +85,12 @@ class Doors:
         text = "\n".join((*base_urls(bound, prefix), ""))
         replace_file(Path(self._settings.folders.trust) / ENDPOINTS_FILE, text.encode(), 0o644)
         return prefix
+
+
+def _mitmproxy(world: LaneWorld, trust: PodTrust) -> Lane:
+    # Half a second of CPU: see proxy/lanes/late.py.
+    from proxy.lanes.mitm.client_tls import ClientTls  # noqa: PLC0415
+    from proxy.lanes.mitm.lane import MitmproxyLane  # noqa: PLC0415
+    from proxy.lanes.mitm.upstream_tls import UpstreamTls  # noqa: PLC0415
+
+    return MitmproxyLane(world, ClientTls(trust), UpstreamTls(trust.upstreams.certificates))
