@@ -11,8 +11,8 @@ from injector.reading.pods import Container, Pod, Resources
 from proxy.core.contract import API_GROUP
 from proxy.core.injection_codes import InjectionCode
 
-# A Python and two `nft`: 0.1 s of CPU, which a limit of 100m would stretch to more than a second of each pod's
-# start. A quota counts the larger of an init container's limit and the sidecar's, which is 1 CPU as well.
+# A Python and two `nft`: 0.1 s of CPU, which a limit of 100m would stretch to more than a second of each
+# pod's start. A quota counts the larger of an init container's limit and the sidecar's, which is 1 CPU, too.
 REDIRECT_RESOURCES: Final = Quantities(10, 1000, 32 << 20, 128 << 20)
 
 NOTHING_ASKED: Final = Quantities()

@@ -3,8 +3,8 @@
 Pods of a Job, a Deployment, a RayCluster and a RayJob come from the templates in their manifests, as their
 controllers take them. Two controllers add more, which the webhook sees and a manifest does not show: pods of
 KubeRay are in 05-ray/pods.json, and the one that KServe makes of an InferenceService is in
-06-kserve/predictor-pod.json. Both are written by hand, from what the operators are known to do, and shortened;
-none was recorded from one. Tests hold them to the manifests that they come from.
+06-kserve/predictor-pod.json. Both are written by hand, from what the operators are known to do, and
+shortened; none was recorded from one. Tests hold them to the manifests that they come from.
 """
 
 import copy
