@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 Json = dict[str, Any]
 # By plural, then by namespace and name.
 Key = tuple[str, str, str]
+QUIET_SECONDS = 3.0
 
 
 # --- the API server ------------------------------------------------------------------------------------
@@ -37,6 +38,7 @@ class Cluster:
         self._objects: dict[str, dict[tuple[str, str], Json]] = defaultdict(dict)
         self._history: list[tuple[int, str, Json]] = []
         self._watchers: list[tuple[str, Queue[Json]]] = []
+        self._changed = time.monotonic()
         # When a ConfigMap was written last, by namespace and name.
         self.written: dict[tuple[str, str], float] = {}
 
@@ -47,6 +49,8 @@ class Cluster:
         with self._lock:
             old = self._objects[plural].get(key)
             self._version += 1
+            if plural != "leases":
+                self._changed = time.monotonic()
             metadata["resourceVersion"] = str(self._version)
             metadata.setdefault("uid", f"uid-{plural}-{key[0]}-{key[1]}")
             metadata.setdefault("generation", 1)
@@ -72,6 +76,10 @@ class Cluster:
 
     def count(self, plural: str, wanted: Callable[[Json], object]) -> int:
         return sum(bool(wanted(one)) for one in self.all(plural)[0])
+
+    def is_quiet(self) -> bool:
+        """Whether nothing was written for a while, but by whoever leads to say so."""
+        return time.monotonic() - self._changed > QUIET_SECONDS
 
     def watch(self, plural: str, since: int) -> Queue[Json]:
         queue: Queue[Json] = Queue()

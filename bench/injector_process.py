@@ -13,23 +13,44 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from bench.injector_cluster import OWN
 from bench.injector_ends import Cluster, Server, serve
 from proxy.x509.certificates import certificate_pem
+from tests.built_images import INJECTOR, engine, is_podman, why_missing
 from tests.injector_serving_world import TestAuthority
 
 ROOT: Final = Path(__file__).parents[1]
 READY_SECONDS: Final = 300.0
 ENDS: Final = str(Path(__file__).with_name("injector_ends.py"))
 CORES: Final = sorted(os.sched_getaffinity(0))
+IMAGE_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INSIDE: Final = Path("/mnt")
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
+
+
+@cache
+def image_root() -> Path | None:
+    """The root of the image as it is shipped, whose Python is another than this checkout's: where `make
+    images` has built it of this tree, and we may look into it."""
+    if os.geteuid() or not is_podman() or why_missing():
+        return None
+    mounted = engine("image", "mount", INJECTOR)
+    return None if mounted.returncode else Path(mounted.stdout.strip())
+
+
+def in_image(folder: Path, command: list[str]) -> list[str]:
+    """The command in the image's root, with the folder at `INSIDE`; its process is the one that is started"""
+    mounts = (("/proc", "proc"), ("/dev", "dev"), ("/etc/hosts", "etc/hosts"), (folder, str(INSIDE)[1:]))
+    script = "".join(f"mount --rbind {source} {image_root()}/{target}; " for source, target in mounts)
+    return ["unshare", "--mount", "sh", "-ec", f'{script} exec chroot {image_root()} "$@"', "sh", *command]
 
 
 class Process:
@@ -63,6 +84,10 @@ class Process:
             "PODKEY_INJECTOR_LINGER": "0s",
         }
         command = [sys.executable, "-O", "-m", "injector", "serve", "--kubeconfig", str(kubeconfig)]
+        if image_root() is not None:
+            # The client of Kubernetes writes the authority into a file, for which an image has no place.
+            environment |= {"PATH": IMAGE_PATH, "TMPDIR": str(INSIDE)}
+            command = in_image(folder, ["podkey-injector", *command[4:-1], str(INSIDE / "kubeconfig")])
         self.began = time.perf_counter()
         with on_core(CORES[0]), (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
