@@ -53,9 +53,8 @@ def serve(settings: InjectorSettings, environment: Mapping[str, str], kubeconfig
 
     async def live() -> None:
         stop = asyncio.Event()
-        # Modules and caches stay: to walk them all would hold up reviews for 50 ms beside 500 policies.
         side = connected(settings, cluster, catalogue)
-        injector = Injector(settings, side, metrics, log, stop, settled=gc.freeze)
+        injector = Injector(settings, side, metrics, log, stop, settled=_settle)
 
         def told() -> None:
             if stop.is_set():
@@ -76,3 +75,11 @@ def serve(settings: InjectorSettings, environment: Mapping[str, str], kubeconfig
         log.error("the injector failed", error=error)  # noqa: TRY400 - the same, and no trace
         return BROKEN
     return FINE
+
+
+def _settle() -> None:
+    """Modules and caches stay: to walk them all would hold up reviews for 50 ms beside 500 policies. Only the
+    first time: what was in a cycle at that moment would never be collected."""
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()

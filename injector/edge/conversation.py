@@ -13,6 +13,9 @@ from injector.edge.room import Part, Room, nobody_waits
 from injector.edge.serving import Site
 
 PIECE: Final = 1 << 16
+# Of one write: a record of TLS (RFC 8446 §5.1). OpenSSL keeps room for the largest as long as a connection
+# lives, and asyncio's TLS asks nobody to wait before its transport has 64 KiB that the client does not take.
+WRITTEN: Final = 1 << 14
 _CROWDED: Final = text_reply(503, "podkey: there are too many bodies at this time", Retry_After="1")
 
 
@@ -157,9 +160,17 @@ class Conversation:
         return self._messages.next()
 
     async def _write(self, data: bytes) -> None:
-        self._writer.write(data)
-        if self._writer.transport.get_write_buffer_size():
-            async with self._until(self._deadlines.write, Lost.SLOW_READER):
+        pieces = (data[start : start + WRITTEN] for start in range(0, len(data), WRITTEN))
+        for piece in pieces:
+            self._writer.write(piece)
+            if self._writer.transport.get_write_buffer_size():
+                break
+        else:
+            return
+        async with self._until(self._deadlines.write, Lost.SLOW_READER):
+            await self._writer.drain()
+            for piece in pieces:
+                self._writer.write(piece)
                 await self._writer.drain()
 
     async def _refuse(self, bad: Bad) -> None:

@@ -26,6 +26,9 @@ from injector.edge.serving import Site
 
 # Connections that wait to be accepted while the loop is busy; the kernel cuts it at somaxconn.
 _BACKLOG: Final = 1024
+# Of those that were used and wait for another request. An API server has some; each keeps half a MiB for as
+# long as it lives when a large review came on it, and a pod may open as many as it likes.
+MOST_IDLE: Final = 64
 # Without descriptors nothing can be accepted; trying again at once would spin.
 _BREATH_SECONDS: Final = 0.1
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -90,6 +93,8 @@ class Listener:
         self._accepting: asyncio.Task[None] | None = None
         # In the order in which they were last used.
         self._connections: dict[_Connection, None] = {}
+        # Of them, those that have had an answer and nothing since.
+        self._idle: set[_Connection] = set()
         self._leaving = False
 
     @property
@@ -181,6 +186,7 @@ class Listener:
         if connection.writer is None:
             connection.peer.close()
         self._connections.pop(connection, None)
+        self._idle.discard(connection)
         self._counts.connections(len(self._connections))
 
     async def _open(self, peer: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
@@ -222,7 +228,7 @@ class Listener:
         try:
             while (head := await conversation.head()) is not None:
                 self._use(connection, idle=False)
-                if not await conversation.exchange(head, lambda: self._leaving, connection.is_whole):
+                if not await conversation.exchange(head, self._is_last, connection.is_whole):
                     break
                 self._use(connection, idle=True)
         except TimeoutError:
@@ -235,9 +241,14 @@ class Listener:
         finally:
             writer.transport.abort()
 
+    def _is_last(self) -> bool:
+        """Whether an answer says that its connection ends. Ending it later would race with the next request."""
+        return self._leaving or len(self._idle) >= MOST_IDLE
+
     def _use(self, connection: _Connection, *, idle: bool) -> None:
         """It is the one that was used last."""
         connection.idle = idle
+        (self._idle.add if idle else self._idle.discard)(connection)
         connection.whole = False
         if self._connections.pop(connection, self) is None:
             self._connections[connection] = None

@@ -66,7 +66,7 @@ def _compiled(namespace: Namespace, book: PolicyBook, previous: Compiled | None)
     # Policies of podkey's own namespace that are no cluster-wide ones are about pods without sidecars.
     own = () if namespace.name == book.own_namespace else book.in_namespace(namespace.name)
     wide = _about(namespace, book, in_force)
-    unknown = [one for one in book.unread_limits() if _older(one, in_force) is None]
+    unknown = book.unread_limits()
     inputs: Inputs = frozenset((held.key, held.uid, held.generation) for held in (*own, *wide, *unknown))
     if previous is not None and previous.inputs == inputs:
         return previous
@@ -201,8 +201,8 @@ def _problems(placed: Iterable[Placed[Document]], catalogue: Catalogue) -> list[
 def _too_new(
     policies: Iterable[Placed[AccessPolicy]], unknown: Sequence[Held], in_force: Mapping[DocumentKey, Version]
 ) -> list[Problem]:
-    """While limits do not read, and never did, nobody knows what they forbid: so what is in force stays, and
-    nothing joins it."""
+    """While limits do not read, nobody knows what they are to forbid: so what is in force stays, and nothing
+    joins it, also where an older version of them is known."""
     if not unknown:
         return []
     limits = unknown[0].key

@@ -74,7 +74,8 @@ def hold(raw: RawDocument, own_namespace: str, known: Held | None = None) -> Hel
 def _means_limits(raw: RawDocument, own_namespace: str) -> bool:
     spec = raw.document.get("spec")
     ours = raw.kind == ACCESS_POLICY and raw.namespace == own_namespace
-    return ours and isinstance(spec, dict) and "limits" in spec
+    # Somebody who writes `limit:` or `Limits:` means them, too.
+    return ours and isinstance(spec, dict) and any(str(key).lower().startswith("limit") for key in spec)
 
 
 def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:

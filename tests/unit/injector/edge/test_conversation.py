@@ -7,12 +7,14 @@ import pytest
 from injector.edge.conversation import Deadlines
 from injector.edge.http_messages import MAX_BODY, Head, Reply
 from injector.edge.room import Room
+from injector.edge.tls import server_context
 from tests.injector_serving_world import (
     PATH,
     Client,
     Counts,
     EchoSite,
     HandClock,
+    TestAuthority,
     listening,
     review_site,
     running,
@@ -142,11 +144,15 @@ class _Wordy(EchoSite):
         return Reply(200, bytes(64 << 20))
 
 
-def test_who_does_not_read_the_answer_is_left() -> None:
+@pytest.mark.parametrize("authority", [None, TestAuthority()], ids=["plain", "over TLS"])
+def test_who_does_not_read_the_answer_is_left(authority: TestAuthority | None) -> None:
+    context = authority and server_context(*authority.pair())
+
     async def scenario() -> None:
         counts = Counts()
-        async with listening(_Wordy(), counts, deadlines=Deadlines(write=SOON)) as (_, port):
-            client = await Client.open(port)
+        shown = context and (lambda: context)
+        async with listening(_Wordy(), counts, context=shown, deadlines=Deadlines(write=SOON)) as (_, port):
+            client = await Client.open(port, authority and authority.client())
             client.writer.transport.pause_reading()
             client.writer.write(head_of(0))
             await counts.until(lambda: counts.seen == {"slow_reader": 1})

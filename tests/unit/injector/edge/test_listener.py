@@ -8,7 +8,7 @@ import pytest
 
 from injector.edge.conversation import Deadlines
 from injector.edge.http_messages import Head, Reply
-from injector.edge.listener import _bound
+from injector.edge.listener import MOST_IDLE, _bound
 from injector.edge.tls import server_context
 from tests.injector_serving_world import (
     Client,
@@ -23,6 +23,29 @@ from tests.injector_serving_world import (
 AUTHORITY = TestAuthority()
 CONTEXT = server_context(*AUTHORITY.pair())
 QUICK = Deadlines(handshake=0.05, end=0.01)
+
+
+def test_so_many_wait_for_another_request_and_whoever_comes_then_is_told_to_come_anew() -> None:
+    async def scenario() -> None:
+        counts = Counts()
+        async with listening(EchoSite(), counts) as (listener, port):
+            waiting = [await Client.open(port) for _ in range(MOST_IDLE)]
+            for client in waiting:
+                assert await client.post(b"x") == (200, b"x")
+            for _ in range(2):
+                late = await Client.open(port)
+                assert await late.post(b"y") == (200, b"y")
+                assert await late.ended() == b"", "the answer said so, and the connection ended"
+                await late.close()
+            await waiting.pop().close()
+            await counts.until(lambda: listener.open_connections < MOST_IDLE)
+            early = await Client.open(port)
+            for body in (b"a", b"b"):
+                assert await early.post(body) == (200, body), "there is a place again"
+            for client in (*waiting, early):
+                await client.close()
+
+    running(scenario())
 
 
 class SlowSite(EchoSite):

@@ -424,17 +424,18 @@ def test_limits_that_are_not_in_the_text_limit_all_the_same(platform: list[RawDo
     assert found["ml/p"] == "left_out"
 
 
-# --- limits that never read ------------------------------------------------------------------------------
+# --- limits that do not read -------------------------------------------------------------------------------
 
 
-def unread(document: RawDocument) -> RawDocument:
+def unread(document: RawDocument, key: str = "limits") -> RawDocument:
     """As it stands after somebody has switched the webhook off: it says `limits`, and does not read."""
-    spec = {"workloads": {"namespaceSelector": {}}, "limits": {"hots": ["api.example.com"]}}
+    spec = {"workloads": {"namespaceSelector": {}}, key: {"hots": ["api.example.com"]}}
     return replace(document, document={**document.document, "spec": spec})
 
 
-def test_while_limits_do_not_read_nothing_new_is_allowed() -> None:
-    result = compiled(unread(limits()), policy(), source())
+@pytest.mark.parametrize("key_of_them", ["limits", "limit", "Limits"])
+def test_while_limits_do_not_read_nothing_new_is_allowed(key_of_them: str) -> None:
+    result = compiled(unread(limits(), key_of_them), policy(), source())
     assert standings(result) == {"ml/p": "left_out", "ml/one": "current"}
     (problem,) = result.reports[key(policy())].problems
     assert problem.code is ProblemCode.NOT_ALLOWED_HERE
@@ -451,11 +452,22 @@ def test_what_was_in_force_stays_and_an_edit_of_it_waits() -> None:
         assert "evil" not in result.text
 
 
-def test_limits_that_did_read_once_hold_as_they_were() -> None:
-    good = compiled(limits("api.example.com"), policy(), source())
-    edited = policy(grant("api.example.com", paths=["/v1/**"]), generation=2)
-    result = compiled(replace(unread(limits()), generation=2), edited, source(), previous=good)
-    assert standings(result)["ml/p"] == "current", "it is within what is known of them"
+def test_limits_that_did_read_once_hold_and_nothing_new_is_allowed_either() -> None:
+    good = compiled(limits("api.example.com", "b.example.com"), policy(), source())
+    narrowed = replace(unread(limits()), generation=2)
+    new = policy(grant("b.example.com"), name="new")
+    result = compiled(narrowed, policy(), new, source(), previous=good)
+    assert standings(result) | {"ml/p": "current", "ml/new": "left_out"} == standings(result)
+    beyond = compiled(narrowed, policy(grant("evil.example.net"), generation=2), source(), previous=good)
+    assert standings(beyond)["ml/p"] == "older 1"
+
+
+def test_limits_in_the_place_of_grants_count_although_the_grants_did_read() -> None:
+    good = compiled(WIDE, X, source())
+    edited = replace(unread(limits(name="w")), uid=WIDE.uid, generation=2)
+    for previous in (good, good.text):
+        result = compiled(edited, X, policy(grant("evil.example.net"), name="new"), source(), previous=previous)
+        assert standings(result)["ml/new"] == "left_out"
 
 
 def test_mended_limits_let_policies_in_again() -> None:
