@@ -1,7 +1,8 @@
 """`podkey-injector probe`: whether the webhooks answer as API servers ask them.
 
-For each webhook of both configurations: to its Service, with TLS that only the configuration's `caBundle` can
-vouch for, and a review about a pod that is never made. The chart's `helm test` runs it.
+For each webhook of both configurations: whether it stands there as the chart made it, and an answer from its
+Service, with TLS that only the configuration's `caBundle` can vouch for, to a review about a pod that is never
+made. The chart's `helm test` runs it.
 """
 
 import argparse
@@ -31,6 +32,9 @@ MAX_ANSWER: Final = 64 << 10
 UID: Final = "podkey-probe"
 # As the chart calls both configurations.
 NAME: Final = "podkey-injector"
+# Where new pods are shown; `injector.edge.webhooks` has it, too, and takes a while to import.
+PODS: Final = "/mutate"
+_MEND: Final = "somebody changed what the chart made; `helm upgrade` writes it again"
 
 
 class Unanswered(Exception):  # noqa: N818 - what was found, not an error of the program
@@ -41,7 +45,6 @@ class Unanswered(Exception):  # noqa: N818 - what was found, not an error of the
 class Webhook:
     """As the API server has it."""
 
-    name: str
     host: str
     port: int
     path: str
@@ -107,11 +110,12 @@ def look(get: Callable[[str], JsonObject], name: str, connect: tuple[str, int] |
         except ClusterFault as fault:
             yield _unread(fault, resource, name)
             continue
-        for webhook in webhooks_of(configuration):
-            try:
-                ask(webhook, connect)
-            except Unanswered as fault:
-                yield f"{webhook.name}: {fault}"
+        webhooks = configuration.get("webhooks") or ()
+        if not webhooks:
+            yield f"`{name}` of the {resource.plural} has no webhooks: nobody is asked; {_MEND}"
+        for webhook in webhooks:
+            for sentence in faults_of(webhook, connect):
+                yield f"{webhook['name']}: {sentence}"
 
 
 def _unread(fault: ClusterFault, resource: Resource, name: str) -> str:
@@ -120,19 +124,37 @@ def _unread(fault: ClusterFault, resource: Resource, name: str) -> str:
     return fault.message
 
 
-def webhooks_of(configuration: JsonObject) -> Iterator[Webhook]:
-    for webhook in configuration.get("webhooks") or ():
-        client = webhook["clientConfig"]
-        service: Mapping[str, Any] = client["service"]
-        host = f"{service['name']}.{service['namespace']}.svc"
-        yield Webhook(
-            webhook["name"],
-            host,
-            service.get("port", 443),
-            service.get("path", "/"),
-            service["namespace"],
-            client.get("caBundle") or "",
-        )
+def faults_of(configured: JsonObject, connect: tuple[str, int] | None) -> Iterator[str]:
+    """Of one webhook: how it stands in its configuration, and how it answers."""
+    if not configured.get("rules"):
+        yield f"it has no rules: nobody asks it; {_MEND}"
+    webhook = webhook_of(configured)
+    if webhook is None:
+        url = configured["clientConfig"].get("url")
+        yield f"API servers ask {url}, which is no Service, and not podkey's; {_MEND}"
+        return
+    policy = configured.get("failurePolicy")
+    if webhook.path == PODS and policy != "Fail":
+        yield f"its failurePolicy is {policy}: while it is away pods start without a sidecar; {_MEND}"
+    try:
+        ask(webhook, connect)
+    except Unanswered as fault:
+        yield str(fault)
+
+
+def webhook_of(configured: JsonObject) -> Webhook | None:
+    """None where it is asked at a URL."""
+    client = configured["clientConfig"]
+    service: Mapping[str, Any] | None = client.get("service")
+    if service is None:
+        return None
+    return Webhook(
+        host=f"{service['name']}.{service['namespace']}.svc",
+        port=service.get("port", 443),
+        path=service.get("path", "/"),
+        namespace=service["namespace"],
+        bundle=client.get("caBundle") or "",
+    )
 
 
 def ask(webhook: Webhook, connect: tuple[str, int] | None) -> None:

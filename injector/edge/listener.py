@@ -242,7 +242,7 @@ class Listener:
             writer.transport.abort()
 
     def _is_last(self) -> bool:
-        """Whether an answer says that its connection ends. Ending it later would race with the next request."""
+        """Whether an answer says that its connection ends: later it would race with the next request."""
         return self._leaving or len(self._idle) >= MOST_IDLE
 
     def _use(self, connection: _Connection, *, idle: bool) -> None:
