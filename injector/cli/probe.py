@@ -1,8 +1,8 @@
 """`podkey-injector probe`: whether the webhooks answer as API servers ask them.
 
 For each webhook of both configurations: whether it stands there as the chart made it, and an answer from its
-Service, with TLS that only the configuration's `caBundle` can vouch for, to a review about a pod that is never
-made. The chart's `helm test` runs it.
+Service, with TLS that only the configuration's `caBundle` can vouch for, to a review about a pod that is
+never made. The chart's `helm test` runs it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ UID: Final = "podkey-probe"
 NAME: Final = "podkey-injector"
 # Where new pods are shown; `injector.edge.webhooks` has it, too, and takes a while to import.
 PODS: Final = "/mutate"
-_MEND: Final = "somebody changed what the chart made; `helm upgrade` writes it again"
+_MEND: Final = "somebody changed what the chart made; put back what `helm get manifest` shows"
 
 
 class Unanswered(Exception):  # noqa: N818 - what was found, not an error of the program

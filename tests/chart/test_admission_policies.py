@@ -84,6 +84,74 @@ def test_no_command_runs_in_podkeys_containers(name: str, container: str) -> Non
     assert "sidecar_targeted" in refusal(EXEC, sent)
 
 
+def test_a_container_of_another_name_is_nobodys_business_whatever_its_pod() -> None:
+    sent = request("exec-connect") | {"namespace": "kube-system"}
+    for name in ("podkey-like", "my-podkey", "etcd"):
+        sent["object"]["container"] = name
+        assert refusal(EXEC, sent) == ""
+
+
+# --- where the walls stand -----------------------------------------------------------------------
+
+SELECTORS = ("namespaceSelector", "objectSelector", "excludeResourceRules")
+
+
+@pytest.mark.parametrize("name", [EXEC, DEBUG, WORD, COMPILED])
+def test_no_label_that_somebody_takes_away_takes_a_wall_with_it(name: str) -> None:
+    spec = of_kind(render(), "ValidatingAdmissionPolicy")[name]["spec"]
+    bound = of_kind(render(), "ValidatingAdmissionPolicyBinding")[name]["spec"]
+    assert not any(one in spec["matchConstraints"] for one in SELECTORS)
+    assert "matchResources" not in bound
+    assert bound["validationActions"] == ["Deny"]
+    assert spec["failurePolicy"] == "Fail"
+
+
+@pytest.mark.parametrize("name", [DEBUG, WORD])
+def test_pods_without_a_sidecar_are_let_through_before_anything_else_is_looked_at(name: str) -> None:
+    """Of all the cluster, so it must neither fail nor cost: `matchConditions` end it."""
+    (condition,) = of_kind(render(), "ValidatingAdmissionPolicy")[name]["spec"]["matchConditions"]
+    for annotations in (None, {}, {"podkey.io/inject": "disabled"}, {"a": "podkey.io/injected"}):
+        metadata = {"name": "etcd", "namespace": "kube-system"}
+        pod = {"metadata": metadata if annotations is None else metadata | {"annotations": annotations}}
+        # Even a request that breaks every rule, and an object that none of them could read.
+        sent = {"object": {"spec": {}}, "oldObject": pod, "operation": "UPDATE"}
+        assert not _value(condition["expression"], {"oldObject": json_to_cel(pod)})
+        assert refusal(name, sent) == ""
+
+
+def test_who_writes_the_annotation_into_a_request_does_not_get_past_by_leaving_it_out() -> None:
+    sent = debugging(targetContainerName="podkey")
+    del sent["object"]["metadata"]["annotations"]
+    assert "sidecar_targeted" in refusal(DEBUG, sent)
+
+
+def guarded(kubernetes: str) -> dict[str, Any]:
+    found = of_kind(render(kubernetes=kubernetes), "ValidatingWebhookConfiguration")["podkey-injector"]
+    name = "ephemeral-containers.injector.podkey.io"
+    (webhook,) = [one for one in found["webhooks"] if one["name"] == name]
+    return dict(webhook)
+
+
+def test_the_webhook_is_asked_about_pods_with_a_sidecar_wherever_they_are() -> None:
+    webhook = guarded("1.28.0")
+    assert "namespaceSelector" not in webhook
+    (condition,) = webhook["matchConditions"]
+
+    def asked(sent: dict[str, Any]) -> bool:
+        return bool(_value(condition["expression"], {"object": json_to_cel(sent["object"])}))
+
+    plain = request("ephemeralcontainers-update")
+    assert not asked(plain)
+    for place in ("containers", "initContainers"):
+        sent = deepcopy(plain)
+        sent["object"]["spec"].setdefault(place, []).append({"name": "podkey", "image": "podkey/proxy:1"})
+        assert asked(sent), place
+    # Before 1.28 it cannot be told which pods: those of enabled namespaces only, or all would depend on us.
+    old = guarded("1.27.0")
+    assert "matchConditions" not in old
+    assert {"key": "podkey.io/inject", "operator": "Exists"} in old["namespaceSelector"]["matchExpressions"]
+
+
 # --- ephemeral containers ------------------------------------------------------------------------
 
 

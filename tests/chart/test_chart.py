@@ -174,6 +174,21 @@ def test_the_way_to_the_webhooks_can_be_closed() -> None:
     assert [one["spec"]["policyTypes"] for one in policies.values()] == [["Egress"], ["Ingress"]]
 
 
+@pytest.mark.parametrize(
+    "network", ["192.0.2.0/24", "10.0.0.1/32", "::1/128", "::/1", "fd00::/8", "2001:db8:0:1:2:3:4:5/128"]
+)
+def test_a_network_stays_what_it_is(network: str) -> None:
+    """`::/0` without quotes is a map to YAML."""
+    closed = {
+        "networkPolicy": {"enabled": True, "apiServerCIDRs": [network]},
+        "cluster": {"cidrs": [network]},
+    }
+    policies = of_kind(render(closed), "NetworkPolicy")
+    (asking,) = policies["podkey-injector-ingress"]["spec"]["ingress"]
+    (asked,) = policies["podkey-injector-egress"]["spec"]["egress"]
+    assert asking["from"][0] == asked["to"][0] == {"ipBlock": {"cidr": network}}
+
+
 def test_two_on_different_nodes_are_preferred_or_required() -> None:
     def placed(spread: str, replicas: int = 2) -> tuple[list[str], dict[str, int]]:
         values = {"injector": {"spread": spread, "replicas": replicas}}

@@ -75,6 +75,23 @@ def test_notes_say_what_comes_next_and_what_to_look_out_for() -> None:
     hint = "kubectl apply --server-side --force-conflicts -f podkey/crds/"
     assert (hint in plain, hint in upgraded) == (False, True)
     assert (plain.count("WARNING"), warned.count("WARNING")) == (0, 2)
+    assert "the webhooks answer whoever reaches them" in plain
+
+
+@needs_helm_4
+def test_notes_warn_of_what_lets_through() -> None:
+    asked: list[dict[str, Any]] = [
+        {"sidecar": {"settings": {"PODKEY_MODE": "observe"}}},
+        {"sidecar": {"settings": {"PODKEY_MODE": "enforce"}}},
+        {"injector": {"onDanger": "warn"}},
+        values_of("closed-network"),
+    ]
+    said = helm4("render", *({"values": values} for values in asked))
+    observing, enforcing, warning, closed = (one["done"]["podkey/templates/NOTES.txt"] for one in said)
+    assert "WARNING: sidecar.settings.PODKEY_MODE is observe." in observing
+    assert "WARNING: injector.onDanger is warn." in warning
+    assert "WARNING" not in enforcing + closed
+    assert "whoever reaches them" not in closed
 
 
 def test_a_package_has_what_a_release_needs_and_no_more(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())
 DEFAULTS: Final = yaml.safe_load((CHART / "values.yaml").read_text())
 PINNED: Final = f"sha256:{'1' * 64}"
 CLOSED: Final = {"enabled": True, "apiServerCIDRs": ["192.0.2.0/24"]}
+# Everything that Python, which reads the settings, or YAML takes for one.
+LINE_ENDS: Final = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 # What is refused, and words of the sentence: what is wrong and what to do.
 CONTRADICTIONS: Final[list[tuple[dict[str, Any], str]]] = [
@@ -40,6 +42,15 @@ CONTRADICTIONS: Final[list[tuple[dict[str, Any], str]]] = [
     ({"certificates": {"issuerRef": {"name": "ca"}}}, "certificates.issuer is `self`; set it"),
     ({"certificates": {"issuer": "cert-manager", "issuerRef": {"kind": "Issuer"}}}, "has no name; name the"),
     ({"networkPolicy": {"enabled": True}}, "apiServerCIDRs is empty.*name the addresses"),
+    *(
+        (
+            {"networkPolicy": {"enabled": True, "apiServerCIDRs": ["192.0.2.0/24", every]}},
+            f"CIDRs has `{every}`",
+        )
+        for every in ("0.0.0.0/0", "::/0")
+    ),
+    ({"cluster": {"cidrs": ["::/0"]}}, "cluster.cidrs has `::/0`, which is every address; name the networks"),
+    ({"cluster": {"cidrs": ["0.0.0.0/0"], "excludeFromRedirect": True}}, "cidrs has `0.0.0.0/0`, which is"),
     ({"networkPolicy": {"apiServerCIDRs": ["192.0.2.0/24"]}}, "is not enabled.*set networkPolicy.enabled"),
     (
         {"networkPolicy": CLOSED, "monitoring": {"serviceMonitor": {"enabled": True}}},
@@ -58,7 +69,23 @@ MISTYPED: Final[list[tuple[dict[str, Any], str]]] = [
     ({"sidecar": {"settings": {"PODKEY_POLICY_DIR": "/x"}}}, "PODKEY_POLICY_DIR|settings"),
     ({"certificates": {"issuer": "cert-manger"}}, "issuer"),
     ({"networkPolicy": {"metricsFrom": [{"namespaceselector": {}}]}}, "namespaceselector"),
-    ({"cluster": {"cidrs": ["10.0.0.0"]}}, "cidrs"),
+    *(
+        ({"cluster": {"cidrs": [one]}}, "cidrs")
+        for one in ("10.0.0.0", "999.1.1.1/99", "10.0.0.0/33", "10.0.0/8", "::1/129", ":::/8", "1:2::3::/64")
+    ),
+    *(
+        (
+            {"sidecar": {"settings": {"PODKEY_LOG_LEVEL": f"info{end}PODKEY_MODE=observe"}}},
+            "LOG_LEVEL|settings",
+        )
+        for end in LINE_ENDS
+    ),
+    ({"cluster": {"name": "west\nx"}}, "name"),
+    ({"cluster": {"domain": "a\nb"}}, "domain"),
+    ({"injector": {"accelerators": ["example.com/npu\nx"]}}, "accelerators"),
+    ({"injector": {"image": {"repository": "a\nb"}}}, "repository"),
+    ({"sidecar": {"image": {"tag": "1\n2"}}}, "tag"),
+    ({"networkPolicy": {"metricsFrom": [{}]}}, "metricsFrom"),
     ({"monitoring": {"rules": {"enable": True}}}, "enable"),
     ({"imagePullSecrets": ["registry"]}, "imagePullSecrets"),
 ]

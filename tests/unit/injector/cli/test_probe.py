@@ -12,7 +12,7 @@ import pytest
 
 from injector.cli import probe
 from injector.cli.main import main
-from injector.core.api import MUTATING_WEBHOOKS, UNREACHABLE, ClusterFault
+from injector.core.api import MUTATING_WEBHOOKS, UNREACHABLE, VALIDATING_WEBHOOKS, ClusterFault
 from injector.edge.cluster import Cluster
 from injector.edge.tls import server_context
 from injector.engine.authority import Rest, Store, advance, read_state
@@ -98,6 +98,8 @@ def configuration(bundle: str | None, *paths: str) -> dict[str, Any]:
                 "name": f"{path.strip('/')}.injector.podkey.io",
                 "clientConfig": {"service": {**service, "path": path}}
                 | ({"caBundle": bundle} if bundle is not None else {}),
+                "failurePolicy": "Fail",
+                "rules": [{"operations": ["CREATE"], "resources": ["pods"]}],
             }
             for path in paths
         ]
@@ -177,9 +179,50 @@ def test_a_configuration_that_is_missing_or_not_readable_is_told() -> None:
 
 
 def test_without_another_place_it_is_the_services_own() -> None:
-    (webhook,) = probe.webhooks_of(configuration("x", "/mutate"))
+    webhook = probe.webhook_of(configuration("x", "/mutate")["webhooks"][0])
+    assert webhook is not None
     assert (webhook.host, webhook.port, webhook.path) == (HOST, 443, "/mutate")
-    assert list(probe.webhooks_of({})) == []
+
+
+@pytest.mark.parametrize("empty", [{}, {"webhooks": []}, {"webhooks": None}])
+def test_a_configuration_without_webhooks_is_told(empty: dict[str, Any]) -> None:
+    told = list(probe.look(lambda _: empty, "podkey-injector", None))
+    assert [one.partition(":")[0] for one in told] == [
+        f"`podkey-injector` of the {kind.plural} has no webhooks"
+        for kind in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS)
+    ]
+
+
+def faults(server: Any, authority: Authority, path: str, **changed: Any) -> list[str]:
+    (webhook,) = configuration(authority.bundle, path)["webhooks"]
+    return list(probe.faults_of(webhook | changed, ("127.0.0.1", server.server_port)))
+
+
+def test_a_webhook_that_leads_elsewhere_is_told_and_not_asked(authority: Authority) -> None:
+    with serving(authority.context) as server:
+        client = {"url": "https://other.example/mutate", "caBundle": authority.bundle}
+        (told,) = faults(server, authority, "/mutate", clientConfig=client)
+    assert told.startswith("API servers ask https://other.example/mutate, which is no Service")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("policy", ["Ignore", None])
+def test_pods_that_start_while_nobody_answers_are_told(authority: Authority, policy: str | None) -> None:
+    with serving(authority.context) as server:
+        (told,) = faults(server, authority, "/mutate", failurePolicy=policy)
+        assert told.startswith(f"its failurePolicy is {policy}: while it is away pods start")
+        # The chart has others that may be away.
+        assert faults(server, authority, "/guard", failurePolicy=policy) == []
+
+
+@pytest.mark.parametrize("rules", [[], None])
+@pytest.mark.parametrize("path", ["/mutate", "/validate"])
+def test_a_webhook_that_is_asked_about_nothing_is_told(
+    authority: Authority, path: str, rules: list[Any] | None
+) -> None:
+    with serving(authority.context) as server:
+        (told,) = faults(server, authority, path, rules=rules)
+    assert told.startswith("it has no rules")
 
 
 # --- the command ---------------------------------------------------------------------------------
