@@ -30,12 +30,19 @@ def is_podman() -> bool:
 
 
 @cache
-def why_missing() -> str:
-    """Why there is nothing to test; empty when both images are there, and of this state of the tree."""
+def why_no_engine() -> str:
     if not any(shutil.which(name) for name in ("podman", "docker")):
         return "neither podman nor docker is installed"
     if engine("version").returncode:
         return "podman or docker is installed, but does not answer (docker's daemon, or root for podman)"
+    return ""
+
+
+@cache
+def why_missing() -> str:
+    """Why there is nothing to test; empty when both images are there, and of this state of the tree."""
+    if reason := why_no_engine():
+        return reason
     tree = subprocess.run(
         [ROOT / "images" / "build", "tree"], capture_output=True, text=True, check=True
     ).stdout.strip()

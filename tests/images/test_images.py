@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from proxy import __version__
 from proxy.core import contract
 from tests.built_images import INJECTOR, PROXY, ROOT, ask_python, configuration, engine, run, why_missing
+from tests.images.test_dockerfile import copied
 
 BOTH = pytest.mark.parametrize("image", [PROXY, INJECTOR])
 PROGRAMS = {PROXY: "podkey", INJECTOR: "podkey-injector"}
@@ -30,7 +32,9 @@ status = Path("/var/lib/dpkg/status").read_text().split("\\n\\n")
 packages = [dict(re.findall(r"^(Package|Version|Status): (.*)$", one, re.M)) for one in status]
 print(json.dumps({
     "app": {str(file.relative_to(app)): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files if file.is_relative_to(app) and "__pycache__" not in file.parts},
+            for file in walked if file.is_relative_to(app) and "__pycache__" not in file.parts},
+    "cached": sorted(str(file.relative_to(app)) for file in walked
+                     if file.is_relative_to(app) and "__pycache__" in file.parts),
     "programs": sorted(file.name for file in walked if file.parent.name in ("bin", "sbin")),
     "modules": sorted(entry.name for entry in Path("/opt/podkey/packages").iterdir()),
     "privileged": [str(file) for file in files if file.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)],
@@ -79,9 +83,22 @@ def test_the_webhook_s_image_carries_no_mitmproxy_and_nothing_that_attaches(cont
 def test_the_code_is_this_tree_s(image: str, contents: dict[str, Any]) -> None:
     for file, digest in contents[image]["app"].items():
         assert hashlib.sha256((ROOT / file).read_bytes()).hexdigest() == digest, file
-    package = {PROXY: "proxy", INJECTOR: "injector"}[image]
-    expected = {str(file.relative_to(ROOT)) for file in (ROOT / package).rglob("*.py")}
-    assert expected <= {*contents[image]["app"]}
+
+
+@BOTH
+def test_an_image_has_git_s_files_and_what_was_compiled_of_them(image: str, contents: dict[str, Any]) -> None:
+    places = {PROXY: ["proxy"], INJECTOR: ["injector", *copied()]}[image]
+    words = ["git", "ls-files", "--", *places]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is no checkout: there is nothing to compare with")
+    found = contents[image]
+    assert {*found["app"]} == {*listed.stdout.splitlines()}
+    sources = {
+        re.sub(r"__pycache__/(\w+)\.cpython-\d+\.opt-1\.pyc$", r"\1.py", file) for file in found["cached"]
+    }
+    assert sources == {file for file in found["app"] if file.endswith(".py")}
+    assert len(found["cached"]) == len(sources)
 
 
 @BOTH
@@ -195,6 +212,16 @@ def test_the_labels_say_what_it_is_and_where_it_is_from(image: str) -> None:
     }
     assert found["User"] == {PROXY: "1337:1337", INJECTOR: "65532:65532"}[image]
     assert found["Entrypoint"] == [PROGRAMS[image]]
+
+
+@BOTH
+def test_the_digests_of_the_labels_are_of_what_was_copied(image: str) -> None:
+    labels = configuration(image)["Labels"]
+    program = {PROXY: "proxy", INJECTOR: "injector"}[image]
+    arch = json.loads(engine("image", "inspect", image).stdout)[0]["Architecture"]
+    for label, words in {"tree": ["tree"], "packages": ["digest", program, arch]}.items():
+        done = subprocess.run([ROOT / "images" / "build", *words], capture_output=True, text=True, check=True)
+        assert labels[f"io.podkey.{label}"] == done.stdout.strip()
 
 
 @BOTH
