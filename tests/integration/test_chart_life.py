@@ -164,7 +164,7 @@ def test_the_documented_command_upgrades_the_kinds_that_helm_installed(tmp_path:
     shutil.rmtree(chart / "crds")
     simple_kinds(chart / "crds")
     newer = simple_kinds(tmp_path / "newer", name="New", type="string", jsonPath=".spec.mode")
-    page = (CHART.parents[1] / "docs" / "chart.md").read_text()
+    page = (CHART.parents[1] / "docs" / "upgrade.md").read_text()
     (command,) = re.findall(r"^(kubectl apply .*) charts/podkey/crds/$", page, re.MULTILINE)
     with kubernetes(tmp_path / "server") as server:
         admin, config = server.admin, str(server.kubeconfig)
