@@ -165,7 +165,7 @@ def test_the_documented_command_upgrades_the_kinds_that_helm_installed(tmp_path:
     simple_kinds(chart / "crds")
     newer = simple_kinds(tmp_path / "newer", name="New", type="string", jsonPath=".spec.mode")
     page = (CHART.parents[1] / "docs" / "upgrade.md").read_text()
-    (command,) = re.findall(r"^(kubectl apply .*) charts/podkey/crds/$", page, re.MULTILINE)
+    (command,) = re.findall(r"^\$ (kubectl apply .*) charts/podkey/crds/$", page, re.MULTILINE)
     with kubernetes(tmp_path / "server") as server:
         admin, config = server.admin, str(server.kubeconfig)
         cluster = Cluster(client_of(config), config, *IMAGES, kubelets=False)
