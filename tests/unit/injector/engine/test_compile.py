@@ -466,7 +466,8 @@ def test_limits_in_the_place_of_grants_count_although_the_grants_did_read() -> N
     good = compiled(WIDE, X, source())
     edited = replace(unread(limits(name="w")), uid=WIDE.uid, generation=2)
     for previous in (good, good.text):
-        result = compiled(edited, X, policy(grant("evil.example.net"), name="new"), source(), previous=previous)
+        new = policy(grant("evil.example.net"), name="new")
+        result = compiled(edited, X, new, source(), previous=previous)
         assert standings(result)["ml/new"] == "left_out"
 
 
