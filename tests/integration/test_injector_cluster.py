@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,7 +273,7 @@ def test_one_leads_and_the_other_follows_when_it_leaves(cluster: Cluster, namesp
 def test_events_are_written_counted_and_written_anew(cluster: Cluster, namespace: str) -> None:
     log = Lines()
     clock = [0.0]
-    writer = EventWriter(cluster, "replica", log, monotonic=lambda: clock[0])
+    writer = EventWriter(cluster, "replica", log, monotonic=lambda: clock[0] + time.monotonic())
     job = Involved("batch/v1", "Job", "train", "0e2e9a53-9e5b-4f9c-8e59-2d7d3f2f3a11")
     happening = Happening(namespace, job, EventKind.NORMAL, EventReason.INJECTED, "A sidecar was added.")
     writer.start()
