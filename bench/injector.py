@@ -39,12 +39,12 @@ from proxy.services.loader import built_in_catalogue
 GOAL_SECONDS = 0.010
 GOAL_RATE = 300
 GOAL_MIB = 120
-PACED_SECONDS = 8.0
+PACED_SECONDS = 6.0
 FULL_SECONDS = 4.0
 EDITS = 3
 ROUNDS = 7
 # Of these the quietest counts: what else the machine does only ever adds.
-PACED_ROUNDS = 3
+PACED_ROUNDS = 5
 CALLS = 200
 RESULTS = Path(__file__).parent / "results"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from heapq import nlargest
 from typing import Final
@@ -109,6 +108,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if len(names) > MAX_COMPARED:
         names = _alike(word, names)
     lowered = {name.lower(): name for name in names}
+    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes alone
+
     close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
     if close:
         return f"did you mean `{lowered[close[0]]}`?"

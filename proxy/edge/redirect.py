@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import Final
@@ -89,8 +88,14 @@ class _NftError(RedirectError):
         super().__init__(f"{diagnosis.message} ({first})", diagnosis.fix)
 
 
+def _found() -> str | None:
+    """As `shutil.which` would find it, which loads three kinds of compression while a pod waits."""
+    paths = (os.path.join(folder, "nft") for folder in (*os.get_exec_path(), *SYSTEM_FOLDERS))  # noqa: PTH118
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)  # noqa: PTH113
+
+
 def _nft(arguments: list[str], text: str = "") -> str:
-    nft = shutil.which("nft", path=os.pathsep.join([*os.get_exec_path(), *SYSTEM_FOLDERS]))
+    nft = _found()
     if nft is None:
         fix = f"use podkey's image, or install the package nftables; or {_EXPLICIT}"
         raise RedirectError("the program nft is not installed here", fix)
