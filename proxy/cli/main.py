@@ -1,7 +1,6 @@
 """`podkey`: finds the subcommand and hands over. Modules are imported when their command is run, so that
 `podkey --help` answers at once."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -11,9 +10,10 @@ from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from proxy import __version__
-from proxy.cli.exit_status import INTERRUPTED, OK, UNWRITABLE, USAGE, MisusedError
+from proxy.cli.exit_status import INTERRUPTED, OK, UNWRITABLE, MisusedError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Buffer
 
 COMMANDS: Final = {
@@ -28,6 +28,9 @@ COMMANDS: Final = {
     "services": "list the service catalogue, or show one entry",
     "version": "print the version",
 }
+
+# What an init container runs while its pod waits: to read this with argparse would be a sixth of its time.
+INIT_CONTAINER: Final = ("redirect", "apply", "--verify")
 
 # Where other programs of the distribution name theirs.
 ENTRY_POINTS: Final = "podkey.commands"
@@ -52,8 +55,8 @@ examples:
 class Command(Protocol):
     """What a module in this package offers."""
 
-    def describe(self, parser: argparse.ArgumentParser) -> None: ...
-    def execute(self, arguments: argparse.Namespace) -> int: ...
+    def describe(self, parser: "argparse.ArgumentParser") -> None: ...
+    def execute(self, arguments: "argparse.Namespace") -> int: ...
 
 
 class AddedCommand(Protocol):
@@ -64,27 +67,20 @@ class AddedCommand(Protocol):
     def load(self) -> Command: ...
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with an exit status of its own for usage and a hint where to look."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {message}\n  see: {self.prog} --help\n")
-
-
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit status."""
+    if tuple(argv) == INIT_CONTAINER:
+        from proxy.cli.redirect import run  # noqa: PLC0415 - as every command
+
+        return run(os.environ, "apply", verify=True)
     if argv and argv[0] == "help":
         argv = [*argv[1:2], "--help"]
     if argv and (found := _found(argv[0])) is not None:
         name, *rest = argv
         summary, command = found
-        parser = Parser(
-            prog=f"podkey {name}",
-            description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,  # a flag that is added later must not break a script
-        )
+        from proxy.cli.parsing import command_parser  # noqa: PLC0415 - see INIT_CONTAINER
+
+        parser = command_parser(name, summary)
         command.describe(parser)
         try:
             return command.execute(parser.parse_args(rest))
@@ -118,15 +114,10 @@ def _top(argv: Sequence[str]) -> int:
     commands = COMMANDS | {name: added.summary for name, added in _added_commands().items()}
     width = max(map(len, commands))
     lines = "\n".join(f"  {name:<{width}}  {commands[name]}" for name in sorted(commands))
-    parser = Parser(
-        prog="podkey",
-        usage="podkey COMMAND [ARGUMENT ...]",
-        description="Credentials for GPU pods that never hold a secret: check and explain policies.",
-        epilog=f"commands:\n{lines}\n\n{EXAMPLES}{EXIT_STATUSES}\n\n`podkey COMMAND --help` says more.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"podkey {__version__}")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
+    from proxy.cli.parsing import top_parser  # noqa: PLC0415 - see INIT_CONTAINER
+
+    epilog = f"commands:\n{lines}\n\n{EXAMPLES}{EXIT_STATUSES}\n\n`podkey COMMAND --help` says more."
+    parser = top_parser(epilog, __version__)
     name = parser.parse_args(argv[:1]).command
     if name is None:
         parser.print_help()

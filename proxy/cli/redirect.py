@@ -1,11 +1,10 @@
 """`podkey redirect`: loads, shows, proves and removes the rules that bring a pod's calls to the sidecar."""
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.cli.exit_status import OK, PROBLEMS, USAGE, MisusedError
 from proxy.cli.terminal import Ink, printable
@@ -23,6 +22,9 @@ from proxy.documents.redirect_settings import read_redirect
 from proxy.documents.setting_values import SettingProblem
 from proxy.edge.redirect import RedirectError, apply_redirect, loaded_redirect, remove_redirect
 from proxy.edge.redirect_probes import Check, verify_redirect
+
+if TYPE_CHECKING:
+    import argparse
 
 # Every setting is a flag as well: variable, what stands for its value, what it says.
 SETTINGS: Final = (
@@ -43,7 +45,7 @@ ACTIONS: Final = {
 }
 
 
-def describe(parser: argparse.ArgumentParser) -> None:
+def describe(parser: "argparse.ArgumentParser") -> None:
     width = max(map(len, ACTIONS))
     parser.description = f"{parser.description}\n\n" + "\n".join(
         f"  {name:<{width}}  {what}" for name, what in ACTIONS.items()
@@ -67,7 +69,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: "argparse.Namespace") -> int:
     action = arguments.action
     if arguments.live and action != "show":
         raise MisusedError("--live goes with `show`")
@@ -76,13 +78,33 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.output and action != "verify":
         raise MisusedError("--output goes with `verify`")
     given = {name: text for name, _, _ in SETTINGS if (text := getattr(arguments, name)) is not None}
-    redirect = read_redirect({**os.environ, **given})
+    return run(
+        {**os.environ, **given},
+        action,
+        live=arguments.live,
+        verify=arguments.verify or action == "verify",
+        as_json=arguments.output == "json",
+        given=frozenset(given),
+    )
+
+
+def run(
+    variables: Mapping[str, str],
+    action: str,
+    *,
+    live: bool = False,
+    verify: bool = False,
+    as_json: bool = False,
+    given: frozenset[str] = frozenset(),
+) -> int:
+    """`given` are the variables that came as flags."""
+    redirect = read_redirect(variables)
     if isinstance(redirect, list):
-        return _print_problems(redirect, set(given))
+        return _print_problems(redirect, given)
     try:
         match action:
             case "show":
-                print(loaded_redirect() if arguments.live else render_ruleset(redirect), end="")
+                print(loaded_redirect() if live else render_ruleset(redirect), end="")
             case "remove":
                 remove_redirect()
                 print("no redirect is loaded here now")
@@ -93,16 +115,14 @@ def execute(arguments: argparse.Namespace) -> int:
         print(f"podkey redirect {action}: {printable(error.message)}", file=sys.stderr)
         print(f"    fix: {printable(error.fix)}", file=sys.stderr)
         return PROBLEMS
-    if action == "verify" or arguments.verify:
-        return _report(verify_redirect(redirect), as_json=arguments.output == "json")
-    return OK
+    return _report(verify_redirect(redirect), as_json=as_json) if verify else OK
 
 
 def _flag(variable: str) -> str:
     return "--" + variable.removeprefix("PODKEY_").lower().replace("_", "-")
 
 
-def _print_problems(problems: Sequence[SettingProblem], given: set[str]) -> int:
+def _print_problems(problems: Sequence[SettingProblem], given: frozenset[str]) -> int:
     """All of them; a mistake in a flag is misuse, one in the environment a problem of the input."""
     for problem in problems:
         name = _flag(problem.name) if problem.name in given else problem.name

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from injector.craft.redirect import COMMAND
 from proxy import __version__
 from proxy.cli import leases
-from proxy.cli.main import COMMANDS, _status
+from proxy.cli.exit_status import PROBLEMS
+from proxy.cli.main import COMMANDS, INIT_CONTAINER, _status
 from tests.command_line import (
     CHAT,
     INFERENCE,
@@ -287,3 +289,25 @@ def test_json_is_whole_and_alone_on_standard_output() -> None:
 
     assert json.loads(done.stdout)["ok"] is False
     assert done.stderr == b""
+
+
+# --- what a pod waits for ----------------------------------------------------------------------------
+
+
+def test_an_init_container_s_command_is_read_without_argparse() -> None:
+    """A mistake in its settings ends it before it loads anything, and is told as ever."""
+    program = (
+        "import sys; from proxy.cli.main import INIT_CONTAINER, main\n"
+        "status = main(INIT_CONTAINER); assert 'argparse' not in sys.modules; sys.exit(status)"
+    )
+    environment = {"PODKEY_TRANSPARENT_PORT": "no port", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == PROBLEMS, done.stderr
+    assert done.stderr.startswith("podkey redirect: PODKEY_TRANSPARENT_PORT")
+    assert "fix: " in done.stderr
+
+
+def test_the_injector_writes_that_command() -> None:
+    assert ("podkey", *INIT_CONTAINER) == COMMAND
