@@ -18,9 +18,9 @@ from tests.sidecar_process import wait_for
 LEAK: Final = """
 import base64, os, resource, sys, threading
 held = base64.b64decode(os.environ["LEAK"])
-for path in ("/tmp/leaked", "/work/leaked"):
+for path in ("/tmp/leaked", "/scratch/leaked"):
     open(path, "wb").write(bytes(10_000_000) + held)
-os.chdir("/work")
+os.chdir("/scratch")
 if "--crash" in sys.argv:
     resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     os.abort()
@@ -68,7 +68,7 @@ def test_what_the_application_sees_has_it(planted: Planted) -> None:
     found = sight(planted.pod, "train", planted.canary).searched.findings
 
     held = "as it is"
-    for wanted in ("base64", "/environ"), (held, "/mem/"), (held, "/tmp/leaked"), (held, "/work/"):
+    for wanted in ("base64", "/environ"), (held, "/mem/"), (held, "/tmp/leaked"), (held, "/scratch/"):
         assert any(all(word in one for word in wanted) for one in found), wanted
 
 

@@ -80,7 +80,7 @@ def test_the_same_search_finds_the_key_where_it_is(pod: WholePod, lab: Lab) -> N
 def test_its_core_holds_no_credential(pod: WholePod, lab: Lab) -> None:
     crash = [PYTHON, "/app/train.py", "--crash"]
 
-    done = pod.exec("train", crash, "--workdir", "/work", "--env", "RUN=crashed")
+    done = pod.exec("train", crash, "--workdir", "/scratch", "--env", "RUN=crashed")
 
     assert done.returncode == 128 + 6, done.stderr
     assert "advice" in done.stdout  # it had made its calls
