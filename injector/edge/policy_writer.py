@@ -70,6 +70,7 @@ class PolicyWriter:
         hand: Hand,
         log: Log,
         monotonic: Callable[[], float] = time.monotonic,
+        spread: Callable[[], float] = random,
     ) -> None:
         self._cluster = cluster
         self._leads = leads
@@ -78,6 +79,7 @@ class PolicyWriter:
         self._hand = hand
         self._log = log
         self._monotonic = monotonic
+        self._spread = spread
         self._lock = threading.Lock()
         # By what they are about: of each the last word counts.
         self._work: dict[Kind, dict[str, Piece]] = {kind: {} for kind in Kind}
@@ -173,7 +175,7 @@ class PolicyWriter:
             if self._current is None:
                 return
             kind, name = self._current
-            pause = min(2.0**piece.failures, LONGEST_PAUSE) * random()  # noqa: S311 - spread, no secret
+            pause = min(2.0**piece.failures, LONGEST_PAUSE) * self._spread()
             piece.due = self._monotonic() + max(fault.retry_after or 0.0, pause)
             piece.failures = min(piece.failures + 1, MOST_FAILURES)
             # Where there is a newer one already, that counts.
