@@ -70,7 +70,7 @@ class PolicyWriter:
         hand: Hand,
         log: Log,
         monotonic: Callable[[], float] = time.monotonic,
-        spread: Callable[[], float] = random,
+        dice: Callable[[], float] = random,
     ) -> None:
         self._cluster = cluster
         self._leads = leads
@@ -79,7 +79,7 @@ class PolicyWriter:
         self._hand = hand
         self._log = log
         self._monotonic = monotonic
-        self._spread = spread
+        self._dice = dice
         self._lock = threading.Lock()
         # By what they are about: of each the last word counts.
         self._work: dict[Kind, dict[str, Piece]] = {kind: {} for kind in Kind}
@@ -175,7 +175,7 @@ class PolicyWriter:
             if self._current is None:
                 return
             kind, name = self._current
-            pause = min(2.0**piece.failures, LONGEST_PAUSE) * self._spread()
+            pause = min(2.0**piece.failures, LONGEST_PAUSE) * self._dice()
             piece.due = self._monotonic() + max(fault.retry_after or 0.0, pause)
             piece.failures = min(piece.failures + 1, MOST_FAILURES)
             # Where there is a newer one already, that counts.

@@ -40,7 +40,7 @@ class House:
             log=self.log,
             monotonic=lambda: self.now,
             # Chance would sooner or later give a pause that is no longer than the gap between two pieces.
-            spread=lambda: 1.0,
+            dice=lambda: 1.0,
         )
 
     def write(self, text: str = "one", namespace: str = "ml") -> None:
