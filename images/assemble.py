@@ -18,7 +18,8 @@ from urllib.parse import quote
 HOME: Final = Path("/opt/podkey")
 APP: Final = HOME / "app"
 PACKAGES: Final = HOME / "packages"
-DPKG: Final = Path("/var/lib/dpkg/status")
+# Of the image that this goes into, which may be of another architecture.
+DPKG: Final = HOME / "dpkg-status"
 
 # -I: neither the environment nor the working directory adds modules. -S: nor does the base's site-packages.
 # -O: what the tests of shipped code are run without. One argument, for the kernel passes only one.

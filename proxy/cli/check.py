@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from proxy.cli.exit_status import OK, PROBLEMS
 from proxy.cli.terminal import Ink, plural, problem_lines
@@ -59,7 +58,7 @@ def _as_json(files: dict[str, bytes], documents: Documents, problems: Sequence[P
         "ok": not problems,
         "files": len(files),
         "documents": _counts(documents),
-        "problems": [{**asdict(problem), "code": problem.code.value} for problem in problems],
+        "problems": [{**problem._asdict(), "code": problem.code.value} for problem in problems],
     }
 
 

@@ -202,7 +202,7 @@ def _from_flags(arguments: argparse.Namespace) -> ExplainInput | list[Problem]:
         raise MisusedError("an argument holds a control character, or bytes that are no text in this locale")
     asked = read_explain_input(text.encode(), "")
     if isinstance(asked, list):
-        return [replace(problem, file=_flag(problem), line=0, path="") for problem in asked]
+        return [problem._replace(file=_flag(problem), line=0, path="") for problem in asked]
     return asked
 
 

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from proxy.cli.exit_status import OK, PROBLEMS, USAGE, MisusedError
@@ -21,10 +20,12 @@ from proxy.core.redirect import Redirect, render_ruleset
 from proxy.documents.redirect_settings import read_redirect
 from proxy.documents.setting_values import SettingProblem
 from proxy.edge.redirect import RedirectError, apply_redirect, loaded_redirect, remove_redirect
-from proxy.edge.redirect_probes import Check, verify_redirect
 
 if TYPE_CHECKING:
     import argparse
+    from types import ModuleType
+
+    from proxy.edge.redirect_probes import Check
 
 # Every setting is a flag as well: variable, what stands for its value, what it says.
 SETTINGS: Final = (
@@ -109,13 +110,20 @@ def run(
                 remove_redirect()
                 print("no redirect is loaded here now")
             case "apply":
-                apply_redirect(redirect)
+                apply_redirect(redirect, meanwhile=_probes if verify else None)
                 print(_summary(redirect))
     except RedirectError as error:
         print(f"podkey redirect {action}: {printable(error.message)}", file=sys.stderr)
         print(f"    fix: {printable(error.fix)}", file=sys.stderr)
         return PROBLEMS
-    return _report(verify_redirect(redirect), as_json=as_json) if verify else OK
+    return _report(_probes().verify_redirect(redirect), as_json=as_json) if verify else OK
+
+
+def _probes() -> "ModuleType":
+    """Loaded when they are needed, or while `nft` waits for the kernel."""
+    from proxy.edge import redirect_probes  # noqa: PLC0415
+
+    return redirect_probes
 
 
 def _flag(variable: str) -> str:
@@ -141,12 +149,12 @@ def _summary(redirect: Redirect) -> str:
     return "loaded: " + "; ".join(lines)
 
 
-def _report(checks: Sequence[Check], *, as_json: bool) -> int:
+def _report(checks: "Sequence[Check]", *, as_json: bool) -> int:
     ok = all(check.ok for check in checks)
     if as_json:
         import json  # noqa: PLC0415 - an init container prints text
 
-        answer = {"ok": ok, "checks": [{"ok": check.ok, **asdict(check)} for check in checks]}
+        answer = {"ok": ok, "checks": [{"ok": check.ok, **check._asdict()} for check in checks]}
         print(json.dumps(answer, indent=2))
         return OK if ok else PROBLEMS
     ink = Ink.on(sys.stdout)

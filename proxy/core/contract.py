@@ -1,6 +1,5 @@
 """Every name that one part of podkey writes and another reads stands here, once."""
 
-import re
 from typing import Final
 
 API_GROUP: Final = "podkey.io"
@@ -59,10 +58,12 @@ def token_file(audience: str) -> str:
 
     Upper and lower case may be one on a disk, and a name that begins with a dot is the kubelet's.
     """
+    # These two take milliseconds to load, for which an init container of a pod should not wait.
+    import re  # noqa: PLC0415
+
     plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", audience)
     if plain and audience != CLUSTER_TOKEN_FILE and not audience.startswith(_HASHED):
         return audience
-    # It loads OpenSSL, for which no init container of a pod should wait that hashes nothing.
     from hashlib import sha256  # noqa: PLC0415
 
     return f"{_HASHED}{sha256(audience.encode()).hexdigest()[:32]}"

@@ -1,7 +1,6 @@
 """Which calls of a pod come to the sidecar, and the nftables rules that bring them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -11,7 +10,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.contract import CAPTURED_PORTS, METADATA_ADDRESSES, PROXY_UID, TRANSPARENT_PORT
 
@@ -25,9 +24,12 @@ GUARD_PRIORITY: Final = -150
 NAT_PRIORITY: Final = -100
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """Everything the rules are made of. `documents/redirect_settings.py` refuses what makes no sense."""
+class Redirect(NamedTuple):
+    """Everything the rules are made of. `documents/redirect_settings.py` refuses what makes no sense.
+
+    No dataclass, and neither are the other records that `podkey redirect` loads: `dataclasses` takes 20 ms to
+    load, while a pod waits (tests/unit/proxy/cli/test_main.py).
+    """
 
     proxy_uid: int = PROXY_UID
     port: int = TRANSPARENT_PORT

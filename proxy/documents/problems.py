@@ -1,10 +1,9 @@
 """What is wrong with a document, where, and how to mend it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from heapq import nlargest
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class ProblemCode(Enum):
@@ -57,8 +56,7 @@ class ProblemCode(Enum):
     NO_DOCUMENTS = "no_documents"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     file: str
     line: int
     path: str

@@ -1,21 +1,17 @@
 """Settings from the environment: the single values, and a reader that reports all problems at once."""
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.documents.problems import Fault
-from proxy.documents.setting_kinds import shown
 
 MAX_PORT: Final = 65_535
 # 2**32 - 1 is (uid_t)-1, which the kernel takes as "no change".
 MAX_UID: Final = 2**32 - 2
 
 
-@dataclass(frozen=True, slots=True)
-class SettingProblem:
+class SettingProblem(NamedTuple):
     """What is wrong with one environment variable, and what to write instead."""
 
     name: str
@@ -61,13 +57,13 @@ class SettingsReader:
 
 
 def parse_port(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) <= MAX_PORT:
+    if not _is_number(text, 5) or not 0 < int(text) <= MAX_PORT:
         raise Fault(f"{_shown(text)} is not a port", f"write a number from 1 to {MAX_PORT}, such as 443")
     return int(text)
 
 
 def parse_uid(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > MAX_UID:
+    if not _is_number(text, 10) or int(text) > MAX_UID:
         raise Fault(f"{_shown(text)} is not a user id", "write the number of the user, such as 1337")
     return int(text)
 
@@ -104,5 +100,12 @@ def _network(text: str) -> IPv4Network | IPv6Network | None:
         return None
 
 
+def _is_number(text: str, digits: int) -> bool:
+    """Without a regular expression: the redirect's init container would load `re` for nothing else."""
+    return text.isascii() and text.isdecimal() and len(text) <= digits
+
+
 def _shown(text: str) -> str:
+    from proxy.documents.setting_kinds import shown  # noqa: PLC0415 - for mistakes alone
+
     return shown(text) if text else "an empty item"

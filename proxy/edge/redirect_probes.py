@@ -9,10 +9,9 @@ import os
 import socket
 import struct
 from contextlib import ExitStack
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.redirect import Redirect
 
@@ -33,8 +32,7 @@ _OTHER_RULES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing that should hold; it does when there is nothing to fix."""
 
     name: str
@@ -46,8 +44,7 @@ class Check:
         return not self.fix
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
+class _Family(NamedTuple):
     name: str
     kind: socket.AddressFamily
     level: int
@@ -127,7 +124,6 @@ def _tcp_fault(
     family: _Family, port: int, redirect: Redirect, listener: socket.socket | OSError
 ) -> tuple[str, str] | None:
     """What is wrong and its fix; None when the call arrived where it should."""
-    until = monotonic() + PROBE_SECONDS
     place = family.listener_at(redirect.port)
     with socket.socket(family.kind, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_SECONDS)
@@ -142,7 +138,7 @@ def _tcp_fault(
             return f"port {port} left the pod: it is not redirected ({_words(error)})", _REAPPLY
         if isinstance(listener, OSError):
             return None  # the sidecar has the port, and nobody else could answer
-        arrived = _arrival(family, listener, probe.getsockname(), until)
+        arrived = _arrival(family, listener, probe.getsockname(), port)
     if arrived is None:
         return f"port {port} was answered, but not at {place}: something else redirects it", _OTHER_RULES
     if arrived != (family.nobody, port):
@@ -166,18 +162,26 @@ def _listen(family: _Family, port: int, stack: ExitStack) -> socket.socket | OSE
 
 
 def _arrival(
-    family: _Family, listener: socket.socket, sender: tuple[str, int], until: float
+    family: _Family, listener: socket.socket, sender: tuple[str, int], port: int
 ) -> tuple[str, int] | None:
-    """The original destination of the connection from `sender`; calls of other programs are dropped."""
-    while (left := until - monotonic()) > 0:
+    """The original destination of the call from `sender`; calls of other programs are dropped.
+
+    It may arrive with another port: calls to all destinations end at one, so a port that is free at the first
+    may be taken here, and the kernel changes it. But who calls an address that nobody has is the probe.
+    """
+    until = monotonic() + PROBE_SECONDS
+    left = PROBE_SECONDS
+    while left > 0:
         listener.settimeout(left)
         try:
             connection, peer = listener.accept()
         except TimeoutError:
             break
         with connection:
-            if peer[:2] == sender[:2]:
-                return family.original_destination(connection)
+            arrived = family.original_destination(connection)
+            if peer[:2] == sender[:2] or arrived == (family.nobody, port):
+                return arrived
+        left = until - monotonic()
     return None
 
 

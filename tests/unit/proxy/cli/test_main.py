@@ -309,5 +309,30 @@ def test_an_init_container_s_command_is_read_without_argparse() -> None:
     assert "fix: " in done.stderr
 
 
+def test_an_init_container_loads_nothing_heavy_while_its_pod_waits() -> None:
+    """Each of these takes milliseconds: the whole command should need less than a tenth of a second."""
+    program = (
+        "import socket, sys, typing\n"
+        "theirs = {*sys.modules}\n"  # of which Python 3.12 has more
+        "from proxy.edge import redirect, redirect_probes\n"
+        "redirect._found = lambda: 'nft'\n"
+        "redirect._run = lambda *_: (0, '', '')\n"
+        "redirect_probes.verify_redirect = lambda _: []\n"
+        "from proxy.cli.main import INIT_CONTAINER, main\n"
+        "status = main(INIT_CONTAINER)\n"
+        "print(*sorted({*sys.modules} - theirs))\n"
+        "sys.exit(status)\n"
+    )
+    environment = {"PODKEY_EXCLUDE_CIDRS": "10.0.0.0/8", "PYTHONPATH": str(ROOT)}
+    # -S: site loads what a virtual environment adds.
+    words = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    loaded, modules = done.stdout.splitlines()
+    heavy = "argparse ast dataclasses datetime hashlib inspect json logging pathlib re subprocess threading"
+    assert loaded.startswith("loaded: TCP to 443, 80 goes to port 15001")
+    assert "proxy.edge.redirect_probes" in modules.split()
+    assert {*heavy.split()} & {*modules.split()} == set()
+
+
 def test_the_injector_writes_that_command() -> None:
     assert ("podkey", *INIT_CONTAINER) == COMMAND

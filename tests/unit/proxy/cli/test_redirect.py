@@ -1,12 +1,14 @@
 """What the command says and how it ends; nothing here reaches a kernel."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from proxy.cli import redirect as command
 from proxy.core.contract import CAPTURE_PORTS_VARIABLE
 from proxy.core.redirect import Redirect, render_ruleset
+from proxy.edge import redirect_probes
 from proxy.edge.redirect import RedirectError
 from proxy.edge.redirect_probes import Check
 from tests.command_line import podkey
@@ -29,8 +31,10 @@ class Kernel:
         if self.fault is not None:
             raise self.fault
 
-    def apply(self, redirect: Redirect) -> None:
+    def apply(self, redirect: Redirect, meanwhile: Callable[[], object] | None) -> None:
         self._may()
+        if meanwhile is not None:
+            meanwhile()
         self.applied.append(redirect)
 
     def remove(self) -> None:
@@ -52,7 +56,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     monkeypatch.setattr(command, "apply_redirect", kernel.apply)
     monkeypatch.setattr(command, "remove_redirect", kernel.remove)
     monkeypatch.setattr(command, "loaded_redirect", kernel.loaded)
-    monkeypatch.setattr(command, "verify_redirect", kernel.verify)
+    monkeypatch.setattr(redirect_probes, "verify_redirect", kernel.verify)
     for variable, _, _ in command.SETTINGS:
         monkeypatch.delenv(variable, raising=False)
     return kernel
@@ -167,7 +171,7 @@ def test_every_setting_has_its_flag(kernel: Kernel) -> None:
 
     [applied] = kernel.applied
     default = Redirect()
-    fields = set(Redirect.__slots__) - {"metadata_addresses"}
+    fields = set(Redirect._fields) - {"metadata_addresses"}
     assert {name for name in fields if getattr(applied, name) == getattr(default, name)} == set()
     assert command._flag(CAPTURE_PORTS_VARIABLE) == "--capture-ports"
 

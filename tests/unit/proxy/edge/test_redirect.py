@@ -1,5 +1,6 @@
 """A stand-in for `nft` says what the real one was seen to say; tests/integration runs the real one."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from proxy.edge.redirect import RedirectError, apply_redirect, loaded_redirect, 
 
 NO_CAPABILITY = "netlink: Error: cache initialization failed: Operation not permitted"
 GVISOR = "Unable to initialize Netlink socket: Protocol not supported"
+MANY = tuple(ip_network(f"10.{n // 256}.{n % 256}.0/32") for n in range(0, 65_536, 8))
 OLD_KERNEL = """/dev/stdin:9:11-15: Error: Could not process rule: No such file or directory
     chain capture {
           ^^^^^^^
@@ -138,6 +140,40 @@ def test_an_nft_that_cannot_run_is_said(folder: Path) -> None:
     program.chmod(0o755)
 
     with pytest.raises(RedirectError, match=f"^{program} cannot be run: No such file or directory$"):
+        apply_redirect(Redirect())
+
+
+def test_something_else_is_done_while_nft_works(folder: Path) -> None:
+    """It ends only when that is done."""
+    install_nft(folder, f"while ! [ -e {folder}/done ]; do /bin/sleep 0.01; done; echo done >{folder}/seen")
+
+    apply_redirect(Redirect(), meanwhile=(folder / "done").touch)
+
+    assert (folder / "seen").read_text() == "done\n"
+
+
+def test_more_than_a_pipe_holds_goes_in_and_comes_out(folder: Path) -> None:
+    install_nft(folder, f"cd {folder}; /bin/cat >in; /bin/cat in in in in in in in in in; /bin/cat in >&2")
+    rules = render_ruleset(Redirect(excluded_cidrs=MANY))
+
+    status, listed, said = redirect._run([str(folder / "nft")], rules, None)
+
+    assert len(said) > 2**17
+    assert (status, listed) == (0, said * 9)
+    assert said == rules
+
+
+def test_an_nft_that_reads_nothing_stops_nobody(folder: Path) -> None:
+    install_nft(folder, "echo Error: no >&2; exit 1")
+
+    with pytest.raises(RedirectError, match="Error: no"):
+        apply_redirect(Redirect(excluded_cidrs=MANY))
+
+
+def test_an_nft_that_is_killed_has_failed(folder: Path) -> None:
+    install_nft(folder, "kill -9 $$")
+
+    with pytest.raises(RedirectError, match="nft said nothing"):
         apply_redirect(Redirect())
 
 

@@ -3,9 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from time import monotonic
 
 import pytest
 
@@ -21,8 +19,8 @@ UNREACHABLE = "255.255.255.255"
 @pytest.fixture(autouse=True)
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """No probe leaves this machine: the address that nobody has is our own, and there is no IPv6."""
-    monkeypatch.setattr(redirect_probes, "_FOUR", replace(FOUR, nobody="127.0.0.1"))
-    monkeypatch.setattr(redirect_probes, "_SIX", replace(FOUR, name="IPv6", nobody=UNREACHABLE))
+    monkeypatch.setattr(redirect_probes, "_FOUR", FOUR._replace(nobody="127.0.0.1"))
+    monkeypatch.setattr(redirect_probes, "_SIX", FOUR._replace(name="IPv6", nobody=UNREACHABLE))
     monkeypatch.setattr(redirect_probes, "PROBE_SECONDS", 0.2)
 
 
@@ -41,7 +39,7 @@ def listener() -> Iterator[socket.socket]:
 def redirect_to(port: int, captured: int, **changes: object) -> Redirect:
     """A redirect that need not exist: a call to the proxy's own port arrives there anyhow."""
     quiet = Redirect(port=port, captured_ports=(captured,), fence_metadata=False, reject_quic=False)
-    return replace(quiet, **changes)  # type: ignore[arg-type]
+    return quiet._replace(**changes)  # type: ignore[arg-type]
 
 
 def tcp(redirect: Redirect) -> Check:
@@ -106,14 +104,20 @@ def test_a_lost_destination_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_calls_of_other_programs_are_not_taken_for_ours(listener: socket.socket) -> None:
     place = listener.getsockname()
     with socket.create_connection(place), socket.create_connection(place) as ours:
-        until = monotonic() + 5
-        arrived = redirect_probes._arrival(FOUR, listener, ours.getsockname(), until)
+        arrived = redirect_probes._arrival(FOUR, listener, ours.getsockname(), 443)
 
     assert arrived == place
 
 
+def test_a_call_whose_port_was_changed_is_known_by_its_destination(listener: socket.socket) -> None:
+    place = listener.getsockname()
+    family = FOUR._replace(nobody=place[0])
+    with socket.create_connection(place):
+        assert redirect_probes._arrival(family, listener, ("127.0.0.1", 1), place[1]) == place
+
+
 def test_a_place_where_nobody_can_listen_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redirect_probes, "_FOUR", replace(FOUR, nobody="127.0.0.1", loopback="192.0.2.1"))
+    monkeypatch.setattr(redirect_probes, "_FOUR", FOUR._replace(nobody="127.0.0.1", loopback="192.0.2.1"))
 
     check = tcp(redirect_to(free_port(), 443))
 
@@ -168,4 +172,4 @@ def test_the_proxys_user_proves_nothing() -> None:
 
 @pytest.mark.parametrize(("loopback", "shown"), [("127.0.0.1", "127.0.0.1:15001"), ("::1", "[::1]:15001")])
 def test_an_ipv6_place_is_written_in_brackets(loopback: str, shown: str) -> None:
-    assert replace(FOUR, loopback=loopback).listener_at(15001) == shown
+    assert FOUR._replace(loopback=loopback).listener_at(15001) == shown
