@@ -45,6 +45,10 @@ EDITS = 3
 ROUNDS = 7
 # Of these the quietest counts: what else the machine does only ever adds.
 PACED_ROUNDS = 5
+# Where more than this part of a round was lost, reviews were behind other programs, or behind other machines
+# of the same host: one of them in a hundred makes a p99. (The process's own threads wait for one another.)
+DISTURBED_WAITING = 0.05
+DISTURBED_STEALING = 0.01
 CALLS = 200
 RESULTS = Path(__file__).parent / "results"
 
@@ -232,9 +236,9 @@ def main() -> int:
         print(f"{name:<46} {figure:10.1f}")
     figures["reviews"] = reviews()
     columns = [*next(iter(figures["reviews"].values())), "an edit, s"]
-    print(f"\n{'':<46}" + "".join(f"{column:>18}" for column in columns))
+    print(f"\n{'':<46}" + "".join(f"{column:>17}" for column in columns))
     for name, row in figures["reviews"].items():
-        cells = (f"{row[column]:18.2f}" if column in row else f"{'':>18}" for column in columns)
+        cells = (f"{row[column]:17.2f}" if column in row else f"{'':>17}" for column in columns)
         print(f"{name:<46}" + "".join(cells))
     figures["memory"] = memory()
     print()
@@ -252,13 +256,26 @@ def goals(figures: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     rows, milliseconds = figures["reviews"], GOAL_SECONDS * 1e3
     paced = rows[f"{GOAL_RATE} a second"]
     met = paced["p99, ms"] <= milliseconds and not paced["turned away"]
-    yield f"p99 <= {milliseconds:g} ms at {GOAL_RATE} a second", met
+    yield f"p99 <= {milliseconds:g} ms at {GOAL_RATE} a second{disturbance(paced)}", met
     fastest = max(row["reviews a second"] for row in rows.values())
     yield f">= {GOAL_RATE} reviews a second on one core", fastest >= GOAL_RATE
-    edited = [row["p99, ms"] for name, row in rows.items() if "edits" in name]
-    yield f"p99 <= {milliseconds:g} ms also while policies are edited", max(edited) <= milliseconds
+    edited = [row for name, row in rows.items() if "edits" in name]
+    worst = max(edited, key=lambda row: row["p99, ms"])
+    met = worst["p99, ms"] <= milliseconds
+    yield f"p99 <= {milliseconds:g} ms also while policies are edited{disturbance(worst)}", met
     most = max(figures["memory"][name] for name in figures["memory"] if name.startswith("RSS"))
     yield f"RSS <= {GOAL_MIB} MiB with 5,000 policies in 200 namespaces", most <= GOAL_MIB
+
+
+def disturbance(row: dict[str, float]) -> str:
+    """In words, where a bad figure may be the machine's: also the quietest round was none."""
+    lost = {
+        "waited {:.0f} ms for its core": (row["waited, ms"], DISTURBED_WAITING),
+        "the hypervisor took {:.0f} ms of it": (row["stolen, ms"], DISTURBED_STEALING),
+    }
+    seconds = PACED_SECONDS * 1e3
+    told = [text.format(took) for text, (took, part) in lost.items() if took > part * seconds]
+    return f" (the quietest of {PACED_ROUNDS} rounds was disturbed: {', '.join(told)})" if told else ""
 
 
 if __name__ == "__main__":

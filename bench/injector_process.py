@@ -113,10 +113,12 @@ class Process:
         except OSError:
             return False
 
-    def cpu(self) -> float:
-        """Seconds, from the scheduler: the ticks of /proc/PID/stat are too coarse."""
+    def clocks(self) -> tuple[float, float, float]:
+        """Seconds that its threads ran, that they were ready and waited for their core, and that the
+        hypervisor took from that core. The scheduler's: the ticks of /proc/PID/stat are too coarse."""
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        ran, waited, _ = zip(*(map(int, task.read_text().split()) for task in tasks), strict=True)
+        return sum(ran) / 1e9, sum(waited) / 1e9, stolen(CORES[0])
 
     def memory(self, what: str = "VmRSS") -> float:
         """MiB."""
@@ -130,6 +132,13 @@ class Process:
         finally:
             self.process.kill()
             self.process.wait()
+
+
+def stolen(core: int) -> float:
+    """Seconds since the machine began (proc_stat(5), the eighth number)."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    fields = next(line.split() for line in lines if line.startswith(f"cpu{core} "))
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -176,7 +185,7 @@ class Asking:
         file = process.folder / "asked.json"
         file.write_text(json.dumps({"by_chance": False, "rate": 0, **asked}))
         self._process = process
-        self._cpu = process.cpu()
+        self._clocks = process.clocks()
         self._program = subprocess.Popen([sys.executable, "-O", ENDS, str(file)], stdout=subprocess.PIPE)
 
     @property
@@ -187,7 +196,8 @@ class Asking:
         output, _ = self._program.communicate()
         if self._program.returncode:
             raise SystemExit("bench: reviews failed")
-        cpu = self._process.cpu() - self._cpu
+        pairs = zip(self._process.clocks(), self._clocks, strict=True)
+        cpu, waited, lost = (after - before for after, before in pairs)
         found = json.loads(output)
         took = sorted(duration for _, duration in found["times"])
         if not took:
@@ -201,6 +211,9 @@ class Asking:
             # With what it does besides.
             "CPU, ms": cpu / len(took) * 1e3,
             "turned away": found["turned away"],
+            # What others had of its core: a review may have waited that long.
+            "waited, ms": waited * 1e3,
+            "stolen, ms": lost * 1e3,
         }
 
 

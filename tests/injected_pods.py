@@ -29,7 +29,7 @@ def a_plan(
     capture: frozenset[Capture] = TRANSPARENT,
     intent: Intent | None = None,
     native: bool = True,
-    accelerators: tuple[str, ...] = (),
+    accelerated: bool = False,
     owner: str = "",
     **needs: Any,
 ) -> Plan:
@@ -41,7 +41,7 @@ def a_plan(
         services=chosen,
         capture=capture,
         native=native,
-        accelerators=accelerators,
+        accelerated=accelerated,
         owner=owner,
         placeholders=draw(chosen, lambda alphabet, count: alphabet[7] * count),
         endpoint_token=TOKEN if Capture.ENDPOINT in capture else "",

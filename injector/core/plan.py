@@ -19,7 +19,7 @@ class Plan:
     services: tuple[Service, ...]
     capture: frozenset[Capture]
     native: bool
-    accelerators: tuple[str, ...] = ()
+    accelerated: bool = False
     # What created the pod, such as `Job/train`; empty for a pod that nobody owns.
     owner: str = ""
     # Placeholders of this pod by variable, drawn or, where the pod has its sidecar already, read from it.

@@ -15,6 +15,7 @@ from injector.core.plan import Plan
 from injector.core.settings import PodRules
 from injector.craft.endpoints import base_urls
 from injector.craft.jsonpatch import Editor, Path
+from injector.craft.patch_text import Prepared
 from injector.craft.trust_variables import JAVA_OPTIONS, JAVA_TRUST_STORE, JAVA_VARIABLE, TRUST_VARIABLES
 from injector.craft.volumes import TRUST_MOUNT
 from injector.reading.pod_fields import listed
@@ -120,12 +121,21 @@ def equip(editor: Editor, container: Container, variables: Variables) -> tuple[F
 
 
 def _entries(variables: Mapping[str, str]) -> list[Raw]:
-    return [{"name": name, "value": _literal(value)} for name, value in variables.items()]
+    return [_TRUST_ENTRIES.get(pair) or _entry(*pair) for pair in variables.items()]
+
+
+def _entry(name: str, value: str) -> Raw:
+    return {"name": name, "value": _literal(value)}
 
 
 def _literal(value: str) -> str:
     # Kubernetes expands `$(NAME)`, and makes one dollar of two.
     return value.replace("$(", "$$(")
+
+
+_TRUST_ENTRIES: Final = {
+    pair: Prepared(_entry(*pair)) for pair in {**TRUST_VARIABLES, JAVA_VARIABLE: JAVA_OPTIONS}.items()
+}
 
 
 def _bare(entries: Iterable[Raw]) -> list[Raw]:

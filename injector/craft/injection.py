@@ -159,7 +159,7 @@ def _mend(editor: Editor, ours: Ours, plan: Plan) -> None:
     sidecar = ours.get(contract.SIDECAR_CONTAINER)
     if sidecar is None:
         return
-    value = "true" if plan.accelerators else "false"
+    value = "true" if plan.accelerated else "false"
     for index, entry in enumerate(sidecar.raw["env"]):
         if entry.get("name") == GPU.name and entry.get("value") != value:
             editor.put(("spec", sidecar.kind.value, sidecar.index, "env", index, "value"), value)

@@ -53,7 +53,7 @@ def measures_of(
         endpoints=endpoints,
         capture=plan.capture,
         native=plan.native,
-        accelerated=bool(plan.accelerators),
+        accelerated=plan.accelerated,
         budgeted=budgeted(pod.resources),
         guaranteed=is_guaranteed(pod),
         sidecar=sidecar,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from injector.core.outcome import Refuse
 from injector.craft.measures import Measures
+from injector.craft.patch_text import Prepared
 from injector.craft.redirect import redirect_container, redirect_means, redirect_variables
 from injector.craft.resources import (
     NOTHING_ASKED,
@@ -25,8 +26,8 @@ from proxy.core.settings import Capture
 
 type Raw = Mapping[str, Any]
 
-# Each is some 15 KiB of small objects. A cluster has some tens: namespaces differ in the Secrets of their
-# sources, and a pod may be guaranteed, or captured in its own way.
+# Each is some 15 KiB of small objects and 5 KiB of text. A cluster has some tens: namespaces differ in the
+# Secrets of their sources, and a pod may be guaranteed, or captured in its own way.
 _MOST_KEPT: Final = 128
 # What annotations say, and what an earlier call has left, is anybody's to write. This much makes an outfit of
 # 100 KiB, and so at most 13 MiB of all; larger ones are made each time. It has room for some forty Secrets.
@@ -51,9 +52,9 @@ def _made(measures: Measures) -> Outfit | Refuse:
     variables = redirect_variables(intent, sidecar, measures.rules)
     transparent = Capture.TRANSPARENT in measures.capture
     redirect = redirect_means(variables) if transparent else Redirect(captured_ports=())
-    if isinstance(quantities, tuple) or isinstance(redirect, tuple):
-        asked = (part for part in (quantities, redirect) if isinstance(part, tuple))
-        return Refuse(tuple(finding for part in asked for finding in part))
+    if isinstance(quantities, tuple) or not isinstance(redirect, Redirect):
+        wrong = quantities if isinstance(quantities, tuple) else ()
+        return Refuse((*wrong, *(() if isinstance(redirect, Redirect) else redirect)))
     containers: list[Raw] = []
     budget, guaranteed = measures.budgeted, measures.guaranteed
     if transparent:
@@ -61,7 +62,8 @@ def _made(measures: Measures) -> Outfit | Refuse:
         containers.append(redirect_container(variables, sidecar, resources))
     resources = container_resources(quantities, intent.sidecar, budget, guaranteed=guaranteed)
     containers.append(sidecar_container(measures, resources))
-    return Outfit(tuple(containers), volumes_of(measures.needs, sidecar.token_seconds), redirect)
+    volumes = volumes_of(measures.needs, sidecar.token_seconds)
+    return Outfit(tuple(map(Prepared, containers)), tuple(map(Prepared, volumes)), redirect)
 
 
 _kept = lru_cache(maxsize=_MOST_KEPT)(_made)

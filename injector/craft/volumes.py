@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from injector.core.cluster import PodNeeds
+from injector.craft.patch_text import Prepared
 from proxy.core import contract
 
 type Raw = Mapping[str, Any]
@@ -29,11 +30,7 @@ POD_FILES: Final = {
 }
 
 # What application containers get, and all that they get.
-TRUST_MOUNT: Final[Raw] = {
-    "name": contract.TRUST_VOLUME,
-    "mountPath": contract.TRUST_DIR,
-    "readOnly": True,
-}
+TRUST_MOUNT: Final[Raw] = Prepared(name=contract.TRUST_VOLUME, mountPath=contract.TRUST_DIR, readOnly=True)
 
 
 def volumes_of(needs: PodNeeds, token_seconds: int) -> tuple[Raw, ...]:

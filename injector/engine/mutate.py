@@ -19,18 +19,18 @@ from injector.core.cluster import Namespace, PodNeeds
 from injector.core.outcome import Finding, Inject, Outcome, Refuse, Skip
 from injector.core.plan import Plan
 from injector.core.settings import InjectorSettings, NativeSidecars
-from injector.craft.accelerators import accelerators_of
 from injector.craft.adoption import Existing, already, sidecar_of
 from injector.craft.eligibility import decide
 from injector.craft.injection import Injected, fingerprint, inject
 from injector.craft.levels import capture_of
+from injector.craft.patch_text import patch_text
 from injector.craft.placeholders import Choose, draw, read_placeholders
 from injector.engine.happenings import EventKind, EventReason, Happening, Involved, about_namespace
 from injector.engine.world import World
 from injector.reading.annotations import INJECTOR_ANNOTATIONS, read_intent
 from injector.reading.pod_fields import PodFault, listed, shown
 from injector.reading.pods import Pod, read_pod
-from injector.reading.reviews import Answer, GroupVersionName, Review, answer_of, json_bytes
+from injector.reading.reviews import Answer, GroupVersionName, Review, answer_of
 from proxy.core.contract import INJECT, INJECTED
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.services import ALPHABETS, Service
@@ -69,7 +69,8 @@ def mutate(review: Review, world: World, choose: Choose) -> Answer:
     if not isinstance(outcome, Inject):
         return answer_of(review, outcome)
     # 5.
-    plan = _plan(pod, namespace, needs, world, choose)
+    accelerated = any(finding.code is InjectionCode.ACCELERATOR for finding in outcome.reasons)
+    plan = _plan(pod, namespace, needs, world, choose, accelerated=accelerated)
     # 6.
     settings = world.settings
     made = inject(pod, plan, settings.sidecar, settings.pods) if isinstance(plan, Plan) else plan
@@ -131,7 +132,9 @@ def _needs(pod: Pod, namespace: Namespace, world: World) -> PodNeeds:
 # --- what it gets --------------------------------------------------------------------------------
 
 
-def _plan(pod: Pod, namespace: Namespace, needs: PodNeeds, world: World, choose: Choose) -> Plan | Refuse:
+def _plan(
+    pod: Pod, namespace: Namespace, needs: PodNeeds, world: World, choose: Choose, *, accelerated: bool
+) -> Plan | Refuse:
     rules, catalogue = world.settings.pods, world.book.catalogue
     intent = read_intent(pod.annotations)
     if isinstance(intent, tuple):
@@ -148,7 +151,7 @@ def _plan(pod: Pod, namespace: Namespace, needs: PodNeeds, world: World, choose:
         services=services,
         capture=capture,
         native=_is_native(world),
-        accelerators=accelerators_of(pod, rules.accelerators),
+        accelerated=accelerated,
         owner=str(pod.owner or ""),
         placeholders=placeholders,
         endpoint_token=choose(ALPHABETS["hex"], _TOKEN_LENGTH) if endpoints else "",
@@ -176,7 +179,7 @@ def _is_native(world: World) -> bool:
 
 
 def _rendered(made: Injected) -> bytes:
-    return json_bytes([operation.to_json() for operation in made.patch]) if made.patch else b""
+    return patch_text(made.patch).encode() if made.patch else b""
 
 
 # --- what is told of it --------------------------------------------------------------------------

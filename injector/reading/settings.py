@@ -78,9 +78,9 @@ def _sidecar_problems(variables: Mapping[str, str]) -> Iterator[SettingProblem]:
     free = {variable: value for variable, value in variables.items() if variable in _FREE}
     found = read_settings({**_ANY_POD, **free})
     redirect = read_redirect(free)
-    for wrong in (found, redirect):
-        for problem in wrong if isinstance(wrong, tuple | list) else ():
-            yield SettingProblem(name, str(problem), problem.fix)
+    wrong = [*(found if isinstance(found, tuple) else ()), *(redirect if isinstance(redirect, list) else ())]
+    for problem in wrong:
+        yield SettingProblem(name, str(problem), problem.fix)
 
 
 def _unordered_amounts(given: Mapping[str, str]) -> Iterator[SettingProblem]:

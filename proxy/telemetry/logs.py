@@ -96,6 +96,8 @@ class _Lines:
 
 def presentable(value: object, name: str = "", depth: int = 0) -> object:
     """The value as JSON can hold it and anybody may see it."""
+    if type(value) is str:  # nearly every value is; the rest is looked at one kind after the other
+        return _text(value, name)
     match value:
         case Secret():
             return "(secret)"
@@ -127,7 +129,8 @@ def presentable(value: object, name: str = "", depth: int = 0) -> object:
 
 
 def _text(text: str, name: str) -> str:
-    text = _QUERY(r"\1?…", _USER_INFO("", text))
+    if "/" in text:
+        text = _QUERY(r"\1?…", _USER_INFO("", text))
     if name in _TARGETS:
         text = re.sub(r"[?#].*", "?…", text, count=1, flags=re.DOTALL)
     if not text.isprintable():  # a terminal obeys some, and a line break would begin another line
@@ -169,12 +172,16 @@ def _ordered(now: datetime, level: str, fields: Fields) -> dict[str, object]:
     return {**head, **rest}
 
 
+# `json.dumps` makes one for each line. What `presentable` has made holds no circles.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
 def _json_line(fields: Mapping[str, object]) -> str:
-    line = json.dumps(fields, separators=(",", ":"))
+    line = _ENCODER.encode(fields)
     if len(line) < MAX_LINE:
         return line
     kept = {name: fields[name] for name in ("time", "level", "event")}
-    return json.dumps({**kept, "truncated": True}, separators=(",", ":"))
+    return _ENCODER.encode({**kept, "truncated": True})
 
 
 def _console_line(fields: Mapping[str, object]) -> str:

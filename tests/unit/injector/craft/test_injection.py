@@ -291,7 +291,7 @@ def test_what_somebody_has_taken_away_is_put_back_in_its_place() -> None:
 
 def test_an_accelerator_that_comes_or_goes_in_between_is_noted() -> None:
     pod = defaulted(injected(raw_pod(), a_plan()))
-    with_gpu = a_plan(accelerators=("nvidia.com/gpu",))
+    with_gpu = a_plan(accelerated=True)
     again = injected(pod, with_gpu)
     assert environment(container(again, "podkey"))["PODKEY_GPU"] == "true"
     assert nothing_more(again, with_gpu)

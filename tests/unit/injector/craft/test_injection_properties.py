@@ -108,7 +108,7 @@ PLANS = st.builds(
     st.sampled_from(["openai", "s3", "huggingface"]),
     capture=st.sampled_from([frozenset({way}) for way in Capture] + [frozenset(Capture)]),
     native=st.booleans(),
-    accelerators=st.sampled_from([(), ("nvidia.com/gpu",)]),
+    accelerated=st.booleans(),
     owner=st.sampled_from(["", "Job/train"]),
     secrets=st.sampled_from([(), (("s", ("k",)), ("t", ()))]),
     audiences=st.sampled_from([(), ("sts.amazonaws.com", "api://x")]),

@@ -41,7 +41,7 @@ def test_what_a_pod_asks_for_itself_is_measured() -> None:
     limits = {"cpu": "1", "memory": "1Gi"}
     assert measured(sample_pod({"resources": {"limits": limits}})).guaranteed
     assert measured(sample_pod({}, resources={"requests": {"cpu": "1"}})).budgeted == {"cpu"}
-    plan = replace(PLAN, accelerators=("nvidia.com/gpu",))
+    plan = replace(PLAN, accelerated=True)
     assert measures_of(POD, plan, (), SETTINGS, RULES).accelerated
 
 

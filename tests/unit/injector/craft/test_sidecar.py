@@ -64,7 +64,7 @@ def test_the_sidecar_reads_what_is_written_and_it_means_what_was_planned() -> No
     plan = a_plan(
         "openai",
         "s3",
-        accelerators=("nvidia.com/gpu",),
+        accelerated=True,
         owner="Job/train",
         audiences=("sts.amazonaws.com",),
         secrets=(("keys", ("openai",)),),

@@ -115,6 +115,15 @@ def test_an_answer_before_the_body_is_the_last() -> None:
     assert not messages.begin_again()
 
 
+def test_of_a_body_is_held_what_is_there_until_it_is_dropped() -> None:
+    messages = Messages()
+    heard(REAL + b"12", messages)
+
+    assert messages.held == 2
+    messages.drop()
+    assert messages.held == 0
+
+
 def test_who_waits_for_a_word_before_the_body_gets_it_once() -> None:
     messages = Messages()
     heard(request("Content-Length: 2", "Expect: 100-continue"), messages)

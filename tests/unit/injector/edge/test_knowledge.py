@@ -78,9 +78,9 @@ class House:
     def run(self, until: Callable[[], bool], then: Meanwhile | None = None) -> None:
         async def go() -> None:
             task = asyncio.create_task(self.knowledge.run())
-            if then is not None:
-                await then()
             async with asyncio.timeout(20):
+                if then is not None:
+                    await then()
                 while not until() and not task.done():  # noqa: ASYNC110 - nobody else may say when
                     await asyncio.sleep(0.001)
             task.cancel()

@@ -75,7 +75,7 @@ class House:
 
         async def go() -> None:
             task = asyncio.create_task(self.keeper.run())
-            while self.keeper._due:  # noqa: ASYNC110 - it says nothing when it is done
+            while self.keeper._due and not task.done():  # noqa: ASYNC110 - it says nothing when it is done
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])

@@ -185,7 +185,7 @@ def test_bad_annotations_are_refused_wherever_they_are_noticed() -> None:
     world = a_world()
     namespace = world.namespaces["ml"]
     needs = world.book.needs(namespace, "default", {})
-    plan = _plan(read_pod(pod, "ml"), namespace, needs, world, first)
+    plan = _plan(read_pod(pod, "ml"), namespace, needs, world, first, accelerated=False)
 
     assert isinstance(plan, Refuse)
     assert {finding.code for finding in plan.reasons} == {InjectionCode.BAD_ANNOTATION}

@@ -54,6 +54,19 @@ def test_a_reader_that_is_gone_costs_lines_and_nothing_else(losses: Losses) -> N
     os.close(descriptor)
 
 
+def test_of_several_lines_each_one_that_is_lost_is_counted(losses: Losses) -> None:
+    reader, descriptor = os.pipe()
+    os.set_blocking(descriptor, False)
+    room = b"x" * 65_530 + b"\n"
+    LineWriter(descriptor, losses).write(room + b"half a line\nanother\n")
+
+    # The pipe holds 64 KiB: the second line is cut, and the third one is not begun.
+    assert losses.number == 2
+    assert os.read(reader, 70_000) == room + b"half "
+    os.close(reader)
+    os.close(descriptor)
+
+
 def test_a_pipe_that_is_full_and_does_not_wait_costs_lines(losses: Losses) -> None:
     reader, descriptor = os.pipe()
     os.set_blocking(descriptor, False)

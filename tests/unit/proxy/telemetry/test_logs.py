@@ -335,3 +335,9 @@ def test_nothing_but_this_module_writes_for_people_to_standard_error() -> None:
 
     assert not logging.raiseExceptions
     assert [type(handler).__name__ for handler in logging.getLogger().handlers] == ["_Bridge"]
+
+
+def test_a_text_of_a_kind_of_its_own_is_a_text() -> None:
+    text = type("Name", (str,), {})("models?key=x")
+
+    assert presentable(text, "path") == "models?…"
