@@ -19,6 +19,16 @@ setup: $(READY) ## make .venv with the pinned packages (every other target does 
 $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml .ci/setup
 	@.ci/setup
 
+# Tests run in so many processes, the tests of one file in one: many of them wait. 0: one after the other.
+WORKERS ?= 2
+SPREAD := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+
+# One after the other: containers of one podman, whose figures are told at the end.
+BY_PODMAN := tests/images tests/pods
+
+# Where no test may be ended for its time (pyproject.toml): a hundred times the examples, a cluster of yours.
+PATIENT := --timeout=0 -o faulthandler_timeout=0
+
 .PHONY: test
 test: $(READY) ## run all tests; those in network namespaces need root and nftables, else they skip and say so
 	@.ci/oidc-provider
@@ -27,7 +37,8 @@ test: $(READY) ## run all tests; those in network namespaces need root and nftab
 	@.ci/helm
 	@.ci/chart-tools
 	@.ci/api-server
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(SPREAD) $(BY_PODMAN:%=--ignore=%)
+	$(BIN)/python -m pytest -q $(BY_PODMAN)
 
 .PHONY: check
 check: lint types cover current ## lint, types, coverage, generated files are current (tests: make test)
@@ -47,16 +58,28 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 # Modules that decide or parse: every branch, no exception list.
-ROOMS := core aws tokens documents wire services attach sources judge transaction leasing
+ROOMS := judge documents transaction aws sources attach tokens leasing core wire services
 comma := ,
 empty :=
 INJECTOR_ROOMS := core reading craft engine
 COVERED := $(subst $(empty) $(empty),$(comma),$(ROOMS:%=proxy/%/*) $(INJECTOR_ROOMS:%=injector/%/*))
 .PHONY: cover
 cover: $(READY) ## the tests of what parses or decides; fail below 100 % branch coverage there
-	$(BIN)/python -m coverage run -m pytest -q $(ROOMS:%=tests/unit/proxy/%) tests/catalogue \
-		$(INJECTOR_ROOMS:%=tests/unit/injector/%)
+	@$(BIN)/python -m coverage erase
+	@$(MAKE) --no-print-directory --jobs=$(or $(filter-out 0,$(WORKERS)),1) --output-sync=target $(PIECES)
+	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --include='$(COVERED)' --fail-under=100
+
+# A piece for each room, the long ones first, so that some can run at a time: coverage measures its own process.
+PIECES := $(ROOMS:%=cover-proxy-%) cover-catalogue $(INJECTOR_ROOMS:%=cover-injector-%)
+PIECE := $(BIN)/python -m coverage run --parallel-mode -m pytest -q
+.PHONY: $(PIECES)
+$(ROOMS:%=cover-proxy-%): cover-proxy-%:
+	@$(PIECE) tests/unit/proxy/$*
+$(INJECTOR_ROOMS:%=cover-injector-%): cover-injector-%:
+	@$(PIECE) tests/unit/injector/$*
+cover-catalogue:
+	@$(PIECE) tests/catalogue
 
 .PHONY: demo
 demo: $(READY) ## an unchanged program behind the sidecar, told in the terminal (KEEP=1 leaves it running)
@@ -64,27 +87,31 @@ demo: $(READY) ## an unchanged program behind the sidecar, told in the terminal 
 
 .PHONY: fuzz
 fuzz: $(READY) ## the property tests again, with new inputs and a hundred times the examples (takes a while)
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -k "fuzz or property or properties"
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q $(PATIENT) -k "fuzz or property or properties"
 
+# BENCH=quick is for CI: everything runs, some two minutes for the lanes, and no figure is judged.
+BENCH ?= full
+QUICK := $(filter quick,$(BENCH))
 # How much bench/s3.py moves each way: past podkey to a store that costs nothing, and to a real one.
-S3_GIB ?= 5
-S3_SWIFT_GIB ?= 1
+S3_GIB ?= $(if $(QUICK),1,5)
+S3_SWIFT_GIB ?= $(if $(QUICK),0,1)
 .PHONY: bench
-bench: $(READY) ## measure: decisions, start time, leases, signatures, reviews, the lanes, 5 GiB of S3 each way
+bench: $(READY) ## measure: the lanes beside Envoy (docs/performance.md), decisions, leases, signatures, reviews, S3
 	@.ci/swift
+	@.ci/envoy
+	$(BIN)/python -O bench/suite.py $(if $(QUICK),--quick)
 	$(BIN)/python -O bench/decision.py
 	$(BIN)/python -O bench/commands.py
 	$(BIN)/python -O bench/leases.py
 	$(BIN)/python -O bench/signing.py
 	$(BIN)/python -O bench/injector.py
-	$(BIN)/python -O bench/lanes.py
 	$(BIN)/python -O bench/s3.py --gib $(S3_GIB) --swift-gib $(S3_SWIFT_GIB)
 
 .PHONY: e2e
 e2e: $(READY) ## the whole of it on a real cluster: KUBECONFIG=… INJECTOR_IMAGE=… PROXY_IMAGE=… APP_IMAGE=…
 	@.ci/helm
 	PODKEY_E2E_KUBECONFIG="$(KUBECONFIG)" INJECTOR_IMAGE="$(INJECTOR_IMAGE)" PROXY_IMAGE="$(PROXY_IMAGE)" \
-		APP_IMAGE="$(APP_IMAGE)" $(BIN)/python -m pytest -q -rs tests/e2e
+		APP_IMAGE="$(APP_IMAGE)" $(BIN)/python -m pytest -q $(PATIENT) -rs tests/e2e
 
 .PHONY: images
 images: ## build the two images with podman or docker (docs/images.md): BASE=… PLATFORM=… REPOSITORY=… TAG=…

@@ -29,6 +29,8 @@ ADMIN_PORT: Final = 8080
 # What port 443 of the Service leads to in a cluster; here the API server goes to it straight.
 WEBHOOK_PORT: Final = 8443
 WAIT_SECONDS: Final = 60.0
+# Twice what its own deadlines add up to beside an API server that hangs.
+END_SECONDS: Final = 30.0
 
 
 class RunningInjector:
@@ -74,12 +76,22 @@ class RunningInjector:
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
             self.process.send_signal(signal.SIGTERM)  # twice: it does not linger
-        return self.process.wait(20)
+        return self._ended()
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             self.process.kill()
-        self.process.wait(20)
+        self._ended()
+
+    def _ended(self) -> int:
+        """Its exit status. One that does not end is ended, and the test says what it was at."""
+        try:
+            return self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            last = "\n".join(self.log_file.read_text(errors="replace").splitlines()[-40:])
+            raise AssertionError(f"the injector did not end within {END_SECONDS:.0f} s:\n{last}") from None
 
 
 def objects(server: ApiServer, values: Mapping[str, Any] | None = None) -> list[Manifest]:

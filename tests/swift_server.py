@@ -26,6 +26,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -243,13 +244,14 @@ class Swift:
 
     def connect(self, front: Front | None = None, host: str | None = None) -> ssl.SSLSocket:
         front = front or self.front
-        place = (front.address, front.port)
+        sock = self._dial((front.address, front.port))
+        return self._trust.wrap_socket(sock, server_hostname=host or front.name)
 
+    def _dial(self, place: tuple[str, int]) -> socket.socket:
         def dial() -> socket.socket:
             return socket.create_connection(place, 60)
 
-        sock = dial() if self._ns is None else in_namespace(self._ns, dial)
-        return self._trust.wrap_socket(sock, server_hostname=host or front.name)
+        return dial() if self._ns is None else in_namespace(self._ns, dial)
 
     def request(
         self,
@@ -347,7 +349,7 @@ def swift(
             last.callback(_end, process)
             running.append(process)
         store = Swift(folder, fronts, ns, authority)
-        _wait_ready(store, running)
+        _wait_ready(store, list(storage.values()), running)
         yield store
 
 
@@ -390,15 +392,26 @@ def _write_conf(
         (folder / f"proxy-{number}.conf").write_text(text)
 
 
-def _wait_ready(store: Swift, running: Sequence[subprocess.Popen[bytes]]) -> None:
+def _wait_ready(store: Swift, storage: Sequence[int], running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """The stores first: no front asks the one of objects by itself, and one that asks a store ten times too
+    early lets go of it for a minute."""
     deadline = time.monotonic() + READY_SECONDS
-    for front in store.fronts:
-        while not _answers(store, front):
+    looks = [partial(_listens, store, port) for port in storage]
+    for look in [*looks, *(partial(_answers, store, front) for front in store.fronts)]:
+        while not look():
             ended = [process.args for process in running if process.poll() is not None]
             if ended or time.monotonic() > deadline:
                 log = (store.folder / "log").read_text(errors="replace")
                 raise AssertionError(f"Swift did not become ready; ended: {ended}\n{log}")
             time.sleep(0.05)
+
+
+def _listens(store: Swift, port: int) -> bool:
+    try:
+        store._dial(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _answers(store: Swift, front: Front) -> bool:

@@ -10,7 +10,11 @@ from tests.console_blocks import console_blocks, matches, needs_cluster
 from tests.newcomer import MISSING, ROOT, Newcomer, newcomer, skip_without_network
 from tests.readme import INSTALL, policy_of_the_readme
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),  # a new machine installs everything
+    pytest.mark.skipif(bool(MISSING), reason=MISSING),
+]
 
 README = ROOT / "README.md"
 
