@@ -89,7 +89,7 @@ demo: $(READY) ## an unchanged program behind the sidecar, told in the terminal 
 fuzz: $(READY) ## the property tests again, with new inputs and a hundred times the examples (takes a while)
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q $(PATIENT) -k "fuzz or property or properties"
 
-# BENCH=quick is for CI: everything runs, some two minutes for the lanes, and no figure is judged.
+# BENCH=quick is for CI: everything runs, the lanes in a minute or two, and no figure of theirs is judged.
 BENCH ?= full
 QUICK := $(filter quick,$(BENCH))
 # How much bench/s3.py moves each way: past podkey to a store that costs nothing, and to a real one.

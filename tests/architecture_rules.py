@@ -75,11 +75,11 @@ DOORMEN: Final[Mapping[str, frozenset[str]]] = {
     "mitmproxy": MITMPROXY_LANE,
     "OpenSSL": MITMPROXY_LANE,
     "h2": MITMPROXY_LANE,
-    # The injector reads its own HTTP/1.1 with it.
-    "h11": MITMPROXY_LANE | {"injector.edge.http_messages"},
+    "h11": MITMPROXY_LANE,
     "hpack": MITMPROXY_LANE,
     "prometheus_client": frozenset({"proxy.telemetry.exposition"}),
     "structlog": frozenset({"proxy.telemetry.logs"}),
+    "uvloop": frozenset({"proxy.edge.assembly"}),
 }
 STANDARD_LIBRARY_ONLY: Final = ("proxy.core", "injector.core")
 

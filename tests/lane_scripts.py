@@ -13,14 +13,15 @@ from proxy.attach.bodies import BodyFault, BodyTransform
 from proxy.core.arrival import Arrival
 from proxy.core.credentials import Derivation
 from proxy.core.reasons import Reason
-from proxy.lanes import exchange
+from proxy.lanes import judged
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Answered, Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began
 from proxy.transaction.refusals import OwnAnswer
-from proxy.transaction.refusing import Asked, refuse
+from proxy.transaction.opening import Asked
+from proxy.transaction.refusing import refuse
 from proxy.transaction.steps import Steps, WantBody, WantLease
 
 
@@ -105,5 +106,5 @@ class Script:
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, script: Script) -> Script:
-    monkeypatch.setattr(exchange, "open_request", script.steps)
+    monkeypatch.setattr(judged, "open_request", script.steps)
     return script

@@ -178,6 +178,14 @@ class Leases:
         self.keys.append(key)
         return self.reply(key.ref)
 
+    def at_hand(self, key: LeaseKey) -> Lease | None:
+        reply = self.reply(key.ref)
+        if not isinstance(reply, Lease):
+            return None
+        self.asked.append(key.ref)
+        self.keys.append(key)
+        return reply
+
     def spent(self, key: LeaseKey, lease_id: str) -> None:
         self.given_back.append((key.ref, lease_id))
 

@@ -108,5 +108,8 @@ def push(sock: ssl.SSLSocket, fields: Sequence[Field], size: int) -> int:
                 taken += room
             sock.sendall(client.data_to_send())
             if not room:
-                client.receive_data(sock.recv(65_536))
+                came = sock.recv(65_536)
+                if not came:
+                    break
+                client.receive_data(came)
     return taken

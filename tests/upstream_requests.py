@@ -64,6 +64,11 @@ class Connection:
         if len(self.kept) < KEPT:
             self.kept += data[: KEPT - len(self.kept)]
 
+    def forget(self) -> None:
+        """What came until now."""
+        self.received = 0
+        self.kept.clear()
+
     def recv_until(self, mark: bytes) -> bytes:
         data = b""
         while mark not in data:

@@ -65,7 +65,10 @@ class Upstream:
         self._changed = threading.Condition()
         self._closing = False
         self._open: list[Connection] = []
+        # Those that came since the last `clear`, in their order.
         self.connections: list[Connection] = []
+        # Those that were open then; the sidecar's pool keeps them, and may use them for a later test.
+        self._older: list[Connection] = []
         self.requests: list[Request] = []
         # A handler that failed; raised when the server is closed.
         self.faults: list[BaseException] = []
@@ -100,15 +103,28 @@ class Upstream:
     @property
     def received(self) -> int:
         """Application bytes: after the handshake, and of all connections together."""
-        return sum(connection.received for connection in self.connections)
+        return sum(connection.received for connection in self._heard)
 
     def seen(self, text: str | bytes) -> bool:
         """Whether it arrived, in whatever part of a request that is kept."""
         wanted = text.encode("latin-1") if isinstance(text, str) else text
-        return any(wanted in connection.kept for connection in self.connections)
+        return any(wanted in connection.kept for connection in self._heard)
+
+    @property
+    def _heard(self) -> list[Connection]:
+        return [*self._older, *self.connections]
+
+    @property
+    def carriers(self) -> list[Connection]:
+        """The connections that requests came on, each once, whether they are new or were open before."""
+        return list(dict.fromkeys(request.connection for request in self.requests))
 
     def clear(self) -> None:
-        """Forget what was recorded. Connections that are still open go on, and are not listed any more."""
+        """Forget what was recorded. Connections that are still open go on: what they carry from now on counts
+        in `received` and `seen`, but they are no new `connections`."""
+        self._older = list(self._open)
+        for connection in self._older:
+            connection.forget()
         self.requests.clear()
         self.connections.clear()
 

@@ -1,9 +1,12 @@
 """The audit record: one line per decision, with a closed list of fields. It has no room for a secret."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
-from typing import Final
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final, Self
 
 from proxy.core.contract import API_GROUP
 
@@ -23,7 +26,9 @@ class Ending(Enum):
     CUT = "cut"  # by us: drain, time-out, malformed body
 
 
-@dataclass(frozen=True, slots=True)
+# No slots: four records are made of each request's first one, and a dictionary is copied in a tenth of the
+# time that forty slots take.
+@dataclass(frozen=True)
 class AuditRecord:
     """What happened to one request.
 
@@ -78,6 +83,25 @@ class AuditRecord:
     duration_ms: float = 0.0
     ending: Ending = Ending.COMPLETED
 
+    def changed(self, **values: object) -> Self:
+        """The same with other values: `dataclasses.replace`, in a tenth of its time."""
+        made = self.__dict__ | values
+        if not _OWN_TO_ONE.issuperset(values):
+            made.pop(_KEPT, None)
+        record = object.__new__(type(self))
+        object.__setattr__(record, "__dict__", made)
+        return record
+
+    def to_json(self) -> str:
+        """What `to_record` gives, as JSON: ASCII, and not a space."""
+        values = self.__dict__
+        kept: str | None = values.get(_KEPT)
+        if kept is None:
+            # Of a request that was asked before it is the same: `changed` hands it on.
+            kept = _MIDDLE.format(values)
+            values[_KEPT] = kept
+        return f"{{{_VERSION}{_FIRST.format(values)},{kept},{_LAST.format(values)}}}"
+
     def to_record(self) -> dict[str, object]:
         """The JSON object, in the order of the schema."""
         record: dict[str, object] = {"version": AUDIT_VERSION}
@@ -94,6 +118,58 @@ class AuditRecord:
 def _json_name(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+# --- as JSON -----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)  # When the tokens of one pod were issued, and when they end.
+def _utc(time: datetime) -> str:
+    return f'"{time.isoformat(timespec="milliseconds")}"'
+
+
+def _time(time: datetime | None) -> str:
+    if time is None:
+        return "null"
+    # What is equal in another zone is another text.
+    return _utc(time) if time.tzinfo is UTC else _utc.__wrapped__(time)
+
+
+_WRITTEN: Final[dict[object, Callable[..., str]]] = {
+    str: encode_basestring_ascii,
+    int: int.__repr__,
+    float: float.__repr__,
+    bool: lambda value: "true" if value else "false",
+    int | None: lambda value: "null" if value is None else int.__repr__(value),
+    datetime | None: _time,
+    # Each is another one, and there is nothing to remember.
+    datetime: _utc.__wrapped__,
+    Ending: lambda ending: f'"{ending.value}"',
+}
+
+
+class _Fields:
+    """Some that follow each other, ready to be written."""
+
+    def __init__(self, names: list[str]) -> None:
+        types = {field.name: field.type for field in fields(AuditRecord)}
+        self._each = [(name, _WRITTEN[types[name]]) for name in names]
+        self._template = ",".join(f'"{_json_name(name)}":%s' for name in names)
+
+    def format(self, values: dict[str, Any]) -> str:
+        return self._template % tuple([write(values[name]) for name, write in self._each])
+
+
+_NAMES: Final = [field.name for field in fields(AuditRecord)]
+_BEGIN: Final = _NAMES.index("namespace")
+_END: Final = _NAMES.index("upstream")
+# What another request of the same kind has in common with this one stands between.
+_OWN_TO_ONE: Final = frozenset((*_NAMES[:_BEGIN], *_NAMES[_END:]))
+_KEPT: Final = "_kept"
+_MIDDLE: Final = _Fields(_NAMES[_BEGIN:_END])
+_LAST: Final = _Fields(_NAMES[_END:])
+_VERSION: Final = f'"version":{AUDIT_VERSION},'
+_FIRST: Final = _Fields(_NAMES[:_BEGIN])
 
 
 # What each field says: for the schema and the documentation. A test holds that none is missing.

@@ -50,6 +50,8 @@ class ListenerSettings:
     admin_address: str
     admin_port: int
     max_connections: int
+    # Whether HTTP/1.1 has a lane of its own; else mitmproxy serves it, too.
+    fast_lane: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
             admin_address=table.ADMIN_ADDRESS.read(given),
             admin_port=table.ADMIN_PORT.read(given),
             max_connections=table.MAX_CONNECTIONS.read(given),
+            fast_lane=table.FAST_LANE.read(given),
         ),
         folders=FolderSettings(
             policy=table.POLICY_DIR.read(given),

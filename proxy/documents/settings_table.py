@@ -295,6 +295,13 @@ CONNECT_TIMEOUT: Final = Setting(
     "10s",
     "How long an upstream may take to accept a connection.",
 )
+FAST_LANE: Final = Setting(
+    "PODKEY_FAST_LANE",
+    _TRUTH,
+    "true",
+    "Whether HTTP/1.1 has a lane of its own. `false`: mitmproxy serves it, too, at some ten times the CPU; "
+    "the way out should a client not get along with ours.",
+)
 HASHED_BODY_LIMIT: Final = Setting(
     "PODKEY_HASHED_BODY_LIMIT",
     # Below, Bedrock's images do not fit; above, one request takes what a sidecar is usually given.
@@ -347,6 +354,7 @@ SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
         ADMIN_ADDRESS,
         ADMIN_PORT,
         MAX_CONNECTIONS,
+        FAST_LANE,
     ),
     "Folders": (POLICY_DIR, SECRETS_DIR, TOKENS_DIR, STATE_DIR, TRUST_DIR, PLACEHOLDERS_FILE),
     "Trust": (UPSTREAM_CA_FILES, ROOTS_FILE, CA_LIFETIME, LEAF_LIFETIME),

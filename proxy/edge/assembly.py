@@ -7,6 +7,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+import uvloop
+
 from proxy.core.settings import OutputSettings, ProxySettings
 from proxy.edge.audit_trail import AuditSink
 from proxy.edge.clock import SystemClock
@@ -58,7 +60,7 @@ def serve(settings: ProxySettings) -> int:
         await sidecar.run()
 
     try:
-        asyncio.run(live())
+        asyncio.run(live(), loop_factory=uvloop.new_event_loop)
     except Exception as error:  # noqa: BLE001 - its text may hold anything; type and place do
         recorder.crashed("sidecar", error)
         return BROKEN

@@ -25,9 +25,9 @@ class AuditSink:
 
 
 def render_record(record: AuditRecord) -> bytes:
-    fields = {"type": "audit", **record.to_record()}
-    line = _encode(fields)
+    line = f'{{"type":"audit",{record.to_json()[1:]}'
     if len(line) >= MAX_LINE:
+        fields = {"type": "audit", **record.to_record()}
         cut = {name: value[:MAX_FIELD] if isinstance(value, str) else value for name, value in fields.items()}
         line = _encode({**cut, "truncated": True})
     return line.encode() + b"\n"

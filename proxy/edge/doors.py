@@ -21,6 +21,8 @@ from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.routing import Lanes, Router
 from proxy.edge.sockets import connections_that_fit, listen_on_loopback
 from proxy.edge.trust import PodTrust
+from proxy.lanes.fast.lane import FastLane
+from proxy.lanes.fast.tls import ClientTls, UpstreamTls
 from proxy.lanes.interface import Lane, LaneWorld
 from proxy.lanes.late import LateLane
 from proxy.lanes.relay import Relay
@@ -43,8 +45,9 @@ class Doors:
 
     def open(self, state: PolicyState, world: LaneWorld) -> Reception | Trouble:
         listeners, timeouts = self._settings.listeners, self._settings.timeouts
-        governed = LateLane(LaneName.MITMPROXY, lambda: _mitmproxy(world, self._trust), world.recorder)
-        lanes = Lanes(Relay(world), governed, Unopened(world))
+        mitmproxy = LateLane(LaneName.MITMPROXY, lambda: _mitmproxy(world, self._trust), world.recorder)
+        fast = _fast(world, self._trust) if listeners.fast_lane else None
+        lanes = Lanes(Relay(world), fast, mitmproxy, Unopened(world))
         router = Router(state, lanes, self._recorder, timeouts.header)
         fitting = connections_that_fit(listeners.max_connections)
         if fitting < listeners.max_connections:
@@ -62,7 +65,7 @@ class Doors:
                 prefix = self._publish(bound)
             except OSError as error:
                 return f"the endpoints cannot be published: {error.filename}: {error.strerror}"
-            doors |= {one.port: EndpointDoor(one, prefix, governed).serve for one in bound}
+            doors |= {one.port: EndpointDoor(one, prefix, fast or mitmproxy).serve for one in bound}
         if Capture.EXPLICIT in listeners.capture:
             # Also where the redirect leads to, whether we listen there or not.
             own = frozenset(
@@ -76,7 +79,8 @@ class Doors:
             except OSError as error:
                 reception.close_doors()
                 return f"cannot listen on port {port}: {error.strerror}; another process may hold it"
-        governed.begin()
+        if fast is None:
+            mitmproxy.begin()
         return reception
 
     def _publish(self, bound: list[BoundEndpoint]) -> str:
@@ -87,10 +91,14 @@ class Doors:
         return prefix
 
 
+def _fast(world: LaneWorld, trust: PodTrust) -> FastLane:
+    return FastLane(world, ClientTls(trust), UpstreamTls(trust.upstreams.pem))
+
+
 def _mitmproxy(world: LaneWorld, trust: PodTrust) -> Lane:
     # Half a second of CPU: see proxy/lanes/late.py.
-    from proxy.lanes.mitm.client_tls import ClientTls  # noqa: PLC0415
+    from proxy.lanes.mitm import client_tls, upstream_tls  # noqa: PLC0415
     from proxy.lanes.mitm.lane import MitmproxyLane  # noqa: PLC0415
-    from proxy.lanes.mitm.upstream_tls import UpstreamTls  # noqa: PLC0415
 
-    return MitmproxyLane(world, ClientTls(trust), UpstreamTls(trust.upstreams.certificates))
+    certificates = trust.upstreams.certificates
+    return MitmproxyLane(world, client_tls.ClientTls(trust), upstream_tls.UpstreamTls(certificates))

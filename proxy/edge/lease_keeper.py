@@ -69,18 +69,16 @@ class LeaseKeeper:
     # --- lanes ---
 
     async def lease(self, key: LeaseKey) -> LeaseReply:
+        live = self.at_hand(key)
+        if live is not None:  # nearly always
+            return live
         base = base_of(key)
         if base is not key and (missing := await self._lacks(key, base)) is not None:
             return missing
         look = self._look(key, self._monotonic(), self._wall())
-        if type(look) is Have:  # nearly always
-            return look.lease
         if base not in self._keys:
             # A request that was judged by a policy which has been replaced since does not bring it back.
             return NoLease(key.ref, f"no policy names the CredentialSource {key.ref} any more")
-        if isinstance(look, RefreshSoon):
-            self._start(key)
-            return look.lease
         if isinstance(look, MustFetch | Fetching):
             await self._fetched(key)
             look = self._look(key, self._monotonic(), self._wall())
@@ -92,20 +90,39 @@ class LeaseKeeper:
             case _:
                 return NoLease(key.ref, f"the CredentialSource {key.ref} has not answered yet")
 
+    def at_hand(self, key: LeaseKey) -> Lease | None:
+        """The live lease, where nobody has to wait for it."""
+        base = base_of(key)
+        if base is not key:
+            made_of = self.at_hand(base)
+            if made_of is None:
+                return None
+            self._admit(key, made_of)
+        look = self._look(key, self._monotonic(), self._wall())
+        if type(look) is Have:
+            return look.lease
+        if isinstance(look, RefreshSoon) and base in self._keys:
+            self._start(key)
+            return look.lease
+        return None
+
     async def _lacks(self, key: LeaseKey, base: LeaseKey) -> NoLease | None:
         """Why nothing can be derived now: it is never worth more than the lease that it is made of."""
         lease = await self.lease(base)
         if isinstance(lease, NoLease):
             return lease
+        self._admit(key, lease)
+        return None
+
+    def _admit(self, key: LeaseKey, made_of: Lease) -> None:
+        """What is derived is kept from now on; what was made of another lease than the live one is not."""
         mono = self._monotonic()
         gone = self._derived.admit(key, lambda: {held.key for held in self._book.all_held(mono)})
         if gone is not None:
             self._ends.retire(self._book.drop(gone, mono), mono)
             self._told.pop(gone, None)
-        if self._derived.is_outlived(key, lease.id):
-            mono = self._monotonic()
+        if self._derived.is_outlived(key, made_of.id):
             self._ends.retire(self._book.drop(key, mono), mono)
-        return None
 
     def spent(self, key: LeaseKey, lease_id: str) -> None:
         mono = self._clock.monotonic()

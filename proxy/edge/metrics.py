@@ -187,8 +187,10 @@ class Metrics(MetricSet):
 
     def finished(self, record: AuditRecord) -> None:
         """One request, at its end."""
-        self._requests.add((record.verdict, record.reason, record.service, record.lane))
-        self._request_seconds.observe((record.verdict, record.lane), record.duration_ms / 1000)
+        verdict, lane = record.verdict, record.lane
+        self._requests.add((verdict, record.reason, record.service, lane))
+        self._request_seconds.observe((verdict, lane), record.duration_ms / 1000)
+        self._moved(lane, record.sent_bytes, record.received_bytes)
         if record.static_credential_seen:
             self._static.add((record.service,))
         if record.redactions:
@@ -214,8 +216,11 @@ class Metrics(MetricSet):
 
     def moved(self, lane: LaneName, sent: int, received: int) -> None:
         """Bytes of a connection, at its end or as they go."""
-        self._bytes.add(("sent", lane.value), sent)
-        self._bytes.add(("received", lane.value), received)
+        self._moved(lane.value, sent, received)
+
+    def _moved(self, lane: str, sent: int, received: int) -> None:
+        self._bytes.add(("sent", lane), sent)
+        self._bytes.add(("received", lane), received)
 
     def closed(self, lane: LaneName) -> None:
         self._open.add((lane.value,), -1)

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
-from proxy.core.arrival import Arrival, LaneName
+from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
 from proxy.core.hosts import Hostname
 from proxy.edge.metrics import Metrics, Rejection
@@ -45,7 +44,6 @@ class EdgeRecorder:
     def finished(self, record: AuditRecord) -> None:
         self._under_way.pop(record.request_id, None)
         self._metrics.finished(record)
-        self._metrics.moved(LaneName(record.lane), record.sent_bytes, record.received_bytes)
         self._audit(record)
 
     def tell_of_long_ones(self) -> None:
@@ -55,7 +53,7 @@ class EdgeRecorder:
             if since > late:
                 return
             del self._under_way[request_id]
-            self._audit(replace(record, ending=Ending.OPEN))
+            self._audit(record.changed(ending=Ending.OPEN))
 
     def _warn(self, event: str, **fields: str) -> None:
         """The first time, the second, the fourth, the eighth …: what is repeated does not fill the log."""

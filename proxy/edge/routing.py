@@ -5,7 +5,7 @@ relayed as it is.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,15 +25,25 @@ from proxy.wire.outcomes import NeedMore
 from proxy.wire.request_head import RequestHead, read_request_head
 
 NOBODY: Final = Hostname("")
+# RFC 7301 §6.
+HTTP1: Final = b"http/1.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """`governed` serves the hosts that a grant names; a second lane for HTTP/1.1 will stand beside it."""
+    """`fast` and `mitmproxy` serve the hosts that a grant names."""
 
     relay: Lane
-    governed: Lane
+    # None: it is switched off.
+    fast: Lane | None
+    mitmproxy: Lane
     unopened: Unopened
+
+    def governed(self, alpn: Sequence[bytes]) -> Lane:
+        """By what the client offers: HTTP/1.1 wherever it does, or offers nothing. Who offers both loses
+        nothing by the older one; gRPC, which offers only `h2`, meets upstreams that speak it."""
+        offers_http1 = not alpn or HTTP1 in alpn
+        return self.fast if self.fast is not None and offers_http1 else self.mitmproxy
 
 
 class Router:
@@ -91,12 +101,13 @@ class Router:
         if not self.governs(name):
             await self._relay(sock, guest, address, capture, name)
             return
-        arrival = _arrival(name, address, capture, self._lanes.governed.name)
+        lane = self._lanes.governed(hello.alpn)
+        arrival = _arrival(name, address, capture, lane.name)
         # CONNECT may name an address; what it names by name must be what TLS names.
         if (parse_hostname(asked) or name) != name:
             arrival = replace(arrival, asked=asked)
         guest.accepted = Accepted(sock, arrival, address, hello.alpn)
-        await self._lanes.governed.serve(guest.accepted)
+        await lane.serve(guest.accepted)
 
     async def _relay(
         self, sock: socket.socket, guest: Guest, address: Address, capture: Capture, name: Hostname

@@ -20,7 +20,9 @@ from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
 from proxy.core.selection import selects
 from proxy.core.services import Catalogue, CredentialSlots, HostReading, Service, attach_scheme, slots_of
+from proxy.core.validity import Validity
 from proxy.core.verdict import PassThrough
+from proxy.judge.boundaries import next_boundary
 from proxy.judge.choice import Choose, choice
 from proxy.judge.grants import BoundGrant, unfit
 from proxy.judge.reading import NOTHING, MintingGuard, Reading, ServiceKnowledge, ServiceReader
@@ -80,6 +82,8 @@ class SharedGrants(NamedTuple):
     grants: tuple[BoundGrant, ...]
     candidates: Choose
     slots: CredentialSlots
+    # Of those that are not valid at all times.
+    validities: frozenset[Validity]
 
 
 class HostRules:
@@ -93,6 +97,7 @@ class HostRules:
         "outside",
         "services",
         "slots",
+        "validities",
         "wanted_beginnings",
     )
 
@@ -102,10 +107,12 @@ class HostRules:
         services: tuple[Service, ...],
         minting: MintingGuard,
         slots: CredentialSlots = NO_SLOTS,
+        validities: frozenset[Validity] = frozenset(),
         *,
         observed: bool,
     ) -> None:
         self.services = services
+        self.validities = validities
         # Everywhere that a credential for this host may stand; the application's own is taken out of it.
         self.slots = slots
         # The verdict for a host that is not governed, or never gets a credential.
@@ -117,6 +124,10 @@ class HostRules:
         self.wanted_beginnings = tuple(dict.fromkeys(b for s in services for b in s.wanted_beginnings))
         # Whether every policy that governs the host only observes.
         self.observed = observed
+
+    def stays_until(self, now: datetime) -> datetime | None:
+        """Until when the same request gets the same verdict; None: as long as there are these rules."""
+        return next_boundary(self.validities, now) if self.validities else None
 
     @classmethod
     def ending(cls, verdict: PassThrough) -> "HostRules":
@@ -220,11 +231,13 @@ class PodPolicies:
         # Tenants of a service that tells them apart are not granted by the name of a host.
         needs_pins = bool(stores) or any(pin.required for r in readings for pin in r.service.pins)
         groups, slots = [], [COMMON_SLOTS]
+        validities: frozenset[Validity] = frozenset()
         for one, reading in counting:
             blind = torn if one.store is not None else needs_pins and one.service is None
             shared = self._shared(one._replace(blind=blind), enforcing=enforcing)
             groups.append(GrantGroup(shared.grants, shared.candidates, self._reader(reading, blind=blind)))
             slots.append(shared.slots)
+            validities |= shared.validities
         services = {reading.service.name: reading.service for reading in (*readings, *stores)}
         slots[1:1] = (service.slots for service in services.values())
         guard = self._guard(tuple(services))
@@ -233,6 +246,7 @@ class PodPolicies:
             tuple(services.values()),
             guard,
             CredentialSlots.union(slots),
+            validities,
             observed=not enforcing or self._index.observing,
         )
 
@@ -271,7 +285,8 @@ class PodPolicies:
         grants.sort(key=lambda grant: grant.rule)
         schemes = dict.fromkeys(grant.attach.scheme for grant in grants)
         slots = CredentialSlots.union(slots_of(scheme) for scheme in schemes)
-        return SharedGrants(tuple(grants), choice(grants), slots)
+        validities = frozenset(grant.validity for grant in grants if grant.validity.is_bounded)
+        return SharedGrants(tuple(grants), choice(grants), slots, validities)
 
     def _reader(self, reading: HostReading | None, *, blind: bool) -> Read:
         if reading is None or blind:

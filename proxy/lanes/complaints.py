@@ -2,9 +2,9 @@
 the request is sent once more."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.audit import AuditRecord
 from proxy.core.hosts import Hostname
@@ -18,8 +18,7 @@ from proxy.transaction.spent import Complaint, Suspicion
 _MOVED: Final = frozenset({301, 307})
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(NamedTuple):
     """What travels with a request. Not the lease itself: its secrets are overwritten when it ends."""
 
     key: LeaseKey
@@ -28,10 +27,19 @@ class Attached:
     decided: datetime
 
 
+def may_complain(opening: Opening, status: int) -> bool:
+    """Most answers do not, and it shows in their status."""
+    if not isinstance(opening, Forward) or status >= 400:
+        return True
+    if opening.guessed_region is not None and status in _MOVED:
+        return True
+    return any(sign.status == status for sign in opening.spent)
+
+
 class Complaints:
     """Of one request. It is sent at most twice, whatever was complained of."""
 
-    def __init__(self, world: LaneWorld, host: Hostname, target: str = "/") -> None:
+    def __init__(self, world: LaneWorld, host: Hostname, target: str, now: datetime) -> None:
         self._world = world
         self._host = host
         self._place = bucket_place(host, target)
@@ -39,11 +47,11 @@ class Complaints:
         # The last complaint that something was done about, the one that it was sent again for, and when the
         # last answer began.
         self._last = self._again_for = Complaint.NONE
-        self._answered = world.clock.now()
+        self._answered = now
         # The opening that was complained of, once its request may be sent again.
         self.first: Forward | None = None
         # The time by the upstream's clock when the request was last judged.
-        self.signed_at = self._answered
+        self.signed_at = now
 
     def time(self, now: datetime) -> datetime:
         """What the request is signed with."""

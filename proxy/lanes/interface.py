@@ -9,9 +9,10 @@ from typing import Protocol
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.audit import AuditRecord
 from proxy.core.hosts import Hostname
-from proxy.core.lease import LeaseKey, LeaseReply
+from proxy.core.lease import Lease, LeaseKey, LeaseReply
 from proxy.core.settings import Timeouts
 from proxy.lanes.in_flight import InFlight
+from proxy.lanes.memory import RequestMemory
 from proxy.lanes.room import Room
 from proxy.transaction.clocks import HostClocks
 from proxy.transaction.pod import PodState
@@ -65,6 +66,9 @@ class Leases(Protocol):
 
     async def lease(self, key: LeaseKey) -> LeaseReply: ...
 
+    def at_hand(self, key: LeaseKey) -> Lease | None:
+        """The live one, where there is one; for `lease` it is the same, but that nobody has to wait."""
+
     def spent(self, key: LeaseKey, lease_id: str) -> None:
         """The upstream said that this lease is expired or revoked: it is not handed out again."""
 
@@ -102,3 +106,4 @@ class LaneWorld:
     room: Room = field(default_factory=Room)
     clocks: HostClocks = field(default_factory=HostClocks)
     regions: BucketRegions = field(default_factory=BucketRegions)
+    memory: RequestMemory = field(default_factory=RequestMemory)

@@ -1,7 +1,7 @@
 """Lines that leave the process: to standard output, or to a file that somebody may rotate.
 
-A line is written with one call where the kernel allows it, so that lines of logs and audit do not mix. What
-cannot be written is lost and counted: the data path does not end because nobody reads our output.
+Lines are written with one call where the kernel allows it, so that those of logs and audit do not mix. What
+cannot be written is lost and counted, line by line: the data path does not end because nobody reads us.
 """
 
 import os
@@ -25,11 +25,9 @@ class LineWriter:
         self._descriptor = descriptor
         self._lost = lost
 
-    def write(self, line: bytes) -> None:
-        """Write a line, which ends with a line feed. Never raises."""
-        try:
-            _write_all(self._descriptor, line)
-        except OSError:
+    def write(self, lines: bytes) -> None:
+        """Write lines, each of which ends with a line feed. Never raises."""
+        for _ in range(_write_all(self._descriptor, lines)):
             self._lost()
 
 
@@ -46,12 +44,15 @@ class FileLineWriter:
         self._descriptor: int | None = None
         self._looked_at = 0.0
 
-    def write(self, line: bytes) -> None:
-        """Write a line, which ends with a line feed. Never raises."""
+    def write(self, lines: bytes) -> None:
+        """Write lines, each of which ends with a line feed. Never raises."""
         try:
-            _write_all(self._opened(), line)
-        except OSError:
+            lost = _write_all(self._opened(), lines)
+        except OSError:  # it cannot be opened
+            lost = lines.count(b"\n")
+        if lost:
             self.close()
+        for _ in range(lost):
             self._lost()
 
     def close(self) -> None:
@@ -78,14 +79,15 @@ class FileLineWriter:
             return False
 
 
-def _write_all(descriptor: int, line: bytes) -> None:
-    """Raises OSError. Half a line that was written is ended, so that it does not swallow the next one."""
-    rest = memoryview(line)
+def _write_all(descriptor: int, lines: bytes) -> int:
+    """How many lines could not be written. Half a line is ended: it must not swallow the next one."""
+    rest = memoryview(lines)
     try:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
     except OSError:
-        if len(rest) < len(line):
+        written = len(lines) - len(rest)
+        if written and lines[written - 1] != 0x0A:
             with suppress(OSError):
                 os.write(descriptor, b"\n")
-        raise
+    return bytes(rest).count(b"\n")

@@ -1,15 +1,19 @@
 """A credential that goes onto a request as it is: in a header, or in the query."""
 
-from proxy.attach.placing import Unplaceable, place
+from datetime import datetime
+from typing import NamedTuple
+
+from proxy.attach.placing import Unplaceable
 from proxy.aws.hosts import read_aws_host
+from proxy.core.audit import AuditRecord
 from proxy.core.credentials import Derivation, EcrToken, RegistryToken
 from proxy.core.lease import Lease, LeaseReply, NoLease
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.transaction.granted import Granted
-from proxy.transaction.opening import Opening, Refused
+from proxy.transaction.lease_memory import NO_FORMS, placed
+from proxy.transaction.opening import Asked, Forward, Opening, Refused
 from proxy.transaction.recording import leased
-from proxy.transaction.redaction import forms_of
 from proxy.transaction.steps import Steps, WantLease
 
 
@@ -23,7 +27,9 @@ def attach_credential(granted: Granted) -> Steps:
             return granted.refused(Reason.CREDENTIAL_UNUSABLE, why)
         derivation = RegistryToken(host.region)
     lease = live_lease(granted, (yield WantLease(verdict.credential, derivation)))
-    return lease if isinstance(lease, Refused) else _placed(granted, lease)
+    if isinstance(lease, Refused):
+        return lease
+    return attached(granted, lease, repeats=granted.is_plain and derivation is None)
 
 
 def live_lease(granted: Granted, reply: LeaseReply | object) -> Lease | Refused:
@@ -33,18 +39,46 @@ def live_lease(granted: Granted, reply: LeaseReply | object) -> Lease | Refused:
     return granted.refused(Reason.CREDENTIAL_UNAVAILABLE, why)
 
 
-def _placed(granted: Granted, lease: Lease) -> Opening:
+def attached(granted: Granted, lease: Lease, *, repeats: bool = False) -> Opening:
     """The application's own credential goes, from every slot; ours is put in its place."""
     granted = granted.with_record(leased(granted.record, lease))
-    placement = place(granted.verdict.scheme, lease.parts)
-    if isinstance(placement, Unplaceable):
-        why = f"the credential {granted.verdict.credential}: {placement.why}"
+    found = placed(granted.verdict.scheme, lease.parts)
+    if isinstance(found, Unplaceable):
+        why = f"the credential {granted.verdict.credential}: {found.why}"
         return granted.refused(Reason.CREDENTIAL_UNUSABLE, why)
-    fields, query = granted.edited()
+    placement, forms = found
+    fields, query = granted.edits
     target = f"{granted.path}?{query}" if query else granted.path
-    fields.extend(placement.headers)
     whole = _with_parameters(target, placement.query) if placement.query else target
-    return granted.forward(whole, tuple(fields), forms_of(placement.secrets))
+    forward = granted.forward(whole, (*fields, *placement.headers), forms)
+    if not repeats or placement.query:
+        return forward
+    # Of this one's credential nothing is kept.
+    bare = forward.changed(fields=fields, forms=NO_FORMS)
+    return forward.changed(again=AttachedAgain(granted, bare))
+
+
+class AttachedAgain(NamedTuple):
+    granted: Granted
+    # Without a credential.
+    forward: Forward
+
+    @property
+    def is_timed(self) -> bool:
+        return False
+
+    def ends(self, now: datetime) -> datetime | None:
+        return self.granted.rules.stays_until(now)
+
+    def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
+        del signed_at
+        found = placed(self.granted.verdict.scheme, lease.parts)
+        if isinstance(found, Unplaceable):
+            return attached(self.granted.anew(asked, record), lease)
+        placement, forms = found
+        forward = self.forward
+        fields = (*forward.fields, *placement.headers)
+        return forward.changed(record=record, fields=fields, forms=forms)
 
 
 def _with_parameters(target: str, parameters: tuple[tuple[str, Secret], ...]) -> Secret:

@@ -24,10 +24,10 @@ from proxy.transaction.attaching import attach_credential
 from proxy.transaction.forwarding import end_to_end, twin
 from proxy.transaction.granted import Granted
 from proxy.transaction.head import Head, HeadProblem
-from proxy.transaction.opening import Forward
+from proxy.transaction.opening import Asked, Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began, decided
-from proxy.transaction.refusing import Asked, explain_lack, refuse
+from proxy.transaction.refusing import explain_lack, refuse
 from proxy.transaction.removing import read_removals, unread
 from proxy.transaction.signed_urls import read_url
 from proxy.transaction.signing import sign_request
@@ -145,6 +145,7 @@ def open_request(
         url.query,
         body=body,
         region=region or url.region,
+        is_plain=url.is_plain and body is None and not record.static_credential_seen,
     )
     if isinstance(verdict.scheme, SigV4):
         return (yield from sign_request(granted, signed_at or now))

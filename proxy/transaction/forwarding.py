@@ -31,6 +31,9 @@ CONNECTION_OPTIONS: Final = frozenset({
 
 def end_to_end(head: Head) -> tuple[tuple[str, str], ...] | HeadProblem:
     """The fields that travel on, in their order."""
+    keys = [name.lower() for name, _ in head.fields]
+    if HOP_BY_HOP.isdisjoint(keys):
+        return head.fields
     named = options_of(head) - CONNECTION_OPTIONS
     if named:
         message = f"the Connection header names `{min(named)[:40]}`"
@@ -44,8 +47,8 @@ def twin(fields: Iterable[tuple[str, str]], judged: Collection[str]) -> HeadProb
     `judged`: the names that a decision looks at.
     """
     for name, _ in fields:
-        key = name.lower()
-        if "_" in key:
+        if "_" in name:
+            key = name.lower()
             other = key.replace("_", "-")
             if other in SPELLED_ONE_WAY or (other in judged and key not in judged):
                 message = f"the header `{name[:40]}` is `{other[:40]}` to some servers"
@@ -54,14 +57,13 @@ def twin(fields: Iterable[tuple[str, str]], judged: Collection[str]) -> HeadProb
 
 
 def _kept(head: Head) -> Iterator[tuple[str, str]]:
-    websocket = head.wants_websocket
-    for name, value in head.fields:
-        key = name.lower()
+    for field in head.fields:
+        key = field[0].lower()
         if key not in HOP_BY_HOP:
-            yield name, value
-        elif key == "upgrade" and websocket:
-            yield name, value
+            yield field
+        elif key == "upgrade" and head.wants_websocket:
+            yield field
             yield "Connection", "Upgrade"
         elif key == "te" and head.version is HttpVersion.HTTP2:
             # `trailers` is all that HTTP/2 allows here, and gRPC servers insist on it.
-            yield name, value
+            yield field

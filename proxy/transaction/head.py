@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 from proxy.core.reasons import Reason
 from proxy.wire.authority import read_authority
-from proxy.wire.framing import NO_BODY, Length
+from proxy.wire.framing import has_content
 from proxy.wire.h2_request import h2_request_fault
 from proxy.wire.outcomes import BadHead, HeadFault
 from proxy.wire.request_head import RequestHead
@@ -41,6 +41,13 @@ class Head:
         return [value for key, value in self.fields if key.lower() == name]
 
     @property
+    def declared_length(self) -> int:
+        """The body's length, as far as the fields say it. One that is no number frames nothing: see
+        proxy/wire."""
+        length = next(iter(self.values("content-length")), "0")
+        return int(length) if length.isascii() and length.isdigit() else 0
+
+    @property
     def is_grpc(self) -> bool:
         """GRPC over HTTP/2: its clients read `grpc-status`, and no body of any other kind."""
         types = self.values("content-type")
@@ -52,8 +59,9 @@ class Head:
     def wants_websocket(self) -> bool:
         """A WebSocket handshake (RFC 6455 §4.1): the one upgrade that is let through."""
         upgrades = ",".join(self.values("upgrade")).lower()
-        return (
-            self.version is HttpVersion.HTTP1
+        return bool(
+            upgrades
+            and self.version is HttpVersion.HTTP1
             and self.method == "GET"
             and not self.has_body
             and upgrades.strip() == "websocket"
@@ -87,14 +95,19 @@ def options_of(head: Head) -> frozenset[str]:
 
 def head_of_http1(request: RequestHead) -> Head | HeadProblem:
     """From a head that `wire.request_head` has read."""
-    authority = next((value for name, value in request.headers if name.lower() == "host"), "")
+    # There is one, but for a CONNECT of HTTP/1.0: the reader saw to that.
+    authority, fields = "", request.headers
+    for at, (name, value) in enumerate(fields):
+        if name.lower() == "host":
+            authority, fields = value, (*fields[:at], *fields[at + 1 :])
+            break
     form = split_target(request)
     target = "*"
     match form:
-        case AsteriskForm():
-            pass
         case OriginForm():
             target = form.target
+        case AsteriskForm():
+            pass
         case AbsoluteForm(scheme="https") if form.authority == read_authority(authority):
             target = form.target
         case AbsoluteForm():
@@ -106,9 +119,7 @@ def head_of_http1(request: RequestHead) -> Head | HeadProblem:
             return problem_of(form)
         case _:
             assert_never(form)
-    fields = tuple(field for field in request.headers if field[0].lower() != "host")
-    has_body = request.framing not in {NO_BODY, Length(0)}
-    return Head(request.method, target, authority, fields, HttpVersion.HTTP1, has_body)
+    return Head(request.method, target, authority, fields, HttpVersion.HTTP1, has_content(request.framing))
 
 
 def head_of_http2(fields: Sequence[tuple[bytes, bytes]], *, ended: bool) -> Head | HeadProblem:

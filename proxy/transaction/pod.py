@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from proxy.core.audit import AuditRecord
 from proxy.core.credentials import CredentialRef, SourceKind
 from proxy.core.evidence import Evidence, Proof
 from proxy.core.identity import WorkloadIdentity
@@ -24,6 +25,38 @@ def _scope(kind: SourceKind, grants: tuple[Use, ...]) -> str | ScopeFault:
     return scope_of(kind, grants)
 
 
+def _nothing_asked(who: WorkloadIdentity) -> AuditRecord:
+    return AuditRecord(
+        time=datetime.min.replace(tzinfo=UTC),
+        request_id="",
+        namespace=who.namespace,
+        service_account=who.service_account,
+        pod_name=who.pod_name,
+        pod_uid=who.pod_uid,
+        node=who.node,
+        evidence="unverified",
+        host="",
+        port=0,
+        method="",
+        path="",
+        cluster=who.cluster,
+        owner=who.owner,
+    )
+
+
+def _with_evidence(record: AuditRecord, proof: Proof) -> AuditRecord:
+    if not isinstance(proof, Evidence):
+        return record
+    return record.changed(
+        evidence="token",
+        issuer=proof.issuer,
+        key_id=proof.key_id,
+        token_hash=proof.token_hash,
+        token_issued=proof.issued,
+        token_expires=proof.expires,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PodState:
     policies: PolicyIndex
@@ -39,8 +72,14 @@ class PodState:
     hashed_body_limit: int = DEFAULT_HASHED_BODY
     # Under which key the book keeps the lease of each source that this pod's grants name, or why it cannot.
     leases: Mapping[CredentialRef, LeaseKey | NoLease] = field(init=False)
+    # What the records of all requests have in common: while the proof counts, and without one.
+    proved: AuditRecord = field(init=False, repr=False, compare=False)
+    unverified: AuditRecord = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        unverified = _nothing_asked(self.identity)
+        object.__setattr__(self, "unverified", unverified)
+        object.__setattr__(self, "proved", _with_evidence(unverified, self.proof))
         uses = self.policies.for_pod(self.identity).uses(self.as_of)
         object.__setattr__(self, "leases", {ref: self._key(ref, grants) for ref, grants in uses.items()})
 

@@ -1,12 +1,11 @@
 """The audit record as it grows: begun with the head, decided, leased, and finished by the lane."""
 
-from dataclasses import replace
 from datetime import datetime
-from typing import Required, TypedDict, assert_never
+from typing import TypedDict, assert_never
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
-from proxy.core.evidence import Evidence, Proof
+from proxy.core.evidence import Evidence
 from proxy.core.lease import Lease
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, RequestFacts
@@ -19,18 +18,11 @@ from proxy.transaction.pod import PodState
 def began(  # noqa: PLR0917 - what is known at the start
     pod: PodState, arrival: Arrival, now: datetime, request_id: str, head: Head | None = None, path: str = ""
 ) -> AuditRecord:
-    who = pod.identity
-    return AuditRecord(
+    proof = pod.proof
+    proved = isinstance(proof, Evidence) and now < proof.expires
+    return (pod.proved if proved else pod.unverified).changed(
         time=now,
         request_id=request_id,
-        namespace=who.namespace,
-        service_account=who.service_account,
-        pod_name=who.pod_name,
-        pod_uid=who.pod_uid,
-        node=who.node,
-        cluster=who.cluster,
-        owner=who.owner,
-        **_evidence(pod.proof, now),
         host=arrival.name,
         port=arrival.port,
         method=head.method if head is not None else "",
@@ -42,32 +34,9 @@ def began(  # noqa: PLR0917 - what is known at the start
     )
 
 
-class EvidenceFields(TypedDict, total=False):
-    evidence: Required[str]
-    issuer: str
-    key_id: str
-    token_hash: str
-    token_issued: datetime
-    token_expires: datetime
-
-
-def _evidence(proof: Proof, now: datetime) -> EvidenceFields:
-    if not isinstance(proof, Evidence) or now >= proof.expires:
-        return {"evidence": "unverified"}
-    return {
-        "evidence": "token",
-        "issuer": proof.issuer,
-        "key_id": proof.key_id,
-        "token_hash": proof.token_hash,
-        "token_issued": proof.issued,
-        "token_expires": proof.expires,
-    }
-
-
 def decided(record: AuditRecord, verdict: Verdict, rules: HostRules, facts: RequestFacts) -> AuditRecord:
     foreign = facts.signed_elsewhere or facts.client_credential is ClientCredential.FOREIGN
-    return replace(  # once: a copy of the record costs more than the decision
-        record,
+    return record.changed(
         service=rules.services[0].name if rules.services else "",
         action=_action(rules, facts),
         reason=(verdict.granted if isinstance(verdict, ReadBody) else verdict).reason.value,
@@ -106,11 +75,11 @@ def _ruled(rule: RuleRef | None) -> Outcome:
 
 def refused(record: AuditRecord, reason: Reason) -> AuditRecord:
     """A refusal for another reason than the verdict's: what was granted stays visible in `credential`."""
-    return replace(record, verdict="refuse", reason=reason.value)
+    return record.changed(verdict="refuse", reason=reason.value)
 
 
 def leased(record: AuditRecord, lease: Lease) -> AuditRecord:
-    return replace(record, lease_id=lease.id)
+    return record if record.lease_id == lease.id else record.changed(lease_id=lease.id)
 
 
 def _action(rules: HostRules, facts: RequestFacts) -> str:

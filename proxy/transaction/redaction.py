@@ -9,7 +9,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from string import ascii_letters, digits
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.secret import Secret
 
@@ -54,7 +54,25 @@ _PLAIN: Final = (ascii_letters + digits + "._-").encode()
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]").search
 
 
-def forms_of(secrets: Iterable[Secret]) -> frozenset[bytes]:
+class Forms(frozenset[bytes]):
+    """Those of one credential, as all redactors of its responses use them. They show it: no repr."""
+
+    __slots__ = ("_ready",)
+    _ready: "_Ready"
+
+    @property
+    def ready(self) -> "_Ready":
+        try:
+            return self._ready
+        except AttributeError:
+            self._ready = _Ready.of(self)
+            return self._ready
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} forms>"
+
+
+def forms_of(secrets: Iterable[Secret]) -> Forms:
     """All that a response must not show. It holds the secret: it may not be printed either."""
     forms: set[bytes] = set()
     for secret in secrets:
@@ -63,7 +81,7 @@ def forms_of(secrets: Iterable[Secret]) -> frozenset[bytes]:
             forms |= _spelled(text)
         if len(value) >= MIN_FORM_BYTES:
             forms |= _in_hexadecimal(value)
-    return frozenset(form for form in forms if len(form) >= MIN_FORM_BYTES and not _CONTROL(form))
+    return Forms(form for form in forms if len(form) >= MIN_FORM_BYTES and not _CONTROL(form))
 
 
 def _spelled(text: bytes) -> set[bytes]:
@@ -103,7 +121,22 @@ def _within_base64(value: bytes) -> Iterator[bytes]:
 _MASKS: Final = b"*#\x7f"
 # How much is held back: the next of these above the longest form. API keys fall below the first or second.
 _REACHES: Final = (128, 512, 4096, 32_768)
-_CONTROLS: Final = tuple(bytes([byte]) for byte in (*range(0x20), 0x7F))
+# Every control character as the same one: to find the last of them.
+_AS_ONE: Final = bytes(0 if byte < 0x20 or byte == 0x7F else byte for byte in range(256))
+
+
+class _Ready(NamedTuple):
+    forms: tuple[bytes, ...]
+    mask: bytes
+    reach: int
+
+    @classmethod
+    def of(cls, forms: Iterable[bytes]) -> "_Ready":
+        forms = tuple(forms)
+        in_forms = frozenset(b"".join(forms))
+        mask = bytes([next((mask for mask in _MASKS if mask not in in_forms), _MASKS[0])])
+        longest = max(map(len, forms), default=0)
+        return cls(forms, mask, next((reach for reach in _REACHES if reach >= longest), longest))
 
 
 class Redactor:
@@ -115,11 +148,7 @@ class Redactor:
     """
 
     def __init__(self, forms: frozenset[bytes]) -> None:
-        self._forms = tuple(forms)
-        in_forms = frozenset(b"".join(self._forms))
-        self._mask = bytes([next((mask for mask in _MASKS if mask not in in_forms), _MASKS[0])])
-        longest = max(map(len, self._forms), default=0)
-        self._reach = next((reach for reach in _REACHES if reach >= longest), longest)
+        self._forms, self._mask, self._reach = forms.ready if isinstance(forms, Forms) else _Ready.of(forms)
         # The end of what came: as it was, to find forms that go on, and as it will be shown.
         self._held = b""
         self._held_shown = b""
@@ -146,9 +175,10 @@ class Redactor:
 
     def _blotted(self, came: bytes, shown: bytes) -> bytes:
         blotted: bytearray | None = None
+        held = len(self._held)
         for form in self._forms:
             # What lies within the held bytes was found before.
-            start = came.find(form, max(0, len(self._held) - len(form) + 1))
+            start = came.find(form, max(0, held - len(form) + 1)) if held else came.find(form)
             covered = 0
             while start >= 0:
                 blotted = bytearray(shown) if blotted is None else blotted
@@ -167,7 +197,7 @@ class Redactor:
         text that the application chose agrees with the secret: it could be read out byte by byte.
         """
         tail = came[-self._reach :]
-        return len(tail) - 1 - max(map(tail.rfind, _CONTROLS))
+        return len(tail) - 1 - tail.translate(_AS_ONE).rfind(0)
 
 
 def redact_value(value: str, forms: frozenset[bytes]) -> str:
@@ -179,10 +209,17 @@ def redact_value(value: str, forms: frozenset[bytes]) -> str:
 
 def redact_bytes(data: bytes, forms: frozenset[bytes]) -> bytes:
     """A piece by itself, with nothing before it and nothing held back."""
-    if not any(form in data for form in forms):
+    if not shows(data, forms):
         return data
     redactor = Redactor(forms)
     return redactor.feed(data) + redactor.finish()
+
+
+def shows(data: bytes, forms: Iterable[bytes]) -> bool:
+    for form in forms:  # noqa: SIM110 - every field of every response comes here
+        if form in data:
+            return True
+    return False
 
 
 # --- which answers are looked at -----------------------------------------------------------------------
@@ -199,6 +236,8 @@ _TEXT_SUFFIXES: Final = ("+json", "+xml", "+yaml", "+text")  # RFC 6839 and its 
 
 def is_text(content_type: str | None, content_encoding: str | None) -> bool:
     """Whether a response's body is looked through. Binary types are large, and echo nothing."""
+    if content_encoding is None and content_type in _TEXTS:
+        return True  # nearly always
     codings = (content_encoding or "identity").lower().split(",")
     if any(coding.strip() not in {"", "identity"} for coding in codings):
         return False

@@ -1,11 +1,9 @@
 """What a refusal says: what was asked, which policy and grant came nearest, and how to find out more."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from shlex import quote
 from typing import Final
 
-from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord
 from proxy.core.reason_pages import REASONS
 from proxy.core.reasons import Reason
@@ -16,23 +14,12 @@ from proxy.judge.grants import DISTANCE
 from proxy.judge.index import HostRules
 from proxy.judge.lacks import lack
 from proxy.transaction.head import Head
-from proxy.transaction.opening import Refused
-from proxy.transaction.pod import PodState
+from proxy.transaction.opening import Asked, Refused
 from proxy.transaction.recording import refused
 from proxy.transaction.refusals import Refusal
 
 # What goes wrong behind a grant is nothing that `podkey explain` could tell more about.
 BEYOND_POLICY: Final = frozenset({400, 413, 421, 431, 500, 502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asks, how, and when: what every refusal of one request has in common."""
-
-    pod: PodState
-    arrival: Arrival
-    request_id: str
-    now: datetime
 
 
 def refuse(  # noqa: PLR0917 - a refusal's parts

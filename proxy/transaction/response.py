@@ -1,11 +1,10 @@
 """What of a response reaches the application: no credential of ours, in a header or in a text body."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.transaction.opening import Forward
-from proxy.transaction.redaction import Redactor, is_text, redact_value
+from proxy.transaction.redaction import Redactor, is_text, redact_value, shows
 
 # Response fields whose whole purpose is to hand over a credential, or a session that stands for one. A
 # session that was opened with our credential would outlive the grant. WWW-Authenticate stays: registries'
@@ -18,8 +17,11 @@ CREDENTIAL_FIELDS: Final = frozenset({
 NOT_FORWARDED: Final = frozenset({"keep-alive", "proxy-connection", "alt-svc"})
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseEdits:
+_SPECIAL: Final = CREDENTIAL_FIELDS | NOT_FORWARDED
+_CODING: Final = "content-encoding"
+
+
+class ResponseEdits(NamedTuple):
     """`redactor` is None where the body is passed on as it is."""
 
     fields: tuple[tuple[str, str], ...]
@@ -35,18 +37,26 @@ def edit_response(forward: Forward, status: int, fields: Iterable[tuple[str, str
     if not forward.attached:
         kept = tuple(field for field in sent if field[0].lower() not in NOT_FORWARDED)
         return ResponseEdits(kept, None)
-    secret = CREDENTIAL_FIELDS | forward.credential_fields
+    forms = forward.forms
+    # No form has a line break in it, so none lies in two values.
+    together = "\n".join([value for _, value in sent]).encode("latin-1", "backslashreplace")
+    is_shown = shows(together, forms)
+    keys = [name.lower() for name, _ in sent]
+    redactor = None
+    if forms and status != 101 and is_text(_joined(sent, keys, "content-type"), _joined(sent, keys, _CODING)):
+        redactor = Redactor(forms)
+    secret = forward.credential_fields
+    if not is_shown and _SPECIAL.isdisjoint(keys) and secret.isdisjoint(keys):
+        return ResponseEdits(sent, redactor)
     edited: list[tuple[str, str]] = []
     dropped = redacted = 0
-    for name, value in sent:
-        key = name.lower()
-        if key in secret:
+    for key, (name, value) in zip(keys, sent, strict=True):
+        if key in CREDENTIAL_FIELDS or key in secret:
             dropped += 1
         elif key not in NOT_FORWARDED:
-            clean = redact_value(value, forward.forms)
+            clean = redact_value(value, forms) if is_shown else value
             redacted += clean != value
             edited.append((name, clean))
-    redactor = Redactor(forward.forms) if forward.forms and status != 101 and _is_text(sent) else None
     return ResponseEdits(tuple(edited), redactor, dropped, redacted)
 
 
@@ -55,10 +65,8 @@ def edit_trailers(forward: Forward, fields: Iterable[tuple[str, str]]) -> tuple[
     return edit_response(forward, 101, fields).fields
 
 
-def _is_text(fields: tuple[tuple[str, str], ...]) -> bool:
-    return is_text(_joined(fields, "content-type"), _joined(fields, "content-encoding"))
-
-
-def _joined(fields: tuple[tuple[str, str], ...], wanted: str) -> str | None:
+def _joined(fields: tuple[tuple[str, str], ...], keys: list[str], wanted: str) -> str | None:
     """A field that is there twice counts twice: who knows which one the client takes."""
-    return ",".join(value for name, value in fields if name.lower() == wanted) or None
+    if wanted not in keys:
+        return None
+    return ",".join([field[1] for key, field in zip(keys, fields, strict=True) if key == wanted]) or None

@@ -1,7 +1,7 @@
 """A request whose URL may be presigned: as it is judged, without its signature."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxy.attach.bodies import BodyFault
@@ -22,13 +22,15 @@ class ReadUrl:
     query: str
     is_foreign: bool = False
     region: str | None = None
+    # Nothing was looked at that says until when it counts.
+    is_plain: bool = field(default=False, compare=False)
 
 
 def read_url(
     rules: HostRules, fields: Fields, raw_query: str, pod: PodState, now: datetime
 ) -> ReadUrl | BodyFault:
     """Only S3's URLs are read; any other one keeps its signature, and with it is refused."""
-    plain = ReadUrl(fields, raw_query)
+    plain = ReadUrl(fields, raw_query, is_plain=True)
     if not raw_query or rules.outside is not None:
         return plain
     if not any(service.dialect is Dialect.S3_XML for service in rules.services):
@@ -38,7 +40,7 @@ def read_url(
         return plain
     if isinstance(url, BodyFault):
         # A policy on trial refuses nothing: the URL is judged, and passes, as it is.
-        return plain if rules.observed else url
+        return ReadUrl(fields, raw_query) if rules.observed else url
     there = {name.lower() for name, _ in fields}
     twice = _first(name for name, _ in url.headers if name in there)
     if twice is not None and url.ours:

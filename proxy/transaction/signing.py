@@ -1,6 +1,6 @@
 """A request that is granted and goes to AWS, or to a store that speaks as S3 does: signed instead of told."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -20,28 +20,27 @@ from proxy.attach.placing import Unplaceable
 from proxy.attach.signing import (
     EXPRESS,
     EXPRESS_TOKEN,
+    SESSION_TOKEN,
     SIGNED_AWAY,
     Call,
-    SignedCall,
     Signer,
     Target,
-    keys_of,
     spelled_one_way,
     target_of,
 )
-from proxy.aws.sigv4 import SigningKeys
+from proxy.core.audit import AuditRecord
 from proxy.core.contract import SESSION_PLACEHOLDERS
 from proxy.core.credentials import Derivation, ExpressSession
+from proxy.core.lease import Lease
 from proxy.core.policy import Access
 from proxy.core.reasons import Reason
-from proxy.core.secret import Secret
 from proxy.transaction.attaching import live_lease
 from proxy.transaction.express import answer_session
-from proxy.transaction.granted import Granted
+from proxy.transaction.granted import Granted, Signing
 from proxy.transaction.head import HttpVersion
-from proxy.transaction.opening import Forward, Refused
+from proxy.transaction.lease_memory import signing
+from proxy.transaction.opening import Asked, Fields, Forward, Opening, Refused
 from proxy.transaction.recording import leased
-from proxy.transaction.redaction import forms_of
 from proxy.transaction.steps import Steps, WantBody, WantLease
 
 # What only reads is done in a session that can only read.
@@ -57,7 +56,6 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
             "store that speaks as S3 does, the grant says it: `service: s3` with `endpoint`"
         )
         return granted.refused(Reason.CREDENTIAL_UNUSABLE, why)
-    signer = _signer(granted, target, signed_at)
 
     # (1) How the body travels. All but S3 want its hash, so it is read before anything is sent.
     payload = read_payload(_values(granted, CONTENT_HASH), _values(granted, TRAILER))
@@ -84,37 +82,104 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
     if target.service == EXPRESS and not _copies(granted):
         reads = operation is not None and operation.access in _READS
         derivation = ExpressSession(granted.facts.host, target.region or "", reads)
-        signer = replace(signer, token_header=EXPRESS_TOKEN)
     lease = live_lease(granted, (yield WantLease(verdict.credential, derivation)))
     if isinstance(lease, Refused):
         return lease
-    granted = granted.with_record(leased(granted.record, lease))
-    keys = keys_of(lease.parts)
-    if isinstance(keys, Unplaceable):
-        return granted.refused(Reason.CREDENTIAL_UNUSABLE, f"the credential {verdict.credential}: {keys.why}")
+    plan = _plan(granted, target, payload, None if target.is_s3 else body, derivation)
+    # Where the region is a guess, what is learnt of it changes the signature.
+    plain = granted.is_plain and target.is_s3 and target.region is not None and derivation is None
+    return signed(granted, plan, lease, signed_at, repeats=plain)
 
-    # (3) The signature, over the request as it goes out.
-    fields, query = granted.edited()
+
+@dataclass(frozen=True, slots=True)
+class SigningPlan:
+    """All that a signature is made of but its time and its keys."""
+
+    call: Call
+    signer: Signer
+    # How it goes on, but for what signs it.
+    fields: Fields
+    payload: Payload
+    # Of a body that was read whole.
+    body_hash: str | None
+
+
+def _plan(
+    granted: Granted, target: Target, payload: Payload, body: bytes | None, derivation: Derivation | None
+) -> SigningPlan:
+    """The request as it goes out."""
+    fields, query = granted.edits
     taken_out = _taken_out(target)
-    fields = [field for field in fields if field[0].lower().replace("_", "-") not in taken_out]
-    query = spelled_one_way(query)
+    fields = tuple([field for field in fields if field[0].lower().replace("_", "-") not in taken_out])
     plain = [(name, value) for name, value in fields if isinstance(value, str)]
-    call = Call(granted.head.method, granted.path, query, granted.asked.arrival.shown_name, plain)
-    if target.is_s3:
-        signed = signer.sign_s3(call, keys, payload)
+    where = granted.asked.arrival.shown_name
+    call = Call(granted.head.method, granted.path, spelled_one_way(query), where, plain)
+    signer = _signer(granted, target, granted.asked.now, EXPRESS_TOKEN if derivation else SESSION_TOKEN)
+    return SigningPlan(call, signer, fields, payload, None if body is None else sha256(body).hexdigest())
+
+
+def signed(
+    granted: Granted, plan: SigningPlan, lease: Lease, signed_at: datetime, *, repeats: bool = False
+) -> Opening:
+    """The lease's keys sign it for this moment."""
+    if granted.record.lease_id != lease.id:
+        granted = granted.with_record(leased(granted.record, lease))
+    keys = signing(lease.parts)
+    if isinstance(keys, Unplaceable):
+        return granted.refused(
+            Reason.CREDENTIAL_UNUSABLE, f"the credential {granted.verdict.credential}: {keys.why}"
+        )
+
+    call, signer = plan.call, replace(plan.signer, moment=signed_at)
+    if plan.body_hash is None:
+        signature = signer.sign_s3(call, keys[0], plan.payload)
     else:
-        signed = signer.sign_whole(call, keys, sha256(body).hexdigest())
-    if isinstance(signed, BodyFault):
-        return granted.refused(signed.reason, signed.message)
-    forward = _forward(granted, call, fields, signed, keys)
-    return replace(forward, guessed_region=signer.guess)
+        signature = signer.sign_whole(call, keys[0], plan.body_hash)
+    if isinstance(signature, BodyFault):
+        return granted.refused(signature.reason, signature.message)
+    target = f"{call.path}?{call.query}" if call.query else call.path
+    fields = (*plan.fields, *signature.headers)
+    forward = granted.forward(target, fields, keys[1], Signing(signature.rewrite, signer.guess))
+    if not repeats or signature.rewrite is not None:
+        return forward
+    return forward.changed(again=SignedAgain(granted, plan))
 
 
-def _signer(granted: Granted, target: Target, signed_at: datetime) -> Signer:
+class SignedAgain:
+    """Within one second, and with the same keys, the signature is the same one."""
+
+    __slots__ = ("_granted", "_last", "_plan")
+
+    def __init__(self, granted: Granted, plan: SigningPlan) -> None:
+        self._granted = granted
+        self._plan = plan
+        # The second, the keys, and what came of them: of our secrets it holds those that are the lease's own.
+        self._last: tuple[int, object, Forward] | None = None
+
+    def __repr__(self) -> str:
+        return "<SignedAgain>"
+
+    @property
+    def is_timed(self) -> bool:
+        return True
+
+    def ends(self, now: datetime) -> datetime | None:
+        return self._granted.rules.stays_until(now)
+
+    def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
+        second, last = int(signed_at.timestamp()), self._last
+        if last is not None and last[0] == second and last[1] is lease.parts:
+            return last[2].changed(record=record)
+        opening = signed(self._granted.anew(asked, record), self._plan, lease, signed_at)
+        self._last = (second, lease.parts, opening) if isinstance(opening, Forward) else None
+        return opening
+
+
+def _signer(granted: Granted, target: Target, signed_at: datetime, token_header: str) -> Signer:
     client = read_client_signature(granted.fields)
     values = granted.asked.pod.placeholders.values
     known = values | SESSION_PLACEHOLDERS if values else values
-    return Signer(target, signed_at, client, granted.region, known)
+    return Signer(target, signed_at, client, granted.region, known, token_header)
 
 
 def _copies(granted: Granted) -> bool:
@@ -155,17 +220,3 @@ def _values(granted: Granted, wanted: str) -> list[str]:
 
 def _taken_out(target: Target) -> frozenset[str]:
     return SIGNED_AWAY if target.is_s3 else SIGNED_AWAY | {CONTENT_HASH}
-
-
-def _forward(
-    granted: Granted,
-    call: Call,
-    fields: list[tuple[str, str | Secret]],
-    signed: SignedCall,
-    keys: SigningKeys,
-) -> Forward:
-    fields.extend(signed.headers)
-    target = f"{call.path}?{call.query}" if call.query else call.path
-    # A static key never travels, and a signature counts for this one request.
-    forms = forms_of((keys.session_token,)) if keys.session_token is not None else frozenset[bytes]()
-    return replace(granted.forward(target, tuple(fields), forms), rewrite=signed.rewrite, is_timed=True)

@@ -8,7 +8,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from proxy.core.contract import SESSION_PLACEHOLDERS
@@ -59,25 +59,30 @@ def classify(found: Iterable[str], placeholders: Placeholders) -> ClientCredenti
 
 def read_slots(fields: Fields, query: Query, slots: CredentialSlots) -> tuple[str, ...]:
     """Each credential that the application sent, without what only wraps it."""
-    found = (*_in_fields(fields, slots), *_in_query(query.raw, slots))
-    return tuple(credential for credential in found if credential)
+    found = [*_in_fields(fields, slots)]
+    if query.raw:
+        found += _in_query(query.raw, slots)
+    return tuple([credential for credential in found if credential])
 
 
 def clear_slots(fields: Fields, raw_query: str, slots: CredentialSlots) -> tuple[list[tuple[str, str]], str]:
     """The request without them. All else stays as it is, byte for byte and in its order."""
-    headers, cookies = _headers(slots), _cookies(slots)
+    headers, cookies, parameters = _names(slots)
     kept: list[tuple[str, str]] = []
-    for name, value in fields:
-        key = _header(name)
-        if key not in headers:
-            rest = _without_cookies(value, cookies) if key == "cookie" else value
+    for field in fields:
+        key = _header(field[0])
+        if key == "cookie" and key not in headers:
+            name, value = field
+            rest = _without_cookies(value, cookies)
             if rest or not value:
                 kept.append((name, rest))
-    return kept, _without_parameters(raw_query, _parameters(slots))
+        elif key not in headers:
+            kept.append(field)
+    return kept, _without_parameters(raw_query, parameters) if raw_query else raw_query
 
 
 def _in_fields(fields: Fields, slots: CredentialSlots) -> Iterator[str]:
-    headers, cookies = _headers(slots), _cookies(slots)
+    headers, cookies, _ = _names(slots)
     for name, value in fields:
         key = _header(name)
         if key in headers:
@@ -86,11 +91,36 @@ def _in_fields(fields: Fields, slots: CredentialSlots) -> Iterator[str]:
             yield from (held for part in value.split(";") for held in _values_in(part, cookies))
 
 
+class _Names(NamedTuple):
+    """As they are compared."""
+
+    headers: frozenset[str]
+    cookies: frozenset[str]
+    parameters: frozenset[str]
+
+
+# Of the slots of each host that was asked lately; those are the same object for every request to it.
+_KNOWN: Final[dict[int, tuple[CredentialSlots, _Names]]] = {}
+# As many hosts are remembered by a policy.
+_MOST_KNOWN: Final = 256
+
+
+def _names(slots: CredentialSlots) -> _Names:
+    found = _KNOWN.get(id(slots))
+    if found is not None and found[0] is slots:
+        return found[1]
+    names = _Names(
+        frozenset(map(_header, slots.headers)),
+        frozenset(name.casefold() for name in slots.cookies),
+        frozenset(name.casefold() for name in slots.query),
+    )
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[id(slots)] = (slots, names)
+    return names
+
+
 # --- headers -----------------------------------------------------------------------------------------
-
-
-def _headers(slots: CredentialSlots) -> frozenset[str]:
-    return frozenset(map(_header, slots.headers))
 
 
 def _header(name: str) -> str:
@@ -125,10 +155,6 @@ def _from_basic(encoded: str) -> str:
 # --- cookies -----------------------------------------------------------------------------------------
 
 
-def _cookies(slots: CredentialSlots) -> frozenset[str]:
-    return frozenset(name.casefold() for name in slots.cookies)
-
-
 def _values_in(part: str, cookies: frozenset[str]) -> list[str]:
     """What could be read as one of these cookies, between two semicolons. PHP decodes their names."""
     return [
@@ -145,10 +171,6 @@ def _without_cookies(value: str, cookies: frozenset[str]) -> str:
 # --- the query ---------------------------------------------------------------------------------------
 
 
-def _parameters(slots: CredentialSlots) -> frozenset[str]:
-    return frozenset(name.casefold() for name in slots.query)
-
-
 def _parameter(pair: str) -> str:
     """Its name, to the server that takes the most for it: `Key`, ` key` and `key[]` are `key` to some."""
     return unquote_plus(pair.partition("=")[0]).partition("[")[0].strip().casefold()
@@ -161,8 +183,8 @@ def _pairs(raw: str) -> Iterator[tuple[str, str]]:
 
 
 def _in_query(raw: str, slots: CredentialSlots) -> Iterator[str]:
-    parameters = _parameters(slots)
-    if not raw or not parameters:
+    _, _, parameters = _names(slots)
+    if not parameters:
         return
     found: list[tuple[str, str]] = []
     for _, pair in _pairs(raw):
@@ -177,7 +199,7 @@ def _in_query(raw: str, slots: CredentialSlots) -> Iterator[str]:
 
 
 def _without_parameters(raw: str, parameters: frozenset[str]) -> str:
-    if not raw or not parameters:
+    if not parameters:
         return raw
     kept = [(mark, pair) for mark, pair in _pairs(raw) if _parameter(pair) not in parameters]
     return "".join(mark + pair if index else pair for index, (mark, pair) in enumerate(kept))

@@ -184,6 +184,10 @@ class Suspicion:
         return None
 
 
+# Of an answer that says nothing of the credential. What comes of its body changes nothing in it.
+UNSUSPICIOUS: Final = Suspicion((), 200, ())
+
+
 def _time(text: str) -> datetime | None:
     """A Date (RFC 9110 §5.6.7)."""
     try:

@@ -1,4 +1,4 @@
-"""Where a request's body ends (RFC 9112 §6), read so that no server behind us can see another end.
+"""Where a body ends (RFC 9112 §6), read so that nobody before or behind us can see another end.
 
 RFC 9112 lets a recipient mend some of what is refused here: a repeated equal length, a length beside a
 coding. Request smuggling lives on servers that mend differently.
@@ -7,6 +7,7 @@ coding. Request smuggling lives on servers that mend differently.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from proxy.wire.outcomes import BadHead, malformed
@@ -16,6 +17,7 @@ MAX_LENGTH: Final = 2**63 - 1
 
 # Zeros in front are one more thing that servers read differently.
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
+MAX_DIGITS: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,22 @@ class Chunked:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class UntilClose:
+    """Of a response only: its body ends with the connection (RFC 9112 §6.3)."""
+
+
 type Framing = NoBody | Length | Chunked
+type ResponseFraming = NoBody | Length | Chunked | UntilClose
 
 NO_BODY: Final = NoBody()
 CHUNKED: Final = Chunked()
+UNTIL_CLOSE: Final = UntilClose()
+
+
+def has_content(framing: ResponseFraming) -> bool:
+    """Whether any byte of a body may follow."""
+    return not isinstance(framing, NoBody) and not (isinstance(framing, Length) and not framing.size)
 
 
 def read_framing(lengths: Sequence[str], codings: Sequence[str], minor_version: int) -> Framing | BadHead:
@@ -53,10 +67,14 @@ def read_framing(lengths: Sequence[str], codings: Sequence[str], minor_version: 
         return NO_BODY
     if len(lengths) > 1:
         return malformed("several Content-Length fields (RFC 9112 §6.3)")
-    size = read_length(lengths[0])
-    if size is None:
-        return malformed("Content-Length is not a number of bytes (RFC 9110 §8.6)")
-    return Length(size)
+    length = _length_of(lengths[0]) if len(lengths[0]) <= MAX_DIGITS else None
+    return length or malformed("Content-Length is not a number of bytes (RFC 9110 §8.6)")
+
+
+@lru_cache(maxsize=512)  # Of what an application asks for, much has the same size; an entry is small.
+def _length_of(text: str) -> Length | None:
+    size = read_length(text)
+    return None if size is None else Length(size)
 
 
 def read_length(text: str) -> int | None:

@@ -9,32 +9,35 @@ So faults are told in the order in which they stand.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.wire.authority import read_authority
 from proxy.wire.fields import (
-    FIELD_TEXT,
     MAX_FIELDS,
     MAX_HEAD_BYTES,
     MAX_METHOD,
     METHOD,
     NOT_IN_TOKEN,
     NOT_VISIBLE,
-    TOKEN,
     VISIBLE,
     stray,
-    value_fault,
 )
-from proxy.wire.framing import NO_BODY, Framing, Length, read_framing
+from proxy.wire.framing import Framing, has_content, read_framing
+from proxy.wire.header_lines import (
+    EOL,
+    LineMemory,
+    ReadLine,
+    cut_field_lines_fault,
+    read_field_lines,
+    split_cut_lines,
+)
 from proxy.wire.outcomes import NEED_MORE, BadHead, NeedMore, malformed, too_large
 
 # Presigned S3 URLs with a session token reach 4 KiB, and core reads queries of up to 16 KiB; RFC 9112 §3 asks
 # for 8000 bytes at least.
 MAX_REQUEST_LINE: Final = 16_384
 
-_EOL: Final = b"\r\n"
 _REQUEST_LINE = re.compile(rf"({METHOD}) ({VISIBLE}) HTTP/1\.([01])").fullmatch  # RFC 9112 §3
-_FIELD_LINE = re.compile(rf"({TOKEN}):({FIELD_TEXT})").fullmatch  # RFC 9112 §5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,15 @@ class HeadLimits:
 
 DEFAULT_LIMITS: Final = HeadLimits()
 
+_MEMORY: Final = LineMemory()
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+
+class RequestHead(NamedTuple):
     """Names as sent, values without the whitespace around them, both decoded as Latin-1: encoding them again
-    gives the bytes that were sent. `size` counts up to and including the empty line."""
+    gives the bytes that were sent. `size` counts up to and including the empty line.
+
+    A tuple, since each request makes one: a frozen dataclass takes a microsecond to make.
+    """
 
     method: str
     target: str
@@ -73,39 +80,35 @@ def read_request_head(data: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> HeadR
     """Read the head at the start of `data`, which may go on with a body."""
     # RFC 9112 §2.2: a server SHOULD skip at least one empty line, which old clients send after a body. More
     # than one is nobody's need.
-    start = len(_EOL) if data.startswith(_EOL) else 0
-    end = data.find(_EOL + _EOL, start, limits.max_bytes)
+    start = len(EOL) if data.startswith(EOL) else 0
+    end = data.find(EOL + EOL, start, limits.max_bytes)
     if end < 0:
         return _read_cut_head(data, start, limits)
-    first, *rest = data[start:end].decode("latin-1").split("\r\n")
+    lines = data[start:end].split(EOL)
+    first = lines.pop(0).decode("latin-1")
     line = _REQUEST_LINE(first)
     if line is None or len(first) > limits.max_line:
         return _request_line_fault(first, limits.max_line)
-    headers = _read_fields(rest, limits.max_headers)
-    if isinstance(headers, BadHead):
-        return headers
-    method, target, minor_version = line[1], line[2], int(line[3])
-    framing = _read_meaning(method, minor_version, headers)
+    read = read_field_lines(lines, limits.max_headers, _MEMORY)
+    if isinstance(read, BadHead):
+        return read
+    method, target, minor = line.groups()
+    minor_version = int(minor)
+    framing = _read_meaning(method, minor_version, read)
     if isinstance(framing, BadHead):
         return framing
-    return RequestHead(method, target, minor_version, tuple(headers), end + 2 * len(_EOL), framing)
+    headers = tuple([field for field, _ in read])
+    return RequestHead(method, target, minor_version, headers, end + 2 * len(EOL), framing)
 
 
 def _read_cut_head(data: bytes, start: int, limits: HeadLimits) -> NeedMore | BadHead:
-    *lines, cut = data[start : limits.max_bytes].decode("latin-1").split("\r\n")
-    cut = cut.removesuffix("\r")  # half of a line's end
+    lines, cut = split_cut_lines(data[start : limits.max_bytes])
     if not lines:
-        fault = _cut_request_line_fault(cut, limits.max_line)
-    elif _REQUEST_LINE(lines[0]) is None or len(lines[0]) > limits.max_line:
-        fault = _request_line_fault(lines[0], limits.max_line)
+        fault = _cut_request_line_fault(cut.decode("latin-1"), limits.max_line)
+    elif _REQUEST_LINE(first := lines[0].decode("latin-1")) is None or len(first) > limits.max_line:
+        fault = _request_line_fault(first, limits.max_line)
     else:
-        headers = _read_fields(lines[1:], limits.max_headers)
-        if isinstance(headers, BadHead):
-            fault = headers
-        elif cut and len(headers) == limits.max_headers:
-            fault = _too_many(limits.max_headers)
-        else:
-            fault = _cut_field_line_fault(cut, len(headers) + 1)
+        fault = cut_field_lines_fault(lines[1:], cut, limits.max_headers)
     if fault is not None:
         return fault
     if len(data) >= limits.max_bytes:
@@ -143,55 +146,26 @@ def _request_line_fault(line: str, max_line: int) -> BadHead:
     return malformed("the version is neither HTTP/1.0 nor HTTP/1.1 (RFC 9112 §2.3)")
 
 
-def _read_fields(lines: Sequence[str], max_headers: int) -> list[tuple[str, str]] | BadHead:
-    headers: list[tuple[str, str]] = []
-    for line in lines:
-        if len(headers) == max_headers:
-            return _too_many(max_headers)
-        field = _FIELD_LINE(line)
-        if field is None:
-            return _field_line_fault(line, len(headers) + 1)
-        headers.append((field[1], field[2].strip(" \t")))
-    return headers
-
-
-def _too_many(max_headers: int) -> BadHead:
-    return too_large(f"more than {max_headers} header lines")
-
-
-def _cut_field_line_fault(line: str, number: int) -> BadHead | None:
-    """What is wrong with a header line of which more may follow. The name of a bad line is not shown: it may
-    be the second half of a value that somebody broke in two."""
-    if line.startswith((" ", "\t")):
-        if number == 1:
-            return malformed("whitespace before the first header line (RFC 9112 §2.2)")
-        return malformed(f"header line {number} continues the one before it: obs-fold (RFC 9112 §5.2)")
-    name, colon, value = line.partition(":")
-    if found := stray(name, NOT_IN_TOKEN):
-        return malformed(f"header line {number}: {found} in the name or before the colon (RFC 9112 §5.1)")
-    if colon and not name:
-        return malformed(f"header line {number} has no name (RFC 9112 §5)")
-    detail = value_fault(name, value)
-    return malformed(detail) if detail else None
-
-
-def _field_line_fault(line: str, number: int) -> BadHead:
-    """What is wrong with a whole header line, of which it is known that something is."""
-    fault = _cut_field_line_fault(line, number)
-    return fault or malformed(f"header line {number} has no colon (RFC 9112 §5)")
-
-
-def _read_meaning(method: str, minor_version: int, headers: Sequence[tuple[str, str]]) -> Framing | BadHead:
+def _read_meaning(method: str, minor_version: int, read: Sequence[ReadLine]) -> Framing | BadHead:
     """The fields that decide where a request goes and where it ends."""
-    values: dict[str, list[str]] = {"host": [], "content-length": [], "transfer-encoding": []}
-    for name, value in headers:
-        if (lower := name.lower()) in values:
-            values[lower].append(value)
-    if fault := _host_fault(values["host"], method, minor_version):
+    hosts: list[str] = []
+    lengths: list[str] = []
+    codings: list[str] = []
+    for (_, value), meaning in read:
+        match meaning:
+            case "":
+                pass
+            case "host":
+                hosts.append(value)
+            case "content-length":
+                lengths.append(value)
+            case "transfer-encoding":
+                codings.append(value)
+    if fault := _host_fault(hosts, method, minor_version):
         return fault
-    framing = read_framing(values["content-length"], values["transfer-encoding"], minor_version)
+    framing = read_framing(lengths, codings, minor_version)
     # RFC 9110 §9.3.6: what follows a CONNECT is the tunnel. Some clients say so with a length of 0.
-    if method == "CONNECT" and not isinstance(framing, BadHead) and framing not in {NO_BODY, Length(0)}:
+    if method == "CONNECT" and not isinstance(framing, BadHead) and has_content(framing):
         return malformed("a CONNECT with a body (RFC 9110 §9.3.6)")
     return framing
 

@@ -126,7 +126,7 @@ def test_the_body_begins_when_the_upstream_says_so(world: Lab) -> None:
     assert first.header("expect") == ["100-continue"]
     assert first.body == b"hello"
     assert second.body == b"again"
-    assert len(world.upstream.connections) == 1
+    assert len(world.upstream.carriers) == 1
     assert [record["sentBytes"] for record in world.new_audit(before, 2)] == [5, 5]
 
 
@@ -163,7 +163,8 @@ def test_an_answer_that_comes_first_is_the_last_on_both_connections(
         (answer,) = read_answers(read(sock, end))
         assert answer.status == status
         assert answer.header("connection") == "close"
-        world.upstream.wait_until(world.upstream.connections[0].ended.is_set)
+        (connection,) = world.upstream.carriers
+        world.upstream.wait_until(connection.ended.is_set)
         # A late body, with a request in it: nobody reads it as one.
         with suppress(OSError):
             sock.sendall(b"hello" + put("/v1/silent").replace(b"Expect: 100-continue\r\n", b"") + b"again")
@@ -228,7 +229,9 @@ class H2:
             for event in self.seen:
                 if isinstance(event, kind):
                     return event
-            self.seen += self._h2.receive_data(self._sock.recv(65_536))
+            came = self._sock.recv(65_536)
+            assert came, f"the connection ended before {kind.__name__} came: {self.seen}"
+            self.seen += self._h2.receive_data(came)
             self._flush()
 
     def _flush(self) -> None:

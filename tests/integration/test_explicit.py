@@ -121,7 +121,7 @@ def test_a_tunnel_to_a_host_that_no_grant_names_is_relayed(world: World) -> None
 
     assert done.returncode == 0, done.stderr
     assert world.api.requests[0].header("authorization") == ["Bearer mine"]
-    assert world.api.connections[0].sni == FILES
+    assert world.api.requests[0].connection.sni == FILES
 
 
 # --- cleartext -----------------------------------------------------------------------------------

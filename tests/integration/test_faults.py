@@ -178,7 +178,7 @@ def test_an_upstream_that_never_answers_is_told_to_have_stalled(world: Lab) -> N
     before = len(world.sidecar.audit())
     answer = world.talk(request("/v1/stall"), answers=1).only
     assert (answer.status, answer.reason) == (504, "upstream_stalled")
-    (connection,) = world.upstream.connections
+    (connection,) = world.upstream.carriers
     world.upstream.wait_until(connection.ended.is_set)
     assert world.new_audit(before)[0]["reason"] == "upstream_stalled"
 
@@ -231,7 +231,7 @@ def test_a_client_that_leaves_during_its_upload_takes_its_upstream_along(world: 
     with tls(world.pod, HOST) as sock:
         sock.sendall(request("/v1/discard", "Content-Length: 1000000", method="PUT") + bytes(100_000))
         world.upstream.wait_until(lambda: world.upstream.received > 100_000)
-    (connection,) = world.upstream.connections
+    (connection,) = world.upstream.carriers
     world.upstream.wait_until(connection.ended.is_set)
     record = world.new_audit(before)[0]
     assert (record["ending"], record["sentBytes"]) == ("client_gone", 100_000)
@@ -243,7 +243,7 @@ def test_a_client_that_leaves_during_its_download_takes_its_upstream_along(world
     with tls(world.pod, HOST) as sock:
         sock.sendall(request("/v1/bytes?bytes=1000000000"))
         assert sock.recv(1000)
-    (connection,) = world.upstream.connections
+    (connection,) = world.upstream.carriers
     world.upstream.wait_until(connection.ended.is_set)
     assert world.new_audit(before)[0]["ending"] == "client_gone"
 
@@ -268,13 +268,13 @@ def test_a_client_that_resets_its_connection_ends_only_that(world: Lab) -> None:
 def test_garbage_after_the_handshake_is_answered_and_the_connection_ended(world: Lab) -> None:
     reply = world.talk(os.urandom(5000).replace(b"\r", b"x"))
     assert (reply.only.status, reply.end) == (400, "eof")
-    assert world.upstream.connections == []
+    assert (world.upstream.connections, world.upstream.received) == ([], 0)
 
 
 def test_garbage_in_h2_ends_the_connection(world: Lab) -> None:
     reply = world.talk(PREFACE + bytes(range(256)) * 20, alpn=["h2"])
     assert reply.end in {"eof", "reset"}
-    assert world.upstream.connections == []
+    assert (world.upstream.connections, world.upstream.received) == ([], 0)
 
 
 def test_garbage_in_place_of_a_hello_is_relayed_and_gets_no_credential(world: Lab) -> None:
@@ -299,7 +299,7 @@ def test_whoever_does_not_go_on_is_cut_off_after_the_header_timeout(world: Lab, 
 def test_a_head_that_does_not_go_on_is_cut_off_after_the_header_timeout(world: Lab) -> None:
     reply = world.talk(b"GET /v1/x HTTP/1.1\r\nHost: api.la")
     assert reply.end in {"eof", "reset"}
-    assert world.upstream.connections == []
+    assert (world.upstream.connections, world.upstream.received) == ([], 0)
 
 
 # --- secrets and policies that change ----------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_a_secret_that_is_empty_or_broken_or_gone_is_a_refusal_until_it_is_back(
             wait_for(partial(_tells, world, (502, reason)), reason)
             world.upstream.clear()
             assert _tells(world, (502, reason))
-            assert world.upstream.connections == []
+            assert (world.upstream.connections, world.upstream.received) == ([], 0)
     finally:
         world.pod.write_secret("lab", {"token": world.token.encode()})
         wait_for(partial(_tells, world, (200, None)), "the secret")

@@ -69,7 +69,7 @@ def test_one_connection_serves_many_requests_and_keeps_one_upstream(world: Lab) 
         for number in range(20):
             assert ask(sock, request(f"/v1/{number}")).status == 200
     assert [one.target for one in world.upstream.requests] == [f"/v1/{number}" for number in range(20)]
-    assert len(world.upstream.connections) == 1
+    assert len(world.upstream.carriers) == 1
     assert {*credentials(world)} == {f"Bearer {world.token}"}
 
 
@@ -169,7 +169,8 @@ def test_http1_is_chosen_wherever_the_client_speaks_it(
         assert sock.selected_alpn_protocol() == chosen
         if chosen != "h2":
             assert ask(sock, request("/v1/x")).status == 200
-            assert world.upstream.connections[0].alpn == "http/1.1"
+            (connection,) = world.upstream.carriers
+            assert connection.alpn == "http/1.1"
 
 
 # --- HTTP/2 ------------------------------------------------------------------------------------------
@@ -395,9 +396,10 @@ def test_a_websocket_gets_the_credential_once_and_then_passes_frames_both_ways(w
     }
     (handshake,) = world.upstream.requests
     assert handshake.header("authorization") == [f"Bearer {world.token}"]
-    assert world.upstream.connections[0].received > 1_000_000
-    assert bytes(world.upstream.connections[0].kept).count(world.token.encode()) == 1
-    world.upstream.wait_until(world.upstream.connections[0].ended.is_set)
+    (connection,) = world.upstream.carriers
+    assert connection.received > 1_000_000
+    assert bytes(connection.kept).count(world.token.encode()) == 1
+    world.upstream.wait_until(connection.ended.is_set)
     records = {record["status"]: record for record in world.new_audit(before, 2)}
     assert records[101]["ending"] == "completed"
     assert min(records[101]["sentBytes"], records[101]["receivedBytes"]) > 1_000_000

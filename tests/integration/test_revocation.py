@@ -237,7 +237,7 @@ def test_a_token_that_was_revoked_is_replaced_and_the_application_sees_one_200(
     assert record["receivedBytes"] == len(answer.body)
     assert world.pod.sidecar.metric("podkey_leases_spent_total", retried="true") == before + 1
     # Both tries went over one connection; in HTTP/2 they are two streams of it.
-    assert len(world.upstream.connections) == 1
+    assert len(world.upstream.carriers) == 1
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -428,7 +428,7 @@ def test_streams_of_other_grants_on_the_connection_live_on(
     answer = outcome[3]
     assert isinstance(answer, Answer)
     assert answer.body.endswith(b"the end")
-    assert len(world.upstream.connections) == 1
+    assert len(world.upstream.carriers) == 1
     endings = {record["path"]: record["ending"] for record in world.records(2)}
     assert endings == {"/v1/pour": "cut", "/v2/pour": "completed"}
 

@@ -214,7 +214,7 @@ def test_a_governed_host_shows_the_pods_own_certificate(world: World) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() != world.fingerprint
-    assert world.api.connections == []
+    assert (world.api.connections, world.api.received) == ([], 0)
 
 
 def test_a_relayed_request_arrives_as_it_was_sent(world: World) -> None:

@@ -1,15 +1,13 @@
 """One connection of the application in the mitmproxy lane: what all its streams share."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import Ending
-from proxy.core.reasons import Reason
+from proxy.lanes import faults
 from proxy.lanes.exchange import CutOff, Exchange
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.head import Head, HeadProblem
-
-UNVERIFIED: Final = "its certificate does not prove the name; nothing was sent"
 
 
 class Waiting(Protocol):
@@ -59,21 +57,16 @@ class Conversation:
         """Whether a request is on its way."""
         return any(not exchange.finished for exchange in self._open)
 
-    def upstream_fault(self, connecting: bool) -> tuple[Reason, str]:  # noqa: FBT001 - what mitmproxy tells
+    def upstream_fault(self, connecting: bool) -> faults.Fault:  # noqa: FBT001 - what mitmproxy tells
         """Why there is no response, as a reason and one clause."""
         name = self.arrival.name
         if self.stalled:
-            return (
-                Reason.UPSTREAM_STALLED,
-                f"{name}: no byte moved in either direction for {self.world.timeouts.idle:g} s",
-            )
+            return faults.stalled(name, self.world.timeouts.idle)
         if self.tls_fault:
-            return Reason.UPSTREAM_UNVERIFIED, f"{name}: {self.tls_fault}"
+            return faults.untrusted(name, self.tls_fault)
         if self.timed_out:
-            return Reason.UPSTREAM_UNREACHABLE, f"{name} gave no TLS connection in time"
-        if connecting:
-            return Reason.UPSTREAM_UNREACHABLE, f"{name} could not be connected to"
-        return Reason.UPSTREAM_FAILED, f"{name} closed the connection before it had answered"
+            return faults.too_slow(name)
+        return faults.unreachable(name) if connecting else faults.silent(name)
 
     def end(self) -> None:
         """The connection is gone; whatever was on its way ends here."""

@@ -22,10 +22,11 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import LiveConnectionHandler
 from OpenSSL import SSL
 
+from proxy.lanes import faults
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
-from proxy.lanes.mitm.conversation import UNVERIFIED, Conversation
+from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook, JudgeRequestHook
 from proxy.lanes.mitm.servers import GuardedHttpLayer
 from proxy.lanes.mitm.upstream_tls import UpstreamTls
@@ -182,9 +183,9 @@ class ConnectionInLane(LiveConnectionHandler):
     def _note_tls_failure(self, data: tls.TlsData) -> None:
         error = data.conn.error or ""
         if "verify failed" in error or "mismatch" in error:
-            self._conversation.tls_fault = UNVERIFIED
+            self._conversation.tls_fault = faults.UNVERIFIED
         elif "closed" not in error and "cancelled" not in error:
-            self._conversation.tls_fault = "it does not speak TLS that podkey accepts"
+            self._conversation.tls_fault = faults.NO_TLS
 
     def _watch_connect(self, upstream: Server) -> None:
         self._conversation.connecting()

@@ -19,11 +19,12 @@ from mitmproxy.proxy.layers.http._events import (
 from proxy.attach.bodies import BodyFault
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
+from proxy.lanes.held_body import HeldBody
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook, JudgeRequestHook
 from proxy.lanes.mitm.messages import expects_continue, peer_shown, write_request
-from proxy.lanes.mitm.second_try import HELD_IN_ALL, HeldBody
+from proxy.lanes.mitm.second_try import HELD_IN_ALL
 from proxy.lanes.mitm.stream_ends import Commands, EndingStream
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Answered, Forward, Refused
@@ -90,7 +91,7 @@ class RequestSide(EndingStream):
         """Its edits, before any byte of the body; then the body: as it comes, or as it was read."""
         whole = self.exchange.body.whole
         self._write(opening, waits=self._waits)
-        self._body.allow(opening, self.flow.request, elsewhere=whole is not None)
+        self._body.allow(opening, self._head.method, self._head.declared_length, elsewhere=whole is not None)
         if whole is not None:
             self.exchange.sent = len(whole)
             yield from self._send_whole(whole)

@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.tcp import TCPLayer
 
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
+from proxy.lanes import faults
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.events import Forget, JudgeRequestHook
 from proxy.lanes.mitm.messages import headers_of, text_of
@@ -102,12 +103,12 @@ class GuardedStream(RequestSide):
         try:
             validate_headers(response)
         except ValueError:
-            return "the upstream's response head can be read in two ways"
+            return faults.TWO_READINGS
         opening = self.exchange.opening
         switched = response.status_code == SWITCHING_PROTOCOLS
         wanted = isinstance(opening, Forward) and opening.is_websocket
         if switched and not (wanted and response.headers.get("upgrade", "").lower() == "websocket"):
-            return "the upstream switched protocols, which nobody asked for"
+            return faults.UNASKED_SWITCH
         return None
 
     def _receive_piece(self, data: bytes) -> Iterable[bytes]:

@@ -15,7 +15,19 @@ SECRET = Secret(VALUE)
 
 def test_reveal_is_the_one_way_out() -> None:
     assert SECRET.reveal() == VALUE
-    assert [name for name in dir(SECRET) if not name.startswith("_")] == ["overwrite", "reveal"]
+    assert [name for name in dir(SECRET) if not name.startswith("_")] == ["derive", "overwrite", "reveal"]
+
+
+def test_what_is_made_of_it_is_made_once_for_each_purpose_and_goes_with_it() -> None:
+    secret, made = Secret(VALUE), []
+
+    def make() -> object:
+        made.append(None)
+        return len(made)
+
+    assert [secret.derive("one", make), secret.derive("one", make), secret.derive("two", make)] == [1, 1, 2]
+    secret.overwrite()
+    assert [secret.derive("one", make), secret.derive("one", make)] == [3, 4]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def test_the_pods_name_is_all_that_must_be_set() -> None:
     assert (got.pod.namespace, got.pod.service_account) == ("ml", "trainer")
     assert got.listeners.capture == {Capture.TRANSPARENT}
     assert got.listeners.admin_address == "127.0.0.1"
+    assert got.listeners.fast_lane
     assert got.timeouts.drain == 25
     assert (got.bodies.hashed_limit, got.bodies.held_limit) == (16 << 20, 64 << 20)
     assert got.trust.ca_lifetime == timedelta(days=90)
@@ -54,6 +55,7 @@ def test_every_variable_arrives_in_its_field() -> None:
         PODKEY_ADMIN_ADDRESS="::",
         PODKEY_ADMIN_PORT="20004",
         PODKEY_MAX_CONNECTIONS="7",
+        PODKEY_FAST_LANE="false",
         PODKEY_POLICY_DIR="/p",
         PODKEY_SECRETS_DIR="/s",
         PODKEY_TOKENS_DIR="/t",

@@ -338,6 +338,8 @@ def test_the_module_reaches_nothing_that_knows_a_credential() -> None:
         request("/", more=f"{CANARY}\r\n"),
         f"{CANARY}\r\n\r\n".encode(),
     ],
+    # Names of their own: those of two processes must be the same.
+    ids=["path", "query", "header", "method", "no header", "no request"],
 )
 def test_nothing_that_a_client_sends_comes_back(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODKEY_CANARY", CANARY)

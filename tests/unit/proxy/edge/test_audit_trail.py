@@ -1,11 +1,12 @@
 import json
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.audit import AUDIT_FIELDS, AuditRecord
+from proxy.core.audit import AUDIT_FIELDS, AuditRecord, Ending
 from proxy.edge.audit_trail import MAX_FIELD, MAX_LINE, AuditSink, render_record
 
 RECORD = AuditRecord(
@@ -65,3 +66,34 @@ def test_a_line_fits_into_what_container_runtimes_keep_whole(values: dict[str, s
 
     assert len(line) <= MAX_LINE
     assert json.loads(line)["type"] == "audit"
+
+
+ANY = st.text(st.characters(exclude_categories=()), max_size=20)
+VALUES = {
+    str: ANY,
+    int: st.integers(),
+    int | None: st.none() | st.integers(),
+    float: st.floats(0, 1e9),
+    bool: st.booleans(),
+    datetime: st.datetimes(timezones=st.sampled_from((UTC, timezone(timedelta(hours=2))))),
+    datetime | None: st.none() | st.datetimes(timezones=st.just(UTC)),
+    Ending: st.sampled_from(Ending),
+}
+RECORDS = st.builds(AuditRecord, **{field.name: VALUES[field.type] for field in fields(AuditRecord)})
+
+
+def plainly(record: AuditRecord) -> bytes:
+    return json.dumps({"type": "audit", **record.to_record()}, separators=(",", ":")).encode() + b"\n"
+
+
+@given(RECORDS, st.lists(st.tuples(st.sampled_from(fields(AuditRecord)), st.data()), max_size=4))
+def test_it_is_what_json_makes_of_it_byte_by_byte_however_it_was_changed(
+    record: AuditRecord, changes: list[tuple[Any, Any]]
+) -> None:
+    assert render_record(record) == plainly(record)
+    for field, data in changes:
+        value = data.draw(VALUES[field.type])
+        other = record.changed(**{field.name: value})
+        assert other == replace(record, **{field.name: value})
+        assert render_record(other) == plainly(other)
+        record = other

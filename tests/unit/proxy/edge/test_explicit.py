@@ -38,7 +38,7 @@ class House:
         self.world = World()
         self.relay, self.governed = Stop(LaneName.RELAY), Stop(LaneName.MITMPROXY)
         unopened = Unopened(self.world.lane_world)
-        lanes = Lanes(self.relay, self.governed, unopened)
+        lanes = Lanes(self.relay, self.governed, self.governed, unopened)
         router = Router(lambda: self.world.pod, lanes, self.world.recorder, patience)
         self.proxy = ExplicitProxy(router, self.relay, unopened, frozenset({OWN_PORT, 15020}), patience)
         self.addresses: dict[str, list[str]] = {

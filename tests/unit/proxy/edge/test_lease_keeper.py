@@ -1093,3 +1093,44 @@ def test_a_clock_that_is_known_to_be_wrong_is_known_for_what_is_derived(
         await world.keeper.close()
 
     world.run(life())
+
+
+# --- what is at hand -----------------------------------------------------------------------------------
+
+
+def test_a_live_lease_is_at_hand_and_one_that_is_to_be_fetched_is_not(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def work() -> None:
+        assert world.keeper.at_hand(OWN) is None
+        lease = await world.lease(OWN)
+        assert world.keeper.at_hand(OWN) is lease
+        world.keeper.drop(None)
+        assert world.keeper.at_hand(OWN) is None
+
+    world.run(work())
+    assert len(tokens.issued) == 1
+
+
+def test_what_is_at_hand_is_refreshed_while_it_is_used(world: LeaseWorld, tokens: Tokens) -> None:
+    async def work() -> None:
+        lease = await world.lease(OWN)
+        world.later(3000)
+        assert world.keeper.at_hand(OWN) is lease
+        await until(lambda: len(tokens.issued) == 2)
+        await until(lambda: world.keeper.at_hand(OWN) is not lease)
+
+    world.run(work())
+
+
+def test_a_lease_that_no_policy_names_is_not_refreshed_for_whoever_asks(
+    world: LeaseWorld, tokens: Tokens
+) -> None:
+    async def work() -> None:
+        await world.lease(OWN)
+        world.later(3000)
+        world.keeper._keys = frozenset()
+        assert world.keeper.at_hand(OWN) is None
+
+    world.run(work())
+    assert len(tokens.issued) == 1

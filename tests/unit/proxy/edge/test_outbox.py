@@ -2,7 +2,7 @@
 
 import threading
 
-from proxy.edge.outbox import Outbox
+from proxy.edge.outbox import MAX_TOGETHER, Outbox
 
 WAIT = 5.0
 
@@ -41,4 +41,47 @@ def test_a_reader_that_stands_still_holds_nobody_up_and_what_is_too_much_is_coun
     outbox.close(0.0)  # there is no room for the end, and no time
     go_on.set()
     outbox.close(WAIT)
-    assert written == [b"first", b"second", b"third"]
+    assert written == [b"first", b"secondthird"]
+
+
+def test_lines_of_one_way_go_out_together_up_to_a_size() -> None:
+    go_on, begun = threading.Event(), threading.Event()
+    written: list[bytes] = []
+
+    def stand_still(line: bytes) -> None:
+        begun.set()
+        go_on.wait(WAIT)
+        written.append(line)
+
+    outbox = Outbox()
+    send = outbox.sink(stand_still, lambda: None)
+    send(b"first")
+    assert begun.wait(WAIT)
+    line = b"x" * (MAX_TOGETHER // 2)
+    for _ in range(3):
+        send(line)
+    go_on.set()
+    outbox.close(WAIT)
+
+    assert written == [b"first", 2 * line, line]
+
+
+def test_a_line_after_a_rest_is_written_without_another_one() -> None:
+    written: list[bytes] = []
+    seen = threading.Event()
+
+    def write(line: bytes) -> None:
+        written.append(line)
+        seen.set()
+
+    outbox = Outbox()
+    send = outbox.sink(write, lambda: None)
+    for line in (b"one", b"two", b"three"):
+        while not outbox._asleep:
+            threading.Event().wait(0.001)
+        seen.clear()
+        send(line)
+        assert seen.wait(WAIT)
+    outbox.close(WAIT)
+
+    assert written == [b"one", b"two", b"three"]

@@ -16,6 +16,7 @@ from tests.wire_samples import real_hello, records
 
 GOVERNED = "api.example.com"
 UPSTREAM = ("192.0.2.7", 443)
+RELAY, FAST = LaneName.RELAY, LaneName.FAST
 TRANSPARENT, EXPLICIT = Capture.TRANSPARENT, Capture.EXPLICIT
 
 
@@ -35,10 +36,12 @@ class Stop:
 
 
 class Crossing:
-    def __init__(self, patience: float = 5.0) -> None:
+    def __init__(self, patience: float = 5.0, *, fast: bool = True) -> None:
         self.world = World()
-        self.relay, self.governed = Stop(LaneName.RELAY), Stop(LaneName.MITMPROXY)
-        lanes = Lanes(self.relay, self.governed, Unopened(self.world.lane_world))
+        self.relay, self.governed, self.mitmproxy = map(Stop, (RELAY, FAST, LaneName.MITMPROXY))
+        lanes = Lanes(
+            self.relay, self.governed if fast else None, self.mitmproxy, Unopened(self.world.lane_world)
+        )
         self.router = Router(lambda: self.world.pod, lanes, self.world.recorder, patience)
 
     def route(
@@ -70,7 +73,7 @@ class Crossing:
                 theirs.close()
                 await routed
             ours.close()
-            for took, _ in (*self.relay.took, *self.governed.took):
+            for took, _ in (*self.relay.took, *self.governed.took, *self.mitmproxy.took):
                 assert guest.accepted is took
             return answer
 
@@ -94,7 +97,41 @@ def test_a_governed_host_is_opened_with_what_its_client_offers(crossing: Crossin
     assert accepted.address == UPSTREAM
     arrival = accepted.arrival
     assert (arrival.name, arrival.port, arrival.capture) == (GOVERNED, 443, TRANSPARENT)
-    assert (arrival.lane, arrival.upstream, arrival.asked) == (LaneName.MITMPROXY, "192.0.2.7:443", "")
+    assert (arrival.lane, arrival.upstream, arrival.asked) == (FAST, "192.0.2.7:443", "")
+
+
+@pytest.mark.parametrize(
+    ("offered", "lane"),
+    [
+        ((), FAST),
+        (("http/1.1",), FAST),
+        (("h2", "http/1.1"), FAST),
+        (("http/1.1", "h2"), FAST),
+        (("http/1.0", "http/1.1"), FAST),
+        # gRPC, and whoever speaks nothing that we know: mitmproxy decides.
+        (("h2",), LaneName.MITMPROXY),
+        (("spdy/3",), LaneName.MITMPROXY),
+    ],
+)
+def test_who_offers_http1_or_nothing_gets_the_fast_lane(offered: tuple[str, ...], lane: LaneName) -> None:
+    crossing = Crossing()
+
+    crossing.route(real_hello(GOVERNED, list(offered)))
+
+    took = {one.name: one.took for one in (crossing.governed, crossing.mitmproxy)}
+    ((accepted, _),) = took.pop(lane)
+    assert accepted.arrival.lane is lane
+    assert list(took.values()) == [[]]
+
+
+@pytest.mark.parametrize("offered", [(), ("http/1.1",), ("h2", "http/1.1"), ("h2",)])
+def test_without_a_fast_lane_mitmproxy_serves_all(offered: tuple[str, ...]) -> None:
+    crossing = Crossing(fast=False)
+
+    crossing.route(real_hello(GOVERNED, list(offered)))
+
+    ((accepted, _),) = crossing.mitmproxy.took
+    assert accepted.arrival.lane is LaneName.MITMPROXY
 
 
 def test_a_governed_hosts_client_without_alpn_has_none(crossing: Crossing) -> None:

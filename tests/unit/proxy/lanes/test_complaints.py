@@ -37,7 +37,7 @@ def world() -> World:
 
 @pytest.fixture
 def complaints(world: World) -> Complaints:
-    return Complaints(world.lane_world, HOST)
+    return Complaints(world.lane_world, HOST, "/", NOON)
 
 
 def attached() -> Attached:
@@ -78,7 +78,7 @@ def test_a_clock_that_is_told_is_learnt_and_another_time_may_do(world: World, co
     assert world.leases.given_back == []
     assert complaints.again(FORWARD)
     assert complaints.time(NOON) == NOON + HOUR
-    assert Complaints(world.lane_world, Hostname("other.example.com")).time(NOON) == NOON
+    assert Complaints(world.lane_world, Hostname("other.example.com"), "/", NOON).time(NOON) == NOON
 
 
 def test_a_clock_is_compared_with_ours_when_its_answer_came(world: World, complaints: Complaints) -> None:

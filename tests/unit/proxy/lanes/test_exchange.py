@@ -14,7 +14,8 @@ from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.judge.index import PolicyIndex
-from proxy.lanes.exchange import MOST_JUDGEMENTS, CutOff, Exchange
+from proxy.lanes.exchange import CutOff, Exchange
+from proxy.lanes.judged import MOST_JUDGEMENTS
 from proxy.transaction.head import HeadProblem
 from proxy.transaction.opening import Answered, Forward, Refused
 from proxy.transaction.refusals import OwnAnswer

@@ -27,6 +27,13 @@ def read(line: str, *fields: str, host: str = "Host: api.example.com") -> Head |
     return head_of_http1(found)
 
 
+def test_the_host_is_taken_out_wherever_it_stands() -> None:
+    found = read("GET /v1 HTTP/1.1", "A: 1", "hOsT: api.example.com", "B: 2", host="")
+
+    assert isinstance(found, Head)
+    assert (found.authority, found.fields) == ("api.example.com", (("A", "1"), ("B", "2")))
+
+
 def read2(*fields: tuple[str, str], ended: bool = True, **pseudo: str) -> Head | HeadProblem:
     """From an HTTP/2 header block."""
     sent = {"method": "GET", "scheme": "https", "authority": "api.example.com", "path": "/v1"} | pseudo

@@ -2,9 +2,10 @@ from base64 import b64encode
 
 import pytest
 
-from proxy.core.queries import Query
+from proxy.core.queries import EMPTY_QUERY, Query
 from proxy.core.request import ClientCredential
 from proxy.core.services import CredentialSlots, Placeholder
+from proxy.transaction import slots as slots_module
 from proxy.transaction.slots import Placeholders, classify, clear_slots, read_slots
 
 SLOTS = CredentialSlots(
@@ -272,3 +273,13 @@ def test_a_slot_in_a_cookie_header_that_is_a_slot_itself_goes_with_it() -> None:
     slots = CredentialSlots(headers=("cookie",), cookies=("token",))
     assert clear_slots([("Cookie", "a=1; token=x")], "", slots) == ([], "")
     assert read_slots([("Cookie", "a=1;token=x")], Query(), slots) == ("a=1;token=x",)
+
+
+def test_the_names_of_some_hosts_slots_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots_module, "_MOST_KNOWN", 2)
+    for number in range(5):
+        slots = CredentialSlots(headers=(f"x-key-{number}",))
+        found = read_slots([(f"X-Key-{number}", "mine")], EMPTY_QUERY, slots)
+
+        assert found == ("mine",)
+        assert len(slots_module._KNOWN) <= 256

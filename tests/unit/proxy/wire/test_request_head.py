@@ -92,6 +92,12 @@ def test_equal_names_stay_apart_and_in_order() -> None:
     assert read(head(b"A: 1", b"a: 2", b"A: 1")).headers[1:] == (("A", "1"), ("a", "2"), ("A", "1"))
 
 
+def test_other_fields_say_nothing_of_where_a_request_ends() -> None:
+    got = read(head(b"Connection: close", b"Expect: 100-continue"))
+
+    assert (got.framing, got.headers[1]) == (NO_BODY, ("Connection", "close"))
+
+
 def test_one_empty_line_may_stand_before_the_head_and_counts() -> None:
     """RFC 9112 §2.2."""
     assert read(b"\r\n" + GET).size == len(GET) + 2

@@ -3,7 +3,8 @@ import pytest
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
 from proxy.lanes.exchange import Exchange
-from proxy.lanes.mitm.conversation import UNVERIFIED, Conversation
+from proxy.lanes.faults import UNVERIFIED
+from proxy.lanes.mitm.conversation import Conversation
 from tests.lane_world import World, arrival_of, get
 
 

@@ -243,7 +243,7 @@ def test_a_record_is_written_whatever_breaks(
 ) -> None:
     talk.say(post() + b"01234")
     script.steps = None  # type: ignore[assignment, method-assign]
-    monkeypatch.setattr("proxy.lanes.exchange.open_request", None)
+    monkeypatch.setattr("proxy.lanes.judged.open_request", None)
 
     talk.hang_up(talk.client)
 

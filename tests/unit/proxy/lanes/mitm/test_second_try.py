@@ -20,16 +20,9 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.lease import LeaseReply
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.lanes.held_body import HELD_ANSWER, HELD_BYTES
 from proxy.lanes.mitm.client_tls import HTTP2
-from proxy.lanes.mitm.second_try import (
-    EVENT_BYTES,
-    HELD_ANSWER,
-    HELD_BYTES,
-    HELD_IN_ALL,
-    HeldAnswer,
-    HeldBody,
-)
-from proxy.transaction.opening import Forward
+from proxy.lanes.mitm.second_try import EVENT_BYTES, HELD_IN_ALL, HeldAnswer
 from proxy.transaction.spent import Suspicion
 from tests.judge_world import policy
 from tests.lane_scripts import Script, scripted
@@ -813,64 +806,6 @@ def test_all_streams_of_a_connection_hold_no_more_than_this(world: World) -> Non
 
 
 # --- what is held ------------------------------------------------------------------------------------------
-
-
-def held_body(
-    room: int = HELD_IN_ALL, method: str = "PUT", length: str = "", *, elsewhere: bool = False
-) -> HeldBody:
-    world = World()
-    talk = Talk(world)
-    talk.say(GET)
-    (stream,) = talk.http.streams.values()
-    opening = stream.exchange.opening  # type: ignore[attr-defined]
-    assert isinstance(opening, Forward)
-    body = HeldBody(lambda: room)
-    request = http.Request.make(method, "https://api.example.com/")
-    request.headers = http.Headers([(b"content-length", length.encode())] if length else [])
-    body.allow(opening, request, elsewhere=elsewhere)
-    return body
-
-
-def test_a_body_is_held_from_its_first_byte_or_not_at_all() -> None:
-    body = HeldBody(lambda: HELD_IN_ALL)
-    body.keep(b"before it was allowed")
-    assert (body.is_whole, body.size) == (False, 0)
-
-    body = held_body(length="5")
-    body.keep(b"abc")
-    body.keep(b"de")
-
-    assert (body.is_whole, body.size) == (True, 5)
-    assert body.take() == b"abcde"
-    assert (body.is_whole, body.size) == (False, 0)
-
-
-@pytest.mark.parametrize("length", [str(HELD_BYTES + 1), "9" * 19])
-def test_a_body_that_is_said_to_be_too_large_is_not_begun(length: str) -> None:
-    assert not held_body(length=length).is_whole
-
-
-@pytest.mark.parametrize("length", ["", "nonsense", "²", str(HELD_BYTES)])
-def test_any_other_is_begun(length: str) -> None:
-    assert held_body(length=length).is_whole
-
-
-@pytest.mark.parametrize("method", ["POST", "PATCH", "TRACE", "put"])
-def test_what_is_not_idempotent_is_not_held(method: str) -> None:
-    assert not held_body(method=method).is_whole
-
-
-def test_what_is_kept_elsewhere_may_be_of_any_length() -> None:
-    assert held_body(length=str(HELD_BYTES + 1), elsewhere=True).is_whole
-    assert not held_body(method="POST", elsewhere=True).is_whole
-
-
-def test_without_room_nothing_is_held() -> None:
-    body = held_body(room=2)
-    body.keep(b"ab")
-    assert body.is_whole
-    body.keep(b"abc")
-    assert (body.is_whole, body.size) == (False, 0)
 
 
 def test_a_held_answer_counts_its_events_too() -> None:

@@ -11,7 +11,7 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.lease import LeaseReply
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
-from proxy.lanes.mitm.second_try import HELD_ANSWER, HELD_BYTES
+from proxy.lanes.held_body import HELD_ANSWER, HELD_BYTES
 from tests.lane_world import Talk, World, live_lease
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 2\r\n\r\nok"

@@ -1,0 +1,148 @@
+"""The final answer of an upstream on its way to the application."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from proxy.lanes.exchange import Exchange
+from proxy.lanes.fast.incoming import Incoming
+from proxy.lanes.fast.messages import SWITCHED, response_head
+from proxy.lanes.fast.side import HIGH_WATER, Side
+from proxy.lanes.fast.upload import framed
+from proxy.lanes.held_body import HELD_ANSWER
+from proxy.transaction.spent import Complaint
+from proxy.wire.chunks import LAST_CHUNK
+from proxy.wire.framing import CHUNKED, UNTIL_CLOSE
+from proxy.wire.outcomes import BadHead
+from proxy.wire.response_head import ResponseHead, read_response_head
+
+# One body that never has to be waited for would keep all others waiting: after so many pieces it is their
+# turn.
+PIECES_IN_TURN: Final = 64
+# RFC 9110 §15.2.
+CONTINUE: Final = 100
+_INTERIM: Final = range(100, 200)
+
+
+async def final_head(
+    upstream: Side, method: str, told_to_go_on: Callable[[], None]
+) -> ResponseHead | BadHead | None:
+    """Of the final answer (RFC 9110 §15.2). None: none came."""
+    data = b""
+    while more := await upstream.read():
+        data += more
+        while isinstance(reading := read_response_head(data, method), ResponseHead):
+            data = data[reading.size :]
+            if reading.status not in _INTERIM or reading.status == SWITCHED:
+                upstream.unread(data)
+                return reading
+            if reading.status == CONTINUE:
+                told_to_go_on()
+            if not data:
+                break
+        if isinstance(reading, BadHead):
+            return reading
+    return None
+
+
+class Answer:
+    """Nobody sees anything of it before `pass_on`."""
+
+    def __init__(self, exchange: Exchange, client: Side, upstream: Side, response: ResponseHead) -> None:
+        self._exchange = exchange
+        self._client = client
+        self._upstream = upstream
+        self._response = response
+        self._incoming = Incoming(upstream, response.framing)
+        # What was read of it before it was known that the application is to see it.
+        self._held: list[bytes] = []
+        # What it says of the credential, as long as that is not known.
+        self._suspicion = exchange.suspicion(response.status, response.fields)
+        self._tell()
+
+    @property
+    def may_complain(self) -> bool:
+        return self._suspicion.complaint is not Complaint.NONE
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came to its proper end."""
+        return self._incoming.is_whole
+
+    @property
+    def frees_upstream(self) -> bool:
+        """Whether its connection may serve another request after it."""
+        return self._response.keeps and self._incoming.is_whole
+
+    def closes(self, minor_version: int) -> bool:
+        """Whether it ends with the application's connection."""
+        framing = self._response.framing
+        return framing == UNTIL_CLOSE or (framing == CHUNKED and minor_version == 0)
+
+    @property
+    def was_cut_off(self) -> bool:
+        """It ends with its connection, and that did not end as it should (RFC 9112 §9.8)."""
+        return self._response.framing == UNTIL_CLOSE and self._upstream.is_broken
+
+    def _look_at(self, data: bytes) -> None:
+        """At the next piece; `b""` ends it."""
+        suspicion = self._suspicion
+        if suspicion.complaint is None:
+            if data:
+                suspicion.feed(data)
+            else:
+                suspicion.end()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._suspicion.complaint is not None:
+            self._exchange.heard(self._suspicion)
+
+    async def hold(self) -> bool:
+        """Read it to its end: whether it complains of the credential, for certain. What is longer than any
+        such answer is not."""
+        size = 0
+        while self.may_complain and size <= HELD_ANSWER:
+            data = await self._incoming.read()
+            if not data:
+                break
+            size += len(data)
+            self._held.append(data)
+            self._look_at(data)
+        self._look_at(b"")
+        return self.may_complain and self.is_whole and size <= HELD_ANSWER
+
+    async def pass_on(self, *, minor_version: int, closes: bool) -> None:
+        """To its end, or to that of either connection."""
+        exchange, client, incoming, response = self._exchange, self._client, self._incoming, self._response
+        edits = exchange.response(response.status, response.fields)
+        chunked = response.framing == CHUNKED and minor_version > 0
+        out = response_head(response.status, edits.fields, chunked=chunked, closes=closes)
+        for data in self._held:
+            out += framed(exchange.receive(data), chunked=chunked)
+        self._held.clear()
+        if not incoming.is_short:
+            client.write(out)
+            out = b""
+        pieces = 0
+        while data := await incoming.read():
+            self._look_at(data)
+            # An empty piece would end a chunked body before its time.
+            out += framed(exchange.receive(data), chunked=chunked)
+            if out and not incoming.is_whole:
+                client.write(out)
+                out = b""
+            if client.unsent > HIGH_WATER:
+                await client.drained()
+            if client.is_broken or exchange.is_cut:
+                return
+            pieces += 1
+            if pieces % PIECES_IN_TURN == 0:
+                await asyncio.sleep(0)
+        if incoming.is_whole:
+            self._look_at(b"")
+            out += framed(exchange.receive(b""), chunked=chunked)
+            if chunked:
+                out += LAST_CHUNK
+        if out:
+            client.write(out)

@@ -1,0 +1,93 @@
+"""The fast lane as the others see it."""
+
+import asyncio
+import ssl
+from typing import Final
+
+from proxy.core.arrival import LaneName
+from proxy.lanes.fast.conversation import Conversation
+from proxy.lanes.fast.handshakes import shake_hands
+from proxy.lanes.fast.side import Side
+from proxy.lanes.fast.tls import ClientTls, UpstreamTls
+from proxy.lanes.fast.upstreams import Upstreams
+from proxy.lanes.interface import Accepted, LaneWorld
+
+# How often it is looked for what stands still: a time-out is late by so much at most.
+LOOK_SECONDS: Final = 1.0
+# Or more often, where time-outs are shorter than that.
+LOOKS_PER_TIMEOUT: Final = 4
+
+
+class FastLane:
+    """One thread of control for each connection, and one that looks after all of them."""
+
+    name = LaneName.FAST
+
+    def __init__(self, world: LaneWorld, client_tls: ClientTls, upstream_tls: UpstreamTls) -> None:
+        self._world = world
+        self._client_tls = client_tls
+        self._upstreams = Upstreams(upstream_tls, world.timeouts.connect, world.clock.monotonic)
+        self._conversations: set[Conversation] = set()
+        shortest = min(world.timeouts.header, world.timeouts.idle)
+        self._period = min(LOOK_SECONDS, shortest / LOOKS_PER_TIMEOUT)
+        self._looking: asyncio.TimerHandle | None = None
+
+    async def serve(self, accepted: Accepted) -> None:
+        recorder = self._world.recorder
+        recorder.opened(accepted.arrival)
+        client: Side | None = None
+        try:
+            client = await self._greeted(accepted)
+            if client is not None:
+                await self._converse(accepted, client)
+        except Exception as error:  # noqa: BLE001 - one connection's crash is its own
+            recorder.crashed("fast lane", error)
+        finally:
+            if client is not None:
+                client.drop()
+            accepted.sock.close()
+            recorder.closed(accepted.arrival, 0, 0)
+
+    async def _greeted(self, accepted: Accepted) -> Side | None:
+        """With TLS, where the client speaks it."""
+        if accepted.alpn is None:
+            return Side(accepted.sock)
+        name = accepted.arrival.name
+        sock = self._client_tls.context(name).wrap_socket(
+            accepted.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+        accepted.sock = sock
+        try:
+            async with asyncio.timeout(self._world.timeouts.header):
+                await shake_hands(sock)
+        except ssl.SSLError:
+            self._world.recorder.client_distrusts(name)
+        except (OSError, TimeoutError):
+            pass  # the application went away; there is nobody to tell
+        else:
+            return Side(sock)
+        return None
+
+    async def _converse(self, accepted: Accepted, client: Side) -> None:
+        conversation = Conversation(self._world, accepted, client, self._upstreams)
+        self._conversations.add(conversation)
+        self._look_on()
+        try:
+            await conversation.run()
+        finally:
+            self._conversations.discard(conversation)
+
+    # --- time ---
+
+    def _look_on(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(self._period, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        now = self._world.clock.monotonic()
+        for conversation in list(self._conversations):
+            conversation.watch(now)
+        self._upstreams.sweep()
+        if self._conversations or self._upstreams.idle:
+            self._look_on()

@@ -1,0 +1,75 @@
+"""Heads as they are written: what the transaction says, as bytes of HTTP/1.1."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+from proxy.core.secret import Secret
+from proxy.transaction.opening import Forward
+from proxy.transaction.refusals import OwnAnswer
+
+CONTINUE: Final = "100-continue"
+GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+SWITCHED: Final = 101
+# A reason phrase may quote what was sent; the standard's own says as much (RFC 9112 §4).
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+# Where a body ends is written by us, and connections are our own on either side (RFC 9110 §7.6.1).
+_OF_THE_CONNECTION: Final = frozenset({"connection", "transfer-encoding", "upgrade"})
+
+
+class UnwritableError(ValueError):
+    """A head that would hold another one: whoever put a line break there has let it through."""
+
+
+def request_head(opening: Forward, method: str, *, waits: bool) -> bytes:
+    """All that the upstream gets before the body. `waits`: the client sends it when the upstream says that it
+    may."""
+    lines = [
+        b"%s %s HTTP/1.1\r\nHost: %s\r\n"
+        % (method.encode("latin-1"), _bytes(opening.target), opening.authority.encode("ascii"))
+    ]
+    breaks = 2
+    for name, value in opening.fields:
+        if name.lower() != "expect":
+            lines.append(b"%s: %s\r\n" % (name.encode("latin-1"), _bytes(value)))
+            breaks += 1
+    if waits:
+        lines.append(b"Expect: 100-continue\r\n")
+        breaks += 1
+    lines.append(b"\r\n")
+    return _checked(b"".join(lines), breaks + 1)
+
+
+def response_head(
+    status: int, fields: Iterable[tuple[str, str]], *, chunked: bool, closes: bool, switches: bool = False
+) -> bytes:
+    """What the application gets before the body. `switches`: what follows is another protocol."""
+    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n"]
+    for name, value in fields:
+        if name.lower() not in _OF_THE_CONNECTION:
+            lines.append(f"{name}: {value}\r\n")
+    if chunked:
+        lines.append("transfer-encoding: chunked\r\n")
+    if switches:
+        lines.append("upgrade: websocket\r\nconnection: upgrade\r\n")
+    elif closes:
+        lines.append("connection: close\r\n")
+    breaks = len(lines) + 1 + switches
+    lines.append("\r\n")
+    return _checked("".join(lines).encode("latin-1"), breaks)
+
+
+def own_answer(answer: OwnAnswer, *, closes: bool) -> bytes:
+    """An answer of ours, whole."""
+    return response_head(answer.status, answer.headers, chunked=False, closes=closes) + answer.body
+
+
+def _bytes(value: str | Secret) -> bytes:
+    return value.reveal() if isinstance(value, Secret) else value.encode("latin-1")
+
+
+def _checked(head: bytes, breaks: int) -> bytes:
+    """A line break that nobody judged would begin a field, or a request, of its own."""
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        raise UnwritableError
+    return head

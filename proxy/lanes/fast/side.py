@@ -1,0 +1,274 @@
+"""One side of a connection, read and written where the socket is: each byte is copied once by TLS and never
+again by us.
+
+asyncio's transports copy it twice more, through a pair of memory buffers, and so keep the kernel from doing
+TLS itself (kTLS). Here the event loop only says when the socket is ready.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+# The most that a TLS record holds (RFC 8446 §5.1): with one read it is out, and none of it stays in OpenSSL,
+# of which the event loop would not know.
+RECORD: Final = 16_384
+# After a read of at least so much there is probably more; after less, the next read would mostly find
+# nothing, and that costs as much as to be told.
+PROBABLY_MORE: Final = 2048
+# What is taken in while nobody reads: so an end is noticed, and a pipelined head is there already.
+READ_AHEAD: Final = 65_536
+# A writer is waited for above this: what a slow reader may make us hold.
+HIGH_WATER: Final = 65_536
+
+News = Callable[[], object]
+
+
+class Side:
+    """No method raises what the network does: `is_over` and `is_broken` tell of it. One task reads at a time,
+    one waits for `drained`."""
+
+    __slots__ = (
+        "_drained",
+        "_is_hot",
+        "_is_watched",
+        "_loop",
+        "_number",
+        "_out",
+        "_reader",
+        "_receive_some",
+        "_send_some",
+        "_unread",
+        "came",
+        "is_broken",
+        "is_dropped",
+        "is_over",
+        "on_news",
+        "sock",
+        "unsent",
+        "went",
+    )
+
+    def __init__(self, sock: socket.socket) -> None:
+        """The socket does not block; one of TLS has shaken hands."""
+        self.sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._number = sock.fileno()
+        self._receive_some = sock.recv
+        self._send_some = sock.send
+        self._unread = b""
+        self._reader: asyncio.Future[bytes] | None = None
+        self._is_watched = False
+        self._is_hot = True  # whatever came behind the handshake
+        self._out: list[memoryview | bytes] = []
+        self._drained: asyncio.Future[None] | None = None
+        # Bytes in each direction, and those of them that wait here for the other side to take them.
+        self.came = self.went = self.unsent = 0
+        # Nothing more comes. It was said so, unless it is broken: then nothing goes, either.
+        self.is_over = self.is_broken = False
+        # By us.
+        self.is_dropped = False
+        # Called when something came, or the end, while nobody reads.
+        self.on_news: News | None = None
+
+    def __repr__(self) -> str:
+        """What it holds is the application's, or an upstream's."""
+        return f"<Side came={self.came} went={self.went} over={self.is_over} broken={self.is_broken}>"
+
+    # --- what comes ---
+
+    @property
+    def unread_size(self) -> int:
+        return len(self._unread)
+
+    async def read(self) -> bytes:
+        """The next bytes; none at the end."""
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
+        if self.is_over:
+            return b""
+        if self._is_hot:
+            found = self._receive()
+            if found is not None:
+                return found
+        self.watch()
+        reader: asyncio.Future[bytes] = self._loop.create_future()
+        self._reader = reader
+        try:
+            return await reader
+        except asyncio.CancelledError:
+            # They may have come in the very turn in which nobody wanted them any more: the next one does.
+            if reader.done() and not reader.cancelled():
+                self.unread(reader.result())
+            raise
+        finally:
+            if self._reader is reader:
+                self._reader = None
+
+    def unread(self, data: bytes) -> None:
+        """Give back what belongs to the next who reads."""
+        if data:
+            self._unread = data + self._unread
+
+    def watch(self) -> None:
+        """From now on the end is noticed, and what nobody asked for."""
+        if not self._is_watched and not self.is_over:
+            self._is_watched = True
+            self._loop.add_reader(self._number, self._readable)
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._number)
+
+    def _readable(self) -> None:
+        reader = self._reader
+        if reader is None and len(self._unread) >= READ_AHEAD:
+            self._unwatch()
+            return
+        data = self._receive()
+        if data is None:
+            return
+        if not data:
+            self._unwatch()
+        if reader is not None:
+            self._reader = None
+            if not reader.done():
+                reader.set_result(data)
+                return
+        self._unread += data
+        if self.on_news is not None:
+            self.on_news()
+
+    def _receive(self) -> bytes | None:
+        """What is there; none at the end. None: nothing yet."""
+        try:
+            data = self._receive_some(RECORD)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._is_hot = False
+            return None
+        except ssl.SSLEOFError:
+            # It ended without saying so in TLS: what was cut off looks like this, too.
+            self._break()
+            return b""
+        except OSError:
+            self._break()
+            return b""
+        self._is_hot = len(data) >= PROBABLY_MORE
+        self.came += len(data)
+        if not data:
+            self.is_over = True
+        return data
+
+    # --- what goes ---
+
+    def write(self, data: bytes) -> None:
+        """At once, as far as the kernel takes it; the rest as soon as it does."""
+        if self.is_broken:
+            return
+        self.went += len(data)
+        if self._out:
+            self._out.append(data)
+            self.unsent += len(data)
+            return
+        left = self._send(data)
+        if left is not None:
+            self._out.append(left)
+            self.unsent += len(left)
+            self._loop.add_writer(self._number, self._writable)
+
+    def _send(self, data: memoryview | bytes) -> memoryview | bytes | None:
+        """What could not be sent; None where all of it was, or nothing goes any more."""
+        while True:
+            try:
+                sent = self._send_some(data)
+            except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return data
+            except OSError:
+                self._break()
+                return None
+            if sent == len(data):
+                return None
+            data = memoryview(data)[sent:]
+
+    def _writable(self) -> None:
+        while self._out:
+            data = self._out[0]
+            left = self._send(data)
+            if self.is_broken:
+                return
+            self.unsent -= len(data) - (len(left) if left is not None else 0)
+            if left is not None:
+                self._out[0] = left
+                break
+            del self._out[0]
+        if not self._out:
+            self._loop.remove_writer(self._number)
+        if self.unsent <= HIGH_WATER // 2:
+            self._wake_writer()
+
+    async def drained(self, most: int = HIGH_WATER) -> None:
+        """Until no more than this waits to be sent, or nothing goes any more."""
+        while self.unsent > most and not self.is_broken:
+            drained = self._drained = self._loop.create_future()
+            try:
+                await drained
+            finally:
+                if self._drained is drained:
+                    self._drained = None
+
+    def _wake_writer(self) -> None:
+        drained = self._drained
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # --- its end ---
+
+    def _break(self) -> None:
+        self.is_over = self.is_broken = True
+        self._forget()
+
+    def _forget(self) -> None:
+        """Of what waits nothing comes or goes any more: whoever waits for it is told."""
+        self._unwatch()
+        if self._out:
+            self._loop.remove_writer(self._number)
+            self._out.clear()
+            self.unsent = 0
+        self._wake_writer()
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(b"")
+
+    def drop(self) -> None:
+        """End it without a word: what was cut off must not look whole."""
+        self.is_dropped = True
+        self._break()
+        self.sock.close()
+
+    async def part(self) -> None:
+        """End it politely: what was written arrives, and the other side is told that this was all
+        (RFC 8446 §6.1). Then wait for its own end, and read on: a reset would overtake our last answer."""
+        await self.drained(0)
+        self.farewell()
+        while not self.is_over:
+            await self.read()
+
+    def farewell(self) -> None:
+        """Say that nothing more comes from us."""
+        if self.is_broken:
+            return
+        with suppress(OSError, ValueError):
+            if isinstance(self.sock, ssl.SSLSocket):
+                try:
+                    self.sock.unwrap()
+                    self.is_over = True  # they have said so, too; there is no TLS any more
+                except ssl.SSLError:
+                    pass  # said, and not answered yet (RFC 8446 §6.1)
+                # Its own method would end TLS in both directions.
+                socket.socket.shutdown(self.sock, socket.SHUT_WR)
+            else:
+                self.sock.shutdown(socket.SHUT_WR)

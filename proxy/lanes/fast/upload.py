@@ -1,0 +1,63 @@
+"""A request's body on its way up, beside the answer that may come before its end."""
+
+from proxy.attach.bodies import BodyFault
+from proxy.core.reasons import Reason
+from proxy.lanes.exchange import Exchange
+from proxy.lanes.fast.incoming import Incoming
+from proxy.lanes.fast.side import HIGH_WATER, Side
+from proxy.lanes.held_body import HeldBody
+from proxy.wire.chunks import LAST_CHUNK, chunk_head
+
+
+def framed(data: bytes, *, chunked: bool) -> bytes:
+    """A piece of a body; an empty one would end a chunked body before its time."""
+    return b"%b%b\r\n" % (chunk_head(len(data)), data) if chunked and data else data
+
+
+class Upload:
+    """Pumps until the end of the body, or until it cannot go on; then it says why."""
+
+    def __init__(self, exchange: Exchange, incoming: Incoming, held: HeldBody, *, chunked: bool) -> None:
+        self._exchange = exchange
+        self._incoming = incoming
+        self._held = held
+        self._chunked = chunked
+        self.has_begun = False
+        # All of it is on its way; or what is wrong with it; or the client left before its end.
+        self.is_done = False
+        self.fault: BodyFault | None = None
+        self.is_left = False
+
+    async def run(self, upstream: Side, head: bytes = b"") -> None:
+        """`head` goes before the first byte."""
+        exchange, incoming, body = self._exchange, self._incoming, self._exchange.body
+        while data := await incoming.read():
+            self.has_begun = True
+            exchange.sent += len(data)
+            self._held.keep(data)
+            out = body.feed(data)
+            if isinstance(out, BodyFault):
+                self.fault = out
+                return
+            upstream.write(head + framed(out, chunked=self._chunked))
+            head = b""
+            if upstream.unsent > HIGH_WATER:
+                await upstream.drained()
+            body.passed()
+            if upstream.is_broken or exchange.is_cut:
+                return
+        if not incoming.is_whole:
+            # Trailers and chunks that can be read in two ways are nobody's mistake.
+            if incoming.fault is not None:
+                self.fault = BodyFault(Reason.MALFORMED_REQUEST, incoming.fault.detail)
+            self.is_left = incoming.fault is None
+            return
+        out = body.finish()
+        if isinstance(out, BodyFault):
+            self.fault = out
+            return
+        # Trailers end here: an upstream that merges them into the head would see what nobody judged.
+        last = LAST_CHUNK if self._chunked else b""
+        if left := head + framed(out, chunked=self._chunked) + last:
+            upstream.write(left)
+        self.is_done = True
