@@ -16,11 +16,10 @@ from proxy.core.reasons import Reason
 from proxy.lanes import judged
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head
-from proxy.transaction.opening import Answered, Forward
+from proxy.transaction.opening import Answered, Asked, Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.recording import began
 from proxy.transaction.refusals import OwnAnswer
-from proxy.transaction.opening import Asked
 from proxy.transaction.refusing import refuse
 from proxy.transaction.steps import Steps, WantBody, WantLease
 

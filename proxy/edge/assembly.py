@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -55,6 +55,7 @@ def serve(settings: ProxySettings) -> int:
             stop.set()
 
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, told: _tell(recorder, told))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told)
         await sidecar.run()
@@ -67,6 +68,13 @@ def serve(settings: ProxySettings) -> int:
     finally:
         outbox.close(FAREWELL_SECONDS)
     return FINE
+
+
+def _tell(recorder: EdgeRecorder, told: dict[str, Any]) -> None:
+    """Of what nobody awaits. The loop itself would print its text, which may quote what was on the wire."""
+    error = told.get("exception")
+    if isinstance(error, BaseException):
+        recorder.crashed("event loop", error)
 
 
 def _audit_writer(output: OutputSettings, metrics: Metrics) -> Callable[[bytes], None]:

@@ -62,7 +62,7 @@ PLACES: dict[str, int | None] = {
     "proxy.transaction.engine:read_slots": 500,
     "proxy.transaction.attaching:placed": 500,
     "proxy.transaction.granted:clear_slots": 500,
-    "proxy.edge.lease_keeper:LeaseKeeper.lease": 500,
+    "proxy.edge.lease_keeper:LeaseKeeper.at_hand": 500,
     "proxy.edge.recorder:EdgeRecorder.decided": None,
 }
 # Of each lane. Behind the late ones the request is on its way already; what must not come back is the
@@ -71,7 +71,8 @@ PLACES_OF: dict[LaneName, dict[str, int | None]] = {
     LaneName.FAST: {
         "proxy.lanes.fast.lane:FastLane._greeted": None,
         "proxy.lanes.fast.tls:ClientTls.context": None,
-        "proxy.lanes.fast.conversation:read_request_head": None,
+        "proxy.lanes.fast.conversation:recall": None,
+        "proxy.lanes.fast.conversation:read_asked": None,
         "proxy.lanes.fast.conversation:OneRequest": None,
         "proxy.lanes.fast.upstreams:Upstreams.take": None,
         "proxy.lanes.fast.upstreams:Upstreams.connect": None,
@@ -95,7 +96,7 @@ LATE_PLACES = (
 )
 LATE_PLACES_OF: dict[LaneName, tuple[str, ...]] = {
     LaneName.FAST: (
-        "proxy.lanes.fast.one_request:read_response_head",
+        "proxy.lanes.fast.answer:read_response_head",
         "proxy.lanes.fast.answer:response_head",
         "proxy.lanes.fast.answer:framed",
         "proxy.lanes.fast.upstreams:Upstreams.park",

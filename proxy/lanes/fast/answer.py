@@ -1,6 +1,5 @@
 """The final answer of an upstream on its way to the application."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -13,12 +12,11 @@ from proxy.lanes.held_body import HELD_ANSWER
 from proxy.transaction.spent import Complaint
 from proxy.wire.chunks import LAST_CHUNK
 from proxy.wire.framing import CHUNKED, UNTIL_CLOSE
-from proxy.wire.outcomes import BadHead
+from proxy.wire.outcomes import BadHead, malformed
 from proxy.wire.response_head import ResponseHead, read_response_head
 
-# One body that never has to be waited for would keep all others waiting: after so many pieces it is their
-# turn.
-PIECES_IN_TURN: Final = 64
+# Of one request. Servers send one or two; a flood of them is an answer that never comes.
+MOST_INTERIM: Final = 64
 # RFC 9110 §15.2.
 CONTINUE: Final = 100
 _INTERIM: Final = range(100, 200)
@@ -28,7 +26,7 @@ async def final_head(
     upstream: Side, method: str, told_to_go_on: Callable[[], None]
 ) -> ResponseHead | BadHead | None:
     """Of the final answer (RFC 9110 §15.2). None: none came."""
-    data = b""
+    data, interim = b"", 0
     while more := await upstream.read():
         data += more
         while isinstance(reading := read_response_head(data, method), ResponseHead):
@@ -36,6 +34,9 @@ async def final_head(
             if reading.status not in _INTERIM or reading.status == SWITCHED:
                 upstream.unread(data)
                 return reading
+            interim += 1
+            if interim > MOST_INTERIM:
+                return malformed(f"more than {MOST_INTERIM} interim answers")
             if reading.status == CONTINUE:
                 told_to_go_on()
             if not data:
@@ -124,7 +125,6 @@ class Answer:
         if not incoming.is_short:
             client.write(out)
             out = b""
-        pieces = 0
         while data := await incoming.read():
             self._look_at(data)
             # An empty piece would end a chunked body before its time.
@@ -136,9 +136,6 @@ class Answer:
                 await client.drained()
             if client.is_broken or exchange.is_cut:
                 return
-            pieces += 1
-            if pieces % PIECES_IN_TURN == 0:
-                await asyncio.sleep(0)
         if incoming.is_whole:
             self._look_at(b"")
             out += framed(exchange.receive(b""), chunked=chunked)

@@ -1,6 +1,5 @@
 """One connection of the application: its requests, one after the other, and its end."""
 
-import asyncio
 from typing import Final
 
 from proxy.core.arrival import Arrival
@@ -16,9 +15,6 @@ from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.transaction.head import HeadProblem, problem_of
 from proxy.wire.outcomes import BadHead
 from proxy.wire.request_head import MAX_REQUEST_LINE, read_request_head
-
-# A client may have sent thousands of requests, none of which has to wait: after so many it is others' turn.
-REQUESTS_IN_TURN: Final = 16
 
 _END: Final = b"\r\n\r\n"
 
@@ -42,13 +38,9 @@ class Conversation:
         accepted.idle_for = lambda: world.clock.monotonic() - self._since
 
     async def run(self) -> None:
-        served = 0
         while await self._next():
             # Who sends requests and reads no answers is not served on.
             await self._client.drained()
-            served += 1
-            if served % REQUESTS_IN_TURN == 0:
-                await asyncio.sleep(0)
         await self._client.drained(0)
         self._waiting = self._world.clock.monotonic()
         await self._client.part()

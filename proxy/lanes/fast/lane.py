@@ -86,8 +86,10 @@ class FastLane:
     def _look(self) -> None:
         self._looking = None
         now = self._world.clock.monotonic()
-        for conversation in list(self._conversations):
-            conversation.watch(now)
-        self._upstreams.sweep()
-        if self._conversations or self._upstreams.idle:
-            self._look_on()
+        try:
+            for conversation in list(self._conversations):
+                conversation.watch(now)
+            self._upstreams.sweep()
+        finally:
+            if self._conversations or self._upstreams.idle:
+                self._look_on()

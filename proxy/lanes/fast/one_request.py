@@ -56,6 +56,8 @@ class OneRequest:
         self._goes_on = asked.goes_on
         self._is_left = False
         self._is_stalled = False
+        # What is cut off of its answer would look whole.
+        self._resets = False
         # Something of it was sent to an upstream.
         self._has_travelled = False
 
@@ -72,17 +74,19 @@ class OneRequest:
         self._is_left = client.is_over
         try:
             return await self._serve()
-        except Exception as error:  # noqa: BLE001 - fail closed: a request that fails ends its connection
+        except Exception as error:  # noqa: BLE001 - fail closed: what fails ends its connection
             self._world.recorder.crashed("fast lane", error)
             if not self._has_travelled:
                 exchange.revoke()
-            client.drop()
+            client.drop(reset=self._resets)
             return False
         finally:
             client.on_news = None
             if self._sending is not None:
                 self._sending.cancel()
             self._let_go()
+            if self._resets and not exchange.finished:
+                client.drop(reset=True)
             switched = exchange.status == SWITCHED
             exchange.finish(Ending.COMPLETED if switched else self._how_it_broke)
 
@@ -105,7 +109,7 @@ class OneRequest:
     def cut(self) -> None:
         """Without a word: a farewell would make a body that ends with its connection look whole."""
         self._let_go()
-        self._client.drop()
+        self._client.drop(reset=self._resets)
 
     def _let_go(self, *, park: bool = False) -> None:
         upstream, self._upstream = self._upstream, None
@@ -147,7 +151,7 @@ class OneRequest:
 
     def _go_on(self) -> None:
         """Once, and not to who has begun."""
-        if self._waits:
+        if self._is_waiting:
             self._waits = False
             self._client.write(GO_ON)
 
@@ -205,7 +209,7 @@ class OneRequest:
         fault = await self._send(opening, side)
         if fault is not None:
             return await self._spoil(fault)
-        response = await final_head(side, self._head.method, self._told_to_go_on)
+        response = await final_head(side, self._head.method, self._go_on)
         if isinstance(response, ResponseHead):
             return await self._pass_on(response, found)
         if self._upload is not None and self._upload.fault is not None:
@@ -297,18 +301,10 @@ class OneRequest:
         if self._exchange.status is None:
             self._goes_on = self._goes_on and self._incoming.fault is None
             return await self._answer(refused)
-        self._client.drop()
+        self._client.drop(reset=self._resets)
         return False
 
     # --- the answer ---
-
-    def _told_to_go_on(self) -> None:
-        if self._is_waiting:
-            self._go_on()
-
-    @property
-    def _has_begun(self) -> bool:
-        return self._upload is not None and self._upload.has_begun
 
     async def _pass_on(self, response: ResponseHead, upstream: Upstream) -> bool | None:
         exchange, opening = self._exchange, self._exchange.opening
@@ -344,7 +340,7 @@ class OneRequest:
     @property
     def _is_waiting(self) -> bool:
         """The client waits to be told that its body is welcome."""
-        return self._waits and not self._has_begun
+        return self._waits and not (self._upload is not None and self._upload.has_begun)
 
     @property
     def _is_sent(self) -> bool:
@@ -363,16 +359,17 @@ class OneRequest:
         self._held.drop()
         # Whoever was not told to go on may send the body all the same, or the next request.
         closes = self._is_waiting or not self._goes_on or answer.closes(minor_version)
+        self._resets = answer.closes(minor_version)
         await answer.pass_on(minor_version=minor_version, closes=closes)
         if answer.is_whole and not client.is_broken:
             is_sent = await self._finish_upload(answer)
             if self._upload is None or self._upload.fault is None:
-                exchange.finish(Ending.COMPLETED)
                 was_cut_off = answer.was_cut_off
+                exchange.finish(Ending.UPSTREAM_FAILED if was_cut_off else Ending.COMPLETED)
                 self._let_go(park=answer.frees_upstream and is_sent)
                 if was_cut_off:
                     await client.drained(0)
-                    client.drop()
+                    client.drop(reset=True)
                 return is_sent and not closes
         if self._upload is not None and self._upload.fault is not None:
             return await self._spoil(self._upload.fault)
@@ -380,7 +377,7 @@ class OneRequest:
             exchange.finish(Ending.CUT)
         else:
             exchange.finish(Ending.CLIENT_GONE if client.is_over else Ending.UPSTREAM_FAILED)
-        client.drop()
+        client.drop(reset=self._resets)
         return False
 
     async def _finish_upload(self, answer: Answer) -> bool:

@@ -8,6 +8,7 @@ TLS itself (kTLS). Here the event loop only says when the socket is ready.
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -22,6 +23,9 @@ PROBABLY_MORE: Final = 2048
 READ_AHEAD: Final = 65_536
 # A writer is waited for above this: what a slow reader may make us hold.
 HIGH_WATER: Final = 65_536
+
+# Where nothing has to be waited for, others would wait for ever: after so many reads it is their turn.
+READS_IN_TURN: Final = 64
 
 News = Callable[[], object]
 
@@ -38,6 +42,7 @@ class Side:
         "_number",
         "_out",
         "_reader",
+        "_reads",
         "_receive_some",
         "_send_some",
         "_unread",
@@ -60,6 +65,7 @@ class Side:
         self._send_some = sock.send
         self._unread = b""
         self._reader: asyncio.Future[bytes] | None = None
+        self._reads = 0  # in a row, without a wait
         self._is_watched = False
         self._is_hot = True  # whatever came behind the handshake
         self._out: list[memoryview | bytes] = []
@@ -85,6 +91,10 @@ class Side:
 
     async def read(self) -> bytes:
         """The next bytes; none at the end."""
+        self._reads += 1
+        if self._reads >= READS_IN_TURN:
+            self._reads = 0
+            await asyncio.sleep(0)
         if self._unread:
             data, self._unread = self._unread, b""
             return data
@@ -94,6 +104,7 @@ class Side:
             found = self._receive()
             if found is not None:
                 return found
+        self._reads = 0
         self.watch()
         reader: asyncio.Future[bytes] = self._loop.create_future()
         self._reader = reader
@@ -125,6 +136,13 @@ class Side:
             self._loop.remove_reader(self._number)
 
     def _readable(self) -> None:
+        try:
+            self._take_in()
+        except BaseException:
+            self._break()  # or the event loop would call this again at once, and for ever
+            raise
+
+    def _take_in(self) -> None:
         reader = self._reader
         if reader is None and len(self._unread) >= READ_AHEAD:
             self._unwatch()
@@ -195,6 +213,13 @@ class Side:
             data = memoryview(data)[sent:]
 
     def _writable(self) -> None:
+        try:
+            self._give_out()
+        except BaseException:
+            self._break()
+            raise
+
+    def _give_out(self) -> None:
         while self._out:
             data = self._out[0]
             left = self._send(data)
@@ -243,8 +268,12 @@ class Side:
         if reader is not None and not reader.done():
             reader.set_result(b"")
 
-    def drop(self) -> None:
-        """End it without a word: what was cut off must not look whole."""
+    def drop(self, *, reset: bool = False) -> None:
+        """End it without a word: what was cut off must not look whole. `reset`: nor must it to those who take
+        any end for one, which without TLS is everybody."""
+        if reset and not self.is_dropped:
+            with suppress(OSError):
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.is_dropped = True
         self._break()
         self.sock.close()

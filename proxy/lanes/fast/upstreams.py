@@ -108,6 +108,8 @@ class Upstreams:
 
     async def _connect(self, origin: Origin) -> Upstream:
         name, address = origin
+        # As `wrap_socket` does, where a name that it cannot say would leave an open socket behind.
+        name.encode("idna")
         plain = await _connected(address)
         try:
             peer = plain.getpeername()

@@ -438,8 +438,20 @@ def test_a_hook_that_failed_does_not_wait_for_a_body(world: World, monkeypatch: 
     assert isinstance(exchange.opening, Refused)
 
 
-def test_a_body_that_cannot_go_on_is_the_reason(world: World) -> None:
+def test_a_head_that_was_sent_may_have_been_all_that_it_took(world: World) -> None:
     exchange = opened(world)
+
+    refused = exchange.spoil(BodyFault(Reason.MALFORMED_BODY, "a chunk is too long"))
+
+    assert exchange.answer(refused).status == 400
+    exchange.finish(Ending.REFUSED)
+    record = world.recorder.record
+    assert (record.reason, record.verdict, record.ending) == ("granted", "attach", Ending.CUT)
+
+
+def test_a_body_that_cannot_go_on_is_the_reason(world: World) -> None:
+    exchange = Exchange(world.lane_world, arrival_of(), get("/v1/models", "PUT"))
+    asyncio.run(exchange.open())
 
     refused = exchange.spoil(BodyFault(Reason.MALFORMED_BODY, "a chunk is too long"))
 

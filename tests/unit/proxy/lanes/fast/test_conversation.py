@@ -7,6 +7,7 @@ import pytest
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
 from proxy.lanes.fast import conversation as module
+from proxy.lanes.fast.side import HIGH_WATER, READS_IN_TURN
 from proxy.wire.request_head import MAX_REQUEST_LINE
 from tests.fast_world import PATIENCE, Scene, play, turns, until
 from tests.lane_world import LIVE, World, timeouts
@@ -129,6 +130,56 @@ def test_who_asks_for_the_end_of_the_connection_gets_it_behind_the_answer(versio
         await scene.over()
 
     assert len(play(story).recorder.records) == 1
+
+
+def test_who_sends_requests_and_reads_no_answers_is_not_served_on() -> None:
+    big = b"HTTP/1.1 200 OK\r\ncontent-length: 12000000\r\n\r\n" + b"x" * 12_000_000
+
+    async def story(scene: Scene) -> None:
+        await scene.client.say(GET * 3)
+        upstream = await scene.upstream()
+        await upstream.hear()
+        saying = asyncio.ensure_future(upstream.say(big))
+        await until(lambda: scene.side.unsent > HIGH_WATER)
+        await turns(200)
+        assert await upstream.is_silent()
+        assert await scene.client.hear_exactly(len(big)) == big
+        await saying
+        # Only now the next one travels.
+        await upstream.hear()
+
+    play(story)
+
+
+def test_a_client_of_many_requests_lets_others_in() -> None:
+    """None of them has to wait: all are refused."""
+    count = 40 * READS_IN_TURN
+    seen: set[int] = set()
+
+    async def story(scene: Scene) -> None:
+        scene.side.unread(GET.replace(b"/v1/models", b"/nowhere") * count)
+        while len(scene.recorder.records) < count:
+            seen.add(len(scene.recorder.records))
+            await turns(1)
+
+    play(story)
+    assert len(seen) >= 20
+
+
+def test_what_was_asked_before_is_granted_the_same_and_recorded_by_itself() -> None:
+    async def story(scene: Scene) -> None:
+        heads = [GET, GET, GET.replace(b"models", b"others"), GET]
+        await scene.client.say(b"".join(heads))
+        upstream = await scene.upstream()
+        for head in heads:
+            sent = await upstream.hear()
+            assert sent == SENT.replace(b"/v1/models", head.split(b" ")[1])
+            await upstream.say(OK)
+            assert await scene.client.hear_exactly(len(OK)) == OK
+
+    world = play(story)
+    assert len({record.request_id for record in world.recorder.records}) == 4
+    assert {record.reason for record in world.recorder.records} == {"granted"}
 
 
 # --- for a drain ---

@@ -15,8 +15,10 @@ from proxy.core.secret import Secret
 from proxy.lanes.fast import one_request as module
 from proxy.lanes.fast.upstreams import Upstreams
 from proxy.lanes.held_body import HELD_ANSWER, HELD_BYTES
+from proxy.lanes.request_body import RequestBody
 from proxy.transaction.refusals import OwnAnswer
 from tests.fast_world import Scene, play, turns, until
+from tests.judge_world import policy
 from tests.lane_scripts import Marked, Script, scripted
 from tests.lane_world import LIVE, POLICY, World, live_lease, no_lease, pod_of
 
@@ -757,7 +759,7 @@ def test_where_there_is_no_second_lease_the_first_answer_stands(world: World) ->
 # --- what breaks ---
 
 
-BREAKS: Final[list[str]] = ["request_head", "read_response_head", "Answer", "Upload"]
+BREAKS: Final[list[str]] = ["request_head", "final_head", "Answer", "Upload"]
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -772,7 +774,7 @@ def test_whatever_raises_ends_this_connection_and_shows_nothing(
     async def story(scene: Scene) -> None:
         await scene.client.say(upload(b"x" * 10))
         upstream = await scene.upstream()
-        if name in {"read_response_head", "Answer"}:
+        if name in {"final_head", "Answer"}:
             await upstream.hear()
             await upstream.say(OK)
         assert await scene.client.has_ended()
@@ -801,3 +803,152 @@ def test_an_upload_that_breaks_beside_its_answer_is_told(monkeypatch: pytest.Mon
     world = play(story)
     assert [where for where, _ in world.recorder.crashes] == ["fast lane"]
     assert world.recorder.reasons == [Reason.INTERNAL_ERROR.value]
+
+
+# --- and where several of these meet ---
+
+
+def test_without_another_lease_it_is_our_refusal(world: World) -> None:
+    world.leases.reply = lambda ref: no_lease(ref) if world.leases.given_back else live_lease(ref)
+
+    async def story(scene: Scene) -> None:
+        await scene.client.say(head())
+        upstream = await scene.upstream()
+        await upstream.hear()
+        await upstream.say(SPENT)
+        answer = await scene.client.hear()
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert await upstream.is_silent()
+
+    play(story, world)
+    assert world.recorder.record.reason == Reason.CREDENTIAL_UNAVAILABLE.value
+
+
+def test_a_short_body_that_cannot_be_changed_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came with its head, and goes with it, or not at all."""
+    scripted(monkeypatch, Script(rewrite=Marked))
+
+    async def story(scene: Scene) -> None:
+        await scene.client.say(upload(b"no!"))
+        upstream = await scene.upstream()
+        assert (await scene.client.hear()).startswith(b"HTTP/1.1 400 ")
+        await upstream.has_ended()
+
+    assert only(play(story))[1] == Reason.MALFORMED_BODY.value
+
+
+def test_a_whole_body_that_cannot_be_changed_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, Script(wants=10, rewrite=Marked))
+
+    async def story(scene: Scene) -> None:
+        await scene.client.say(upload(b"what?"))
+        upstream = await scene.upstream()
+        assert (await scene.client.hear()).startswith(b"HTTP/1.1 400 ")
+        assert await upstream.hear_all() == b""
+
+    assert only(play(story))[1] == Reason.MALFORMED_BODY.value
+
+
+def test_a_whole_body_of_another_length_than_its_head_says_never_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One byte too few, and the next request would be taken for it."""
+    scripted(monkeypatch, Script(wants=10))
+    monkeypatch.setattr(RequestBody, "feed_whole", lambda _self, data: data[:-1])
+
+    async def story(scene: Scene) -> None:
+        await scene.client.say(upload(b"hello"))
+        upstream = await scene.upstream()
+        assert (await scene.client.hear()).startswith(b"HTTP/1.1 500 ")
+        assert await upstream.hear_all() == b""
+
+    world = play(story)
+    assert world.recorder.passed == ["fast"]
+    assert world.recorder.record.reason == Reason.INTERNAL_ERROR.value
+
+
+def test_a_body_that_waits_waits_again_when_its_connection_had_died() -> None:
+    async def story(scene: Scene) -> None:
+        await warm(scene)
+        await scene.client.say(head("PUT", "Content-Length: 5", "Expect: 100-continue"))
+        await scene.street.ends[0].hear()
+        scene.street.ends[0].leave()
+        second = await scene.upstream()
+        assert (await second.hear()).endswith(b"\r\nExpect: 100-continue\r\n\r\n")
+        await second.say(GO_ON)
+        assert await scene.client.hear() == GO_ON
+        await scene.client.say(b"hello")
+        assert await second.hear_exactly(5) == b"hello"
+        await second.say(OK)
+        assert await scene.client.hear_exactly(len(OK)) == OK
+
+    play(story)
+
+
+def test_a_body_that_was_changed_on_its_way_does_not_go_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(scene: Scene) -> None:
+        await warm(scene)
+        scripted(monkeypatch, Script(rewrite=Marked))
+        await scene.client.say(upload(b"hello"))
+        await scene.street.ends[0].hear(b"HELLO")
+        scene.street.ends[0].leave()
+        assert (await scene.client.hear()).startswith(b"HTTP/1.1 502 ")
+        assert len(scene.street.ends) == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_body_that_goes_wrong_behind_its_answer_ends_both(*, whole: bool) -> None:
+    async def story(scene: Scene) -> None:
+        await scene.client.say(head("PUT", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n")
+        upstream = await scene.upstream()
+        await upstream.hear(b"abc\r\n")
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b"x" * 1000
+        await upstream.say(answer if whole else answer[:-100])
+        await scene.client.hear_exactly(500)
+        await scene.client.say(b"zz\r\n")
+        await scene.client.has_ended()
+        assert await upstream.has_ended()
+        await scene.over()
+
+    assert len(play(story).recorder.records) == 1
+
+
+CODED: Final = (
+    policy("{service: store, credential: a}")
+    + """---
+apiVersion: podkey.io/v1alpha1
+kind: Service
+metadata: {name: store}
+spec:
+  hosts: [api.example.com]
+  credential: {bearer: {}}
+  spent:
+    - {status: 403, codes: [ExpiredToken]}
+"""
+)
+
+
+@pytest.mark.parametrize(("code", "tries"), [("ExpiredToken", 2), ("AccessDenied", 1)])
+def test_of_two_codes_in_an_answer_only_one_means_the_credential(world: World, code: str, tries: int) -> None:
+    world.pod = pod_of(CODED)
+    body = f"<Error><Code>{code}</Code></Error>".encode()
+    answer = b"HTTP/1.1 403 Forbidden\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+    async def story(scene: Scene) -> None:
+        await scene.client.say(head())
+        upstream = await scene.upstream()
+        await upstream.hear()
+        await upstream.say(answer[:-9])
+        await turns()
+        await upstream.say(answer[-9:])
+        if tries == 2:
+            await upstream.hear()
+            await upstream.say(OK)
+            assert await scene.client.hear_exactly(len(OK)) == OK
+        else:
+            assert await scene.client.hear_exactly(len(answer)) == answer
+
+    play(story, world)
+    assert world.recorder.record.retried is (tries == 2)

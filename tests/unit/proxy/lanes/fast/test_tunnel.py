@@ -1,5 +1,6 @@
 """A connection that switched protocols."""
 
+import asyncio
 from typing import Final
 
 import pytest
@@ -175,3 +176,24 @@ def test_an_upstream_that_does_not_switch_answers_as_usual() -> None:
         await upstream.hear()
 
     play(story)
+
+
+@pytest.mark.parametrize("first", ["client", "upstream"])
+def test_who_leaves_while_much_is_on_its_way_to_him_ends_both(first: str) -> None:
+    async def story(scene: Scene) -> None:
+        upstream = await switched(scene)
+        gone, writer = (scene.client, upstream) if first == "client" else (upstream, scene.client)
+        saying = scene.running.get_loop().create_task(writer.say(MUCH))
+        await gone.hear_exactly(1000)
+        gone.reset()
+        await scene.running.get_loop().create_task(until_ended(saying))
+        if first == "client":
+            await scene.over()
+
+    assert len(play(story).recorder.records) == 1
+
+
+async def until_ended(saying: asyncio.Task[None]) -> None:
+    """It is told so by the connection."""
+    await asyncio.wait({saying})
+    assert isinstance(saying.exception(), OSError)

@@ -197,6 +197,16 @@ def test_a_name_that_no_resolver_could_ask_for_is_unreachable(play: Play) -> Non
     play(story)
 
 
+def test_a_name_that_tls_cannot_say_is_unreachable(play: Play) -> None:
+    async def story(pool: Pool, site: Site, _origin: Origin) -> None:
+        name = Hostname("a" * 64 + ".example")
+        fault = await pool.connect((name, site.address))
+        assert fault == (Reason.UPSTREAM_UNREACHABLE, f"{name} could not be connected to")
+        assert pool._open == {}
+
+    play(story)
+
+
 def test_a_certificate_for_another_name_is_told_and_nothing_is_sent(play: Play) -> None:
     async def story(pool: Pool, site: Site, origin: Origin) -> None:
         fault = await pool.connect(origin)
