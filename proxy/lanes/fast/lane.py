@@ -53,11 +53,12 @@ class FastLane:
         if accepted.alpn is None:
             return Side(accepted.sock)
         name = accepted.arrival.name
-        sock = self._client_tls.context(name).wrap_socket(
-            accepted.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
-        )
-        accepted.sock = sock
+        context = self._client_tls.context(name)
         try:
+            sock = context.wrap_socket(
+                accepted.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+            )
+            accepted.sock = sock
             async with asyncio.timeout(self._world.timeouts.header):
                 await shake_hands(sock)
         except ssl.SSLError:

@@ -11,6 +11,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 # The most that a TLS record holds (RFC 8446 §5.1): with one read it is out, and none of it stays in OpenSSL,
@@ -283,8 +284,17 @@ class Side:
         (RFC 8446 §6.1). Then wait for its own end, and read on: a reset would overtake our last answer."""
         await self.drained(0)
         self.farewell()
+        self._unread = b""
+        if isinstance(self.sock, ssl.SSLSocket):
+            # To OpenSSL what comes behind our goodbye is an attack; to us it is nothing at all.
+            self._receive_some = partial(socket.socket.recv, self.sock)
         while not self.is_over:
             await self.read()
+
+    def _read_up(self) -> None:
+        """What is there already would be in the way of saying goodbye: OpenSSL looks for theirs behind it."""
+        while len(self._unread) < READ_AHEAD and (data := self._receive()):
+            self._unread += data
 
     def farewell(self) -> None:
         """Say that nothing more comes from us."""
@@ -292,6 +302,7 @@ class Side:
             return
         with suppress(OSError, ValueError):
             if isinstance(self.sock, ssl.SSLSocket):
+                self._read_up()
                 try:
                     self.sock.unwrap()
                     self.is_over = True  # they have said so, too; there is no TLS any more

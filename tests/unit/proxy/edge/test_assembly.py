@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+import uvloop
 
 from proxy.core.audit import AuditRecord
 from proxy.core.settings import OutputSettings, ProxySettings
@@ -94,6 +95,19 @@ def test_a_signal_stops_it_and_the_end_is_fine(
     stub.death = number
 
     assert serve(settings) == FINE
+
+
+def test_it_runs_on_uvloop(settings: ProxySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    class Looking(Stub):
+        async def run(self) -> None:
+            loops.append(asyncio.get_running_loop())
+
+    monkeypatch.setattr(assembly, "Sidecar", Looking)
+
+    assert serve(settings) == FINE
+    assert isinstance(loops[0], uvloop.Loop)
 
 
 def test_a_second_signal_hurries(settings: ProxySettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,22 +8,27 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from proxy.core.arrival import LaneName
 from proxy.core.contract import ENDPOINTS_FILE
 from proxy.core.services import Catalogue
 from proxy.core.settings import Capture, ProxySettings
 from proxy.documents.settings import read_settings
 from proxy.edge import doors as module
 from proxy.edge.doors import Doors
-from proxy.edge.endpoints import TOKEN_FILE
+from proxy.edge.endpoints import TOKEN_FILE, BoundEndpoint, EndpointDoor
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
 from proxy.edge.reception import Reception
 from proxy.edge.recorder import EdgeRecorder
+from proxy.edge.routing import Lanes
 from proxy.edge.trust import PodTrust
+from proxy.lanes.interface import Lane
+from proxy.lanes.late import LateLane
 from tests.judge_world import NOON, POD
 from tests.lane_world import Clock, Internet, World
 from tests.lease_world import TestLog
@@ -253,3 +258,37 @@ def test_the_explicit_proxy_leads_to_none_of_our_own_ports(house: House, capture
 
     for answer in asyncio.run(asyncio.wait_for(run(), 10)):
         assert b"podkey-reason: fenced_address" in answer
+
+
+@pytest.mark.parametrize(
+    ("given", "lane", "loaded"), [("true", LaneName.FAST, []), ("false", None, [LaneName.MITMPROXY])]
+)
+def test_mitmproxy_is_loaded_beforehand_where_it_serves_everything(
+    house: House, monkeypatch: pytest.MonkeyPatch, given: str, lane: LaneName | None, loaded: list[LaneName]
+) -> None:
+    house.variables["PODKEY_FAST_LANE"] = given
+    house.free()
+    begun: list[LaneName] = []
+    made: list[Lanes] = []
+    served: list[LaneName] = []
+    monkeypatch.setattr(LateLane, "begin", lambda self: begun.append(self.name))
+
+    def lanes(*parts: Any) -> Lanes:
+        made.append(Lanes(*parts))
+        return made[-1]
+
+    def door(one: BoundEndpoint, prefix: str, lane: Lane) -> EndpointDoor:
+        served.append(lane.name)
+        return EndpointDoor(one, prefix, lane)
+
+    monkeypatch.setattr(module, "Lanes", lanes)
+    monkeypatch.setattr(module, "EndpointDoor", door)
+
+    house.live(lambda _reception: None)
+
+    ((fast, mitmproxy),) = ((one.fast, one.mitmproxy) for one in made)
+    assert (None if fast is None else fast.name) is lane
+    assert mitmproxy.name is LaneName.MITMPROXY
+    assert begun == loaded
+    # An endpoint speaks HTTP/1.1.
+    assert served == [lane or LaneName.MITMPROXY] * 2

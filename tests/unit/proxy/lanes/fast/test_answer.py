@@ -3,6 +3,7 @@
 import pytest
 
 from proxy.core.audit import Ending
+from proxy.lanes.fast.answer import MOST_INTERIM
 from proxy.lanes.fast.side import HIGH_WATER, READS_IN_TURN
 from tests.fast_world import End, Scene, play, turns, until
 from tests.lane_world import LIVE, World
@@ -241,5 +242,23 @@ def test_announcements_without_end_are_no_answer(count: int, status: int) -> Non
         await upstream.say(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * count)
         await upstream.say(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         assert (await scene.client.hear()).startswith(b"HTTP/1.1 %d " % status)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("version", "half"), [("1.1", UNTIL_CLOSE + b"half"), ("1.0", CHUNKED + b"fff\r\nhalf")]
+)
+def test_half_a_body_that_its_connection_ends_is_reset(version: str, half: bytes) -> None:
+    """Any other end looks like a proper one to those who read until it, without TLS at least."""
+
+    async def story(scene: Scene) -> None:
+        upstream = await asked(scene, version)
+        await upstream.say(half)
+        await scene.client.hear()
+        upstream.reset()
+        with pytest.raises(ConnectionResetError):
+            await scene.client.hear_all()
+        await scene.over()
 
     play(story)

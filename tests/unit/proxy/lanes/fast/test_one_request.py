@@ -915,24 +915,22 @@ def test_a_body_that_goes_wrong_behind_its_answer_ends_both(*, whole: bool) -> N
     assert len(play(story).recorder.records) == 1
 
 
-CODED: Final = (
-    policy("{service: store, credential: a}")
-    + """---
+CODED: Final = """---
 apiVersion: podkey.io/v1alpha1
-kind: Service
+kind: CatalogueEntry
 metadata: {name: store}
 spec:
-  hosts: [api.example.com]
-  credential: {bearer: {}}
-  spent:
-    - {status: 403, codes: [ExpiredToken]}
+  title: Store
+  summary: A store.
+  endpoints: [{hosts: [api.example.com]}]
+  attach: [{bearer: {}}]
+  spent: [{status: 403, codes: [ExpiredToken]}]
 """
-)
 
 
 @pytest.mark.parametrize(("code", "tries"), [("ExpiredToken", 2), ("AccessDenied", 1)])
 def test_of_two_codes_in_an_answer_only_one_means_the_credential(world: World, code: str, tries: int) -> None:
-    world.pod = pod_of(CODED)
+    world.pod = pod_of(policy("{service: store, credential: a}") + CODED)
     body = f"<Error><Code>{code}</Code></Error>".encode()
     answer = b"HTTP/1.1 403 Forbidden\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 

@@ -294,6 +294,60 @@ def test_a_dropped_side_tells_both_who_wait(play: Play) -> None:
     play(story)
 
 
+def test_a_side_that_is_dropped_may_be_reset(play: Play) -> None:
+    """Without TLS any other end looks like a proper one."""
+
+    async def story() -> None:
+        side, other = side_pair()
+        side.drop(reset=True)
+        side.drop(reset=True)
+        with pytest.raises(ConnectionResetError):
+            await other.hear()
+        side, other = side_pair()
+        side.drop()
+        side.drop(reset=True)
+        assert await other.hear_all() == b""
+
+    play(story)
+
+
+class Broken(socket.socket):
+    """Breaks as no socket should."""
+
+    error: BaseException = BlockingIOError()
+
+    def recv(self, *_: object) -> bytes:
+        raise RuntimeError
+
+    def send(self, *_: object) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("what", ["_readable", "_writable"])
+def test_whatever_raises_under_the_loop_breaks_it_and_wakes_who_waits(play: Play, what: str) -> None:
+    async def story() -> None:
+        _, ours = opened_pair()
+        broken = Broken(fileno=ours.detach())
+        side = Side(broken)
+        side._is_hot = False
+        if what == "_readable":
+            waiting = asyncio.ensure_future(side.read())
+            await turns(2)
+        else:
+            # The loop is not asked: it would call at once.
+            side._out, side.unsent = [b"much"], 4
+            broken.error = RuntimeError()
+            waiting = asyncio.ensure_future(side.drained(0))
+            await turns(2)
+        with pytest.raises(RuntimeError):
+            getattr(side, what)()
+        await waiting
+        assert (side.is_over, side.is_broken) == (True, True)
+        side.drop()
+
+    play(story)
+
+
 def test_a_parting_side_delivers_all_and_waits_for_the_others_end(play: Play) -> None:
     async def story() -> None:
         side, other = side_pair()

@@ -207,6 +207,28 @@ def test_a_name_that_tls_cannot_say_is_unreachable(play: Play) -> None:
     play(story)
 
 
+def test_where_tls_cannot_begin_no_socket_is_left_behind(play: Play) -> None:
+    class Refusing:
+        """In place of the context."""
+
+        sockets: list[socket.socket] = []  # noqa: RUF012 - of this test alone
+
+        def wrap_socket(self, sock: socket.socket, **_: object) -> None:
+            self.sockets.append(sock)
+            raise OSError
+
+    async def story(pool: Pool, _site: Site, origin: Origin) -> None:
+        pool._tls.context = Refusing()  # type: ignore[assignment] # as much of it as is asked
+        assert await pool.connect(origin) == (
+            Reason.UPSTREAM_UNREACHABLE,
+            f"{HOST} could not be connected to",
+        )
+        (sock,) = Refusing.sockets
+        assert sock.fileno() == -1
+
+    play(story)
+
+
 def test_a_certificate_for_another_name_is_told_and_nothing_is_sent(play: Play) -> None:
     async def story(pool: Pool, site: Site, origin: Origin) -> None:
         fault = await pool.connect(origin)
