@@ -174,7 +174,7 @@ class Street(Upstreams):
         side, end = side_pair()
         self.ends.append(end)
         self.opened.put_nowait(end)
-        upstream = Upstream(origin, side, "192.0.2.7:443")
+        upstream = Upstream(origin, side, "192.0.2.7:443", 0.0)
         upstream.name = type(upstream.name)(self.verified)
         return upstream
 

@@ -115,11 +115,12 @@ class Exchange(Judged):
         self._opening = refused
         return refused
 
-    def spoil(self, fault: BodyFault) -> Refused:
-        """The body cannot go on. Whatever was sent of the request is not to count."""
+    def spoil(self, fault: BodyFault, *, was_sent: bool = True) -> Refused:
+        """The body cannot go on. Whatever `was_sent` of the request is not to count."""
         head, record = self._readable, self.opening.record
         refused = refuse(self._asked(), head, record, fault.reason, fault.message)
-        if head is None or head.method not in _BODY_MATTERS:
+        matters = head is not None and head.method in _BODY_MATTERS and self.status is None
+        if was_sent and not matters:
             # Its head has been sent, and may have been all that it took: the record says what was granted.
             self._is_spoilt = True
             refused = replace(refused, record=record)

@@ -9,7 +9,7 @@ import re
 from enum import Enum
 from typing import Final, assert_never
 
-from proxy.wire.fields import MAX_FIELDS, MAX_HEAD_BYTES, NOT_VISIBLE, stray
+from proxy.wire.fields import MAX_FIELDS, NOT_VISIBLE, stray
 from proxy.wire.framing import MAX_LENGTH
 from proxy.wire.header_lines import (
     EOL,
@@ -23,6 +23,8 @@ from proxy.wire.outcomes import BadHead, malformed, too_large
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
+# Checksums of an upload are some hundred bytes. They are read again with each piece that comes of them.
+MAX_TRAILER_BYTES: Final = 8192
 # As many as a 64-bit length has.
 MAX_SIZE_DIGITS: Final = 16
 # All extensions of one body (RFC 9112 §7.1.1 asks for such a limit: CVE-2023-39326 was a body made of them).
@@ -135,12 +137,12 @@ class ChunkReader:
         if data.startswith(EOL, at):
             self.is_done = True
             return at + len(EOL)
-        end = data.find(EOL + EOL, at, at + MAX_HEAD_BYTES)
+        end = data.find(EOL + EOL, at, at + MAX_TRAILER_BYTES)
         if end < 0:
-            lines, cut = split_cut_lines(data[at : at + MAX_HEAD_BYTES])
+            lines, cut = split_cut_lines(data[at : at + MAX_TRAILER_BYTES])
             fault = cut_field_lines_fault(lines, cut, MAX_FIELDS)
-            if fault is None and len(data) - at >= MAX_HEAD_BYTES:
-                fault = too_large(f"they are larger than {MAX_HEAD_BYTES} bytes")
+            if fault is None and len(data) - at >= MAX_TRAILER_BYTES:
+                fault = too_large(f"they are larger than {MAX_TRAILER_BYTES} bytes")
             return fault and _in_trailers(fault)
         read = read_field_lines(data[at:end].split(EOL), MAX_FIELDS, LineMemory())
         if isinstance(read, BadHead):

@@ -38,7 +38,7 @@ def test_every_doorman_exists(root: Path) -> None:
             "kubernetes: only injector.edge.cluster may",
         ),
         ("proxy/cli/main.py", "import requests", "requests: it is not in DOORMEN"),
-        ("proxy/cli/main.py", "importlib.import_module('uvloop')", "uvloop: it is not in DOORMEN"),
+        ("proxy/cli/main.py", "importlib.import_module('gevent')", "gevent: it is not in DOORMEN"),
         ("proxy/cli/main.py", "from tests.fakes import clock", "tests: it is not in DOORMEN"),
     ],
 )

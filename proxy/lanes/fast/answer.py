@@ -52,7 +52,6 @@ class Answer:
     def __init__(self, exchange: Exchange, client: Side, upstream: Side, response: ResponseHead) -> None:
         self._exchange = exchange
         self._client = client
-        self._upstream = upstream
         self._response = response
         self._incoming = Incoming(upstream, response.framing)
         # What was read of it before it was known that the application is to see it.
@@ -82,8 +81,8 @@ class Answer:
 
     @property
     def was_cut_off(self) -> bool:
-        """It ends with its connection, and that did not end as it should (RFC 9112 §9.8)."""
-        return self._response.framing == UNTIL_CLOSE and self._upstream.is_broken
+        """It looks whole, and may not be."""
+        return self._incoming.was_cut_off
 
     def _look_at(self, data: bytes) -> None:
         """At the next piece; `b""` ends it."""

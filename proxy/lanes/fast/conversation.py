@@ -14,7 +14,10 @@ from proxy.lanes.fast.upstreams import Upstreams
 from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.transaction.head import HeadProblem, problem_of
 from proxy.wire.outcomes import BadHead
-from proxy.wire.request_head import MAX_REQUEST_LINE, read_request_head
+from proxy.wire.request_head import read_request_head
+
+# In the middle of a line, how many more bytes of a head it takes to look at it again.
+LOOK_EVERY: Final = 4096
 
 _END: Final = b"\r\n\r\n"
 
@@ -76,9 +79,11 @@ class Conversation:
         """The next one, to its empty line. None: the client has nothing more to say."""
         client = self._client
         data = more = await client.read()
+        look_at = 0
         while (end := data.find(_END)) < 0:
             # Who sends byte by byte is not read again at each of them.
-            if b"\n" in more or len(data) >= MAX_REQUEST_LINE:
+            if b"\n" in more or len(data) >= look_at:
+                look_at = len(data) + LOOK_EVERY
                 reading = read_request_head(data)
                 if isinstance(reading, BadHead):
                     return reading

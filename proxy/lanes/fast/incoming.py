@@ -9,7 +9,7 @@ from proxy.wire.outcomes import BadHead
 class Incoming:
     """`is_whole` once it came to its proper end; until then its end is a loss."""
 
-    __slots__ = ("_chunks", "_left", "_side", "fault", "is_whole")
+    __slots__ = ("_chunks", "_left", "_side", "fault", "is_whole", "was_cut_off")
 
     def __init__(self, side: Side, framing: ResponseFraming) -> None:
         self._side = side
@@ -27,6 +27,8 @@ class Incoming:
             case UntilClose():
                 pass
         self.is_whole = self._left == 0
+        # It ends with its connection, and that did not end as it should (RFC 9112 §9.8).
+        self.was_cut_off = False
 
     @property
     def is_short(self) -> bool:
@@ -42,6 +44,7 @@ class Incoming:
         data = await self._side.read()
         if not data:
             self.is_whole = self._left is None
+            self.was_cut_off = self._side.is_broken
             return b""
         if self._left is None:
             return data

@@ -84,12 +84,18 @@ class FastLane:
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(self._period, self._look)
 
+    def _watch(self, conversation: Conversation, now: float) -> None:
+        try:
+            conversation.watch(now)
+        except Exception as error:  # noqa: BLE001 - the others are to be looked after all the same
+            self._world.recorder.crashed("fast lane", error)
+
     def _look(self) -> None:
         self._looking = None
         now = self._world.clock.monotonic()
         try:
             for conversation in list(self._conversations):
-                conversation.watch(now)
+                self._watch(conversation, now)
             self._upstreams.sweep()
         finally:
             if self._conversations or self._upstreams.idle:

@@ -11,6 +11,7 @@ from proxy.transaction.refusals import OwnAnswer
 CONTINUE: Final = "100-continue"
 GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 SWITCHED: Final = 101
+NO_CONTENT: Final = 204
 # A reason phrase may quote what was sent; the standard's own says as much (RFC 9112 §4).
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 # Where a body ends is written by us, and connections are our own on either side (RFC 9110 §7.6.1).
@@ -46,7 +47,9 @@ def response_head(
     """What the application gets before the body. `switches`: what follows is another protocol."""
     lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n"]
     for name, value in fields:
-        if name.lower() not in _OF_THE_CONNECTION:
+        key = name.lower()
+        # RFC 9110 §8.6: a 204 has no length.
+        if key not in _OF_THE_CONNECTION and not (status == NO_CONTENT and key == "content-length"):
             lines.append(f"{name}: {value}\r\n")
     if chunked:
         lines.append("transfer-encoding: chunked\r\n")

@@ -14,12 +14,11 @@ from proxy.lanes.fast.incoming import Incoming
 from proxy.lanes.fast.messages import GO_ON, SWITCHED, own_answer, request_head
 from proxy.lanes.fast.side import Side
 from proxy.lanes.fast.tunnel import is_websocket, tunnel
-from proxy.lanes.fast.upload import Upload, framed
+from proxy.lanes.fast.upload import Upload, write_whole
 from proxy.lanes.fast.upstreams import Origin, Upstream, Upstreams
 from proxy.lanes.held_body import HELD_BYTES, IDEMPOTENT, HeldBody
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.opening import Answered, Forward, Refused
-from proxy.wire.chunks import LAST_CHUNK
 from proxy.wire.framing import CHUNKED, Length
 from proxy.wire.outcomes import BadHead
 from proxy.wire.response_head import ResponseHead
@@ -248,7 +247,6 @@ class OneRequest:
         self._upload = self._sending = None
         chunked = self._asked.is_chunked
         head = request_head(opening, self._head.method, waits=self._is_waiting)
-        self._has_travelled = True
         whole = self._whole if self._whole is not None else body.whole
         elsewhere = whole is not None
         self._held.allow(opening, self._head.method, self._head.declared_length, elsewhere=elsewhere)
@@ -260,14 +258,16 @@ class OneRequest:
                     # What is missing would be the beginning of another request.
                     self._world.recorder.failed_open("fast")
                     return BodyFault(Reason.INTERNAL_ERROR, "a self-check failed")
-                last = LAST_CHUNK if chunked else b""
-                side.write(head + framed(out, chunked=chunked) + last)
+                self._has_travelled = True
+                write_whole(side, head, out, chunked=chunked)
                 self._sending = asyncio.get_running_loop().create_task(self._passed(side))
         elif not self._head.has_body:
             out = body.finish()
             if not isinstance(out, BodyFault):
+                self._has_travelled = True
                 side.write(head)
         else:
+            self._has_travelled = True
             upload = self._upload = Upload(exchange, self._incoming, self._held, chunked=chunked)
             if self._incoming.is_short and not self._is_waiting:
                 await upload.run(side, head)
@@ -297,7 +297,7 @@ class OneRequest:
         """The upstream has a part of the body, and never gets its end: it commits nothing."""
         await self._stop_sending()
         self._let_go()
-        refused = self._exchange.spoil(fault)
+        refused = self._exchange.spoil(fault, was_sent=self._has_travelled)
         if self._exchange.status is None:
             self._goes_on = self._goes_on and self._incoming.fault is None
             return await self._answer(refused)
@@ -316,6 +316,9 @@ class OneRequest:
             return False
         answer = Answer(exchange, self._client, upstream.side, response)
         complains = answer.may_complain and self._may_repeat and await answer.hold()
+        if complains:
+            # Until it is sent again, if it is, what comes of its body waits.
+            await self._stop_sending()
         # Who waited may have begun since.
         if complains and self._may_repeat and exchange.judge_again():
             self._let_go(park=answer.frees_upstream and self._is_sent)
@@ -323,7 +326,7 @@ class OneRequest:
             if isinstance(exchange.opening, Refused | Answered):
                 return None
             if exchange.retried:
-                await self._keep_body()
+                self._keep_body()
                 return None
         return await self._deliver(answer)
 
@@ -346,11 +349,10 @@ class OneRequest:
     def _is_sent(self) -> bool:
         return self._upload is None or self._upload.is_done
 
-    async def _keep_body(self) -> None:
+    def _keep_body(self) -> None:
         """For the second time, unless it is kept already."""
-        await self._stop_sending()
         is_kept = self._whole is not None or self._exchange.body.whole is not None
-        if self._head.has_body and not self._is_waiting and not is_kept:
+        if self._upload is not None and self._upload.is_done and not is_kept:
             self._whole = self._held.take()
 
     async def _deliver(self, answer: Answer) -> bool:

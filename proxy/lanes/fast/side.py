@@ -6,6 +6,7 @@ TLS itself (kTLS). Here the event loop only says when the socket is ready.
 """
 
 import asyncio
+import select
 import socket
 import ssl
 import struct
@@ -26,7 +27,7 @@ READ_AHEAD: Final = 65_536
 HIGH_WATER: Final = 65_536
 
 # Where nothing has to be waited for, others would wait for ever: after so many reads it is their turn.
-READS_IN_TURN: Final = 64
+READS_IN_TURN: Final = 16
 
 News = Callable[[], object]
 
@@ -120,6 +121,17 @@ class Side:
             if self._reader is reader:
                 self._reader = None
 
+    def is_quiet(self) -> bool:
+        """Whether nothing has come, be it in this very turn of the event loop."""
+        if self.is_over or self._unread:
+            return False
+        look = select.poll()
+        look.register(self._number, select.POLLIN)
+        if look.poll(0) and (data := self._receive()) is not None:
+            self._unread += data
+            return False
+        return not self.is_over
+
     def unread(self, data: bytes) -> None:
         """Give back what belongs to the next who reads."""
         if data:
@@ -166,11 +178,12 @@ class Side:
         """What is there; none at the end. None: nothing yet."""
         try:
             data = self._receive_some(RECORD)
-        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
             self._is_hot = False
             return None
-        except ssl.SSLEOFError:
-            # It ended without saying so in TLS: what was cut off looks like this, too.
+        except (ssl.SSLEOFError, ssl.SSLWantWriteError):
+            # It ended without saying so in TLS: what was cut off looks like this, too. Or keys are
+            # changed, and that cannot be answered, since what we have sent is not read.
             self._break()
             return b""
         except OSError:

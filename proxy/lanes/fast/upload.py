@@ -14,6 +14,18 @@ def framed(data: bytes, *, chunked: bool) -> bytes:
     return b"%b%b\r\n" % (chunk_head(len(data)), data) if chunked and data else data
 
 
+def write_whole(upstream: Side, head: bytes, body: bytes, *, chunked: bool) -> None:
+    """A request whose body is here. Not in one piece: a large body would be held twice."""
+    if chunked:
+        upstream.write(head + chunk_head(len(body)) if body else head + LAST_CHUNK)
+    else:
+        upstream.write(head)
+    if body:
+        upstream.write(body)
+        if chunked:
+            upstream.write(b"\r\n" + LAST_CHUNK)
+
+
 class Upload:
     """Pumps until the end of the body, or until it cannot go on; then it says why."""
 

@@ -43,9 +43,9 @@ Origin = tuple[Hostname, Address]
 class Upstream:
     """One connection, verified for `name`. It serves one request at a time."""
 
-    __slots__ = ("idle_since", "name", "origin", "peer", "served", "side")
+    __slots__ = ("idle_since", "name", "origin", "peer", "served", "side", "since")
 
-    def __init__(self, origin: Origin, side: Side, peer: str) -> None:
+    def __init__(self, origin: Origin, side: Side, peer: str, since: float) -> None:
         self.origin = origin
         self.name = origin[0]
         self.side = side
@@ -53,6 +53,8 @@ class Upstream:
         self.peer = peer
         # How many requests it has carried to their end.
         self.served = 0
+        # When its certificate was looked at.
+        self.since = since
         self.idle_since = 0.0
 
 
@@ -76,7 +78,7 @@ class Upstreams:
             self.idle -= 1
             side = upstream.side
             side.on_news = None
-            if not side.is_over and not side.unread_size:
+            if side.is_quiet():
                 return upstream
             self.end(upstream)
         return None
@@ -128,7 +130,7 @@ class Upstreams:
         except BaseException:
             sock.close()
             raise
-        return Upstream(origin, Side(sock), shown(peer[:2]))
+        return Upstream(origin, Side(sock), shown(peer[:2]), self._monotonic())
 
     def park(self, upstream: Upstream) -> None:
         """Its request is over, and it may serve another one."""
@@ -159,7 +161,7 @@ class Upstreams:
         sock, origin = upstream.side.sock, upstream.origin
         # One that goes on with another session was verified when that was.
         if isinstance(sock, ssl.SSLSocket) and not sock.session_reused and sock.session is not None:
-            self._sessions[origin] = (self._monotonic(), sock.session)
+            self._sessions[origin] = (upstream.since, sock.session)
             if len(self._sessions) > MOST_IDLE_IN_ALL:
                 del self._sessions[next(iter(self._sessions))]
 

@@ -1,7 +1,7 @@
 import pytest
 
-from proxy.wire.chunks import LAST_CHUNK, MAX_EXTENSION_BYTES, ChunkReader, chunk_head
-from proxy.wire.fields import MAX_FIELDS, MAX_HEAD_BYTES
+from proxy.wire.chunks import LAST_CHUNK, MAX_EXTENSION_BYTES, MAX_TRAILER_BYTES, ChunkReader, chunk_head
+from proxy.wire.fields import MAX_FIELDS
 from proxy.wire.framing import MAX_LENGTH
 from proxy.wire.outcomes import BadHead, HeadFault
 
@@ -193,16 +193,16 @@ def test_trailers_are_counted() -> None:
 
 
 def test_the_trailer_section_is_counted() -> None:
-    section = b"A: " + b"b" * (MAX_HEAD_BYTES - 7) + b"\r\n\r\n"
-    too_large = BadHead(HeadFault.TOO_LARGE, "in the trailers: they are larger than 65536 bytes")
+    section = b"A: " + b"b" * (MAX_TRAILER_BYTES - 7) + b"\r\n\r\n"
+    too_large = BadHead(HeadFault.TOO_LARGE, "in the trailers: they are larger than 8192 bytes")
 
-    assert len(section) == MAX_HEAD_BYTES
+    assert len(section) == MAX_TRAILER_BYTES
     assert fed(b"0\r\n" + section)[0].is_done
     assert fault_of(b"0\r\n" + section[:-1]) is None
     assert fault_of(b"0\r\nb" + section) == too_large
     assert fault_of(b"0\r\nb" + section[:-2]) is None
     assert fault_of(b"0\r\nb" + section[:-1]) == too_large
-    assert fed(b"0\r\nb" + section, 60_000)[1] == too_large
+    assert fed(b"0\r\nb" + section, 8_000)[1] == too_large
 
 
 def test_memory_does_not_grow_with_the_body() -> None:

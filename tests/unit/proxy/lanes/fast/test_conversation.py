@@ -97,6 +97,14 @@ def test_a_head_that_cannot_be_read_in_one_way_is_answered_and_nothing_behind_it
     assert [record.ending for record in world.recorder.records] == [Ending.REFUSED]
 
 
+def test_what_is_no_head_is_answered_at_once_also_that_which_has_no_end_of_a_line() -> None:
+    async def story(scene: Scene) -> None:
+        await scene.client.say(bytes(1000))
+        assert (await scene.client.hear()).startswith(b"HTTP/1.1 400 ")
+
+    play(story)
+
+
 def test_a_client_that_says_nothing_and_leaves_has_made_no_request() -> None:
     async def story(scene: Scene) -> None:
         scene.client.leave()

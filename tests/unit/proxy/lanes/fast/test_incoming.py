@@ -19,6 +19,7 @@ class Said(Side):
 
     def __init__(self, *pieces: bytes) -> None:
         self._unread = b""
+        self.is_broken = False
         self._pieces = deque(piece for piece in pieces if piece)
 
     async def read(self) -> bytes:
