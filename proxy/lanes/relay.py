@@ -73,7 +73,9 @@ class Relay:
                 done, tasks = await asyncio.wait(
                     tasks, timeout=self._world.timeouts.idle, return_when=asyncio.FIRST_COMPLETED
                 )
-                if any(task.exception() for task in done) or (not done and counted.total == before):
+                # Each is asked, not the first that broke alone: the loop complains of an error that nobody took.
+                broken = [error for task in done if (error := task.exception())]
+                if broken or (not done and counted.total == before):
                     return
         finally:
             for task in tasks:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -6,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from proxy.core.arrival import LaneName
+from proxy.lanes import relay
 from proxy.lanes.interface import Accepted, Address
 from proxy.lanes.relay import Relay, connect
 from tests.lane_world import World, arrival_of, tcp_pair, timeouts
@@ -165,6 +167,29 @@ def test_a_connection_on_which_nothing_moves_is_ended() -> None:
 
     asyncio.run(run())
     assert world.recorder.departures == [(ARRIVAL, 0, 0)]
+
+
+def test_two_sides_that_break_at_once_are_no_complaint_of_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[dict[str, object]] = []
+
+    class Broken:
+        def __init__(self, *_: object) -> None: ...
+
+        async def run(self) -> None:
+            raise ConnectionResetError
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        async with site(silent) as address, relayed(world, address) as (_ends, _accepted, task):
+            await task
+        gc.collect()
+
+    monkeypatch.setattr(relay, "_Pump", Broken)
+    asyncio.run(run())
+    assert complaints == []
+    assert len(world.recorder.departures) == 1
 
 
 def test_a_side_that_breaks_ends_the_other(world: World) -> None:
