@@ -73,7 +73,7 @@ class Relay:
                 done, tasks = await asyncio.wait(
                     tasks, timeout=self._world.timeouts.idle, return_when=asyncio.FIRST_COMPLETED
                 )
-                # Each is asked, not the first that broke alone: the loop complains of an error that nobody took.
+                # Each is asked, not the first that broke alone: the loop complains of errors nobody took.
                 broken = [error for task in done if (error := task.exception())]
                 if broken or (not done and counted.total == before):
                     return
