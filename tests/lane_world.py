@@ -35,7 +35,7 @@ from proxy.core.lease import Lease, LeaseKey, LeaseReply, NoLease
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture, Timeouts
-from proxy.lanes.interface import LaneWorld
+from proxy.lanes.interface import Distrust, KernelTls, LaneWorld, TlsPeer
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.engine_options import lane_options
 from proxy.lanes.mitm.events import JudgeRequestHook
@@ -104,7 +104,8 @@ class Recorder:
         self.records: list[AuditRecord] = []
         self.arrivals: list[Arrival] = []
         self.departures: list[tuple[Arrival, int, int]] = []
-        self.distrusted: list[Hostname] = []
+        self.handshakes: list[tuple[TlsPeer, KernelTls]] = []
+        self.distrusted: list[tuple[Hostname, Distrust]] = []
         self.failures: list[tuple[Hostname, str]] = []
         self.passed: list[str] = []
         self.spent: list[tuple[str, bool]] = []
@@ -126,8 +127,11 @@ class Recorder:
     def closed(self, arrival: Arrival, sent: int, received: int) -> None:
         self.departures.append((arrival, sent, received))
 
-    def client_distrusts(self, name: Hostname) -> None:
-        self.distrusted.append(name)
+    def shook_hands(self, peer: TlsPeer, kernel: KernelTls) -> None:
+        self.handshakes.append((peer, kernel))
+
+    def client_distrusts(self, name: Hostname, sign: Distrust) -> None:
+        self.distrusted.append((name, sign))
 
     def upstream_failed(self, name: Hostname, reason: str) -> None:
         self.failures.append((name, reason))

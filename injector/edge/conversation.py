@@ -79,7 +79,11 @@ class Conversation:
     async def head(self) -> Head | None:
         """The next request; None: there is none."""
         event = self._messages.next()
-        if event is Pause.MORE and self._messages.idle:
+        if event is not Pause.MORE:
+            # It came before the last one was answered. Nothing in an answer has to wait: a connection full of
+            # them, thousands, would be answered before anybody else has a turn.
+            await asyncio.sleep(0)
+        elif self._messages.idle:
             try:
                 async with asyncio.timeout(self._deadlines.idle):
                     event = await self._more()

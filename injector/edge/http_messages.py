@@ -242,6 +242,7 @@ class Messages:
         if not self._goes_on:
             return False
         self._stage = _Stage.HEAD
+        self._head_only = False  # what follows may be no request
         return True
 
 

@@ -133,7 +133,8 @@ def _value(data: bytes) -> Any:  # noqa: ANN401 - it is JSON
         value = _PARSER.decode(text)
         levels, members = _size(value)
         if members != _most_members(text):
-            _SLOW_PARSER.decode(text)
+            del value  # two of the largest are more than a replica may hold
+            value = _SLOW_PARSER.decode(text)
         if "\\u" in text and ("\\ud" in text or "\\uD" in text):
             # Half a character, written as an escape, is one that cannot be written anywhere again. Go sends
             # whole characters, so this costs nothing.

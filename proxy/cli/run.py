@@ -1,8 +1,9 @@
 """`podkey run`: the sidecar."""
 
-import argparse
 import os
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from proxy.cli.exit_status import PROBLEMS
 from proxy.cli.terminal import printable
@@ -10,12 +11,15 @@ from proxy.documents import settings_table as table
 from proxy.documents.setting_kinds import flag_of
 from proxy.documents.settings import read_settings
 
+if TYPE_CHECKING:
+    import argparse
+
 # mitmproxy writes TLS session keys to the file that these name. Whoever can set our environment could then
 # read what we send; nobody needs that of a sidecar.
 KEY_LOGS = ("SSLKEYLOGFILE", "MITMPROXY_SSLKEYLOGFILE")
 
 
-def describe(parser: argparse.ArgumentParser) -> None:
+def describe(parser: "argparse.ArgumentParser") -> None:
     for setting in table.SETTINGS:
         default = f" (default: {setting.default})" if setting.default else ""
         parser.add_argument(
@@ -30,9 +34,13 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: "argparse.Namespace") -> int:
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    settings = read_settings({**os.environ, **given})
+    return run({**os.environ, **given})
+
+
+def run(variables: Mapping[str, str]) -> int:
+    settings = read_settings(variables)
     if isinstance(settings, tuple):
         for problem in settings:
             print(

@@ -86,8 +86,8 @@ class AuditRecord:
     def changed(self, **values: object) -> Self:
         """The same with other values: `dataclasses.replace`, in a tenth of its time."""
         made = self.__dict__ | values
-        if not _OWN_TO_ONE.issuperset(values):
-            made.pop(_KEPT, None)
+        if _KEPT in made and not _OWN_TO_ONE.issuperset(values):
+            del made[_KEPT]
         record = object.__new__(type(self))
         object.__setattr__(record, "__dict__", made)
         return record
@@ -100,7 +100,16 @@ class AuditRecord:
             # Of a request that was asked before it is the same: `changed` hands it on.
             kept = _MIDDLE.format(values)
             values[_KEPT] = kept
-        return f"{{{_VERSION}{_FIRST.format(values)},{kept},{_LAST.format(values)}}}"
+        status, ending = values["status"], values["ending"]
+        # Each record has its own; written out, they take a third of the time that a table of them takes.
+        return (
+            f'{{"version":{AUDIT_VERSION},"time":"{values["time"].isoformat(timespec="milliseconds")}",'
+            f'"requestId":{encode_basestring_ascii(values["request_id"])},{kept},'
+            f'"upstream":{encode_basestring_ascii(values["upstream"])},'
+            f'"status":{"null" if status is None else status},"sentBytes":{values["sent_bytes"]},'
+            f'"receivedBytes":{values["received_bytes"]},"redactions":{values["redactions"]},'
+            f'"durationMs":{values["duration_ms"]!r},"ending":"{ending.value}"}}'
+        )
 
     def to_record(self) -> dict[str, object]:
         """The JSON object, in the order of the schema."""
@@ -142,9 +151,6 @@ _WRITTEN: Final[dict[object, Callable[..., str]]] = {
     bool: lambda value: "true" if value else "false",
     int | None: lambda value: "null" if value is None else int.__repr__(value),
     datetime | None: _time,
-    # Each is another one, and there is nothing to remember.
-    datetime: _utc.__wrapped__,
-    Ending: lambda ending: f'"{ending.value}"',
 }
 
 
@@ -167,9 +173,6 @@ _END: Final = _NAMES.index("upstream")
 _OWN_TO_ONE: Final = frozenset((*_NAMES[:_BEGIN], *_NAMES[_END:]))
 _KEPT: Final = "_kept"
 _MIDDLE: Final = _Fields(_NAMES[_BEGIN:_END])
-_LAST: Final = _Fields(_NAMES[_END:])
-_VERSION: Final = f'"version":{AUDIT_VERSION},'
-_FIRST: Final = _Fields(_NAMES[:_BEGIN])
 
 
 # What each field says: for the schema and the documentation. A test holds that none is missing.

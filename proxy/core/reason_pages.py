@@ -324,6 +324,13 @@ REASONS: Final[dict[Reason, ReasonPage]] = {
         "Raise `PODKEY_IDLE_TIMEOUT` if the service is known to think that long.",
         504,
     ),
+    Reason.REQUEST_TIMED_OUT: ReasonPage(
+        "The request took longer than `PODKEY_REQUEST_TIMEOUT` in all, and nothing of its answer had been "
+        "passed on. Where something had, the request is cut, and keeps its verdict.",
+        Actor.PLATFORM,
+        "Raise `PODKEY_REQUEST_TIMEOUT`, or leave it out: then a request may take as long as bytes move.",
+        504,
+    ),
     Reason.FENCED_ADDRESS: ReasonPage(
         "The address belongs to a cloud metadata service, which hands out credentials, or to podkey itself. "
         "podkey opens no connection to it on behalf of an application.",

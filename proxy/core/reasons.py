@@ -92,6 +92,7 @@ class Reason(Enum):
     UPSTREAM_UNVERIFIED = "upstream_unverified"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_STALLED = "upstream_stalled"
+    REQUEST_TIMED_OUT = "request_timed_out"
     FENCED_ADDRESS = "fenced_address"
     INTERNAL_ERROR = "internal_error"
 

@@ -236,6 +236,8 @@ class Service:
     # none.
     ids: tuple[str, ...] = ()
     opaque_paths: bool = False
+    # Whether clients speak gRPC to it, which is HTTP/2 alone.
+    grpc: bool = False
     dialect: Dialect = Dialect.PLAIN_JSON
     spent: tuple[SpentSign, ...] = DEFAULT_SPENT
     built_in: bool = field(default=False, compare=False)

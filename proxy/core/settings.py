@@ -123,6 +123,8 @@ class Timeouts:
     idle: float
     header: float
     connect: float
+    # From a request's head to the last byte of its answer. None: as long as bytes move.
+    request: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

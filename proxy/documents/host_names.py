@@ -2,53 +2,97 @@
 
 import ipaddress
 import re
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
+from typing import Final, final
 
 import idna
-from publicsuffixlist import PublicSuffixList
 
 from proxy.core.hosts import Hostname, HostPattern, parse_hostname
 from proxy.documents.problems import Fault, ProblemCode
 
-
-@cache
-def _listed_suffixes() -> PublicSuffixList:
-    # 45 ms and 3 MB, so it is read when the first host is.
-    return PublicSuffixList(accept_unknown=False)
+# The library that carries the list makes 75 ms and 5 MB of it, which every start would wait for. We take its
+# file: as it stands, a rule is a line (https://github.com/publicsuffix/list/wiki/Format).
+_PRIVATE_RULES: Final = b"===BEGIN PRIVATE DOMAINS==="
 
 
 @cache
-def _registries() -> PublicSuffixList:
+def _list() -> bytes:
+    return files("publicsuffixlist").joinpath("public_suffix_list.dat").read_bytes()
+
+
+@final
+class _Suffixes:
+    """The rules of a list. International names come to us in their `xn--` form and stand in it in their own,
+    so those rules are brought into that form: when the first such name is looked for, for it takes 15 ms."""
+
+    def __init__(self, text: bytes) -> None:
+        self._lines = frozenset(filter(None, text.split(b"\n")))
+
+    @cached_property
+    def _international(self) -> frozenset[bytes]:
+        rules = (line for line in self._lines if not line.isascii() and not line.startswith(b"//"))
+        return frozenset(_in_ascii(rule.decode()) for rule in rules)
+
+    def _has(self, rule: str) -> bool:
+        line = rule.encode()
+        return line in self._lines or ("xn--" in rule and line in self._international)
+
+    def suffix_of(self, name: str) -> str | None:
+        """The longest public suffix of a name in normal form; None where no rule is about it."""
+        labels = name.split(".")
+        for at in range(len(labels)):
+            rest = ".".join(labels[at:])
+            # An exception (`!www.ck`) is not below the wildcard that it stands beside (`*.ck`).
+            if self._has(f"!{rest}"):
+                return ".".join(labels[at + 1 :])
+            if self._has(f"*.{rest}"):
+                # What a wildcard stands below is public, too: the list's own tests say so.
+                return ".".join(labels[max(at - 1, 0) :])
+            if self._has(rest):
+                return rest
+        return None
+
+
+def _in_ascii(rule: str) -> bytes:
+    name = rule.removeprefix("!")
+    return rule[: -len(name)].encode() + name.encode("idna")
+
+
+@cache
+def _listed_suffixes() -> _Suffixes:
+    return _Suffixes(_list())
+
+
+@cache
+def _registries() -> _Suffixes:
     # Less what companies list for their own customers, such as the hosts of object stores.
-    return PublicSuffixList(accept_unknown=False, only_icann=True)
+    return _Suffixes(_list().partition(_PRIVATE_RULES)[0])
 
 
 def is_public_suffix(name: str) -> bool:
     """Whether strangers can register names directly below this one (`com`, `co.uk`, `github.io`)."""
-    return bool(_listed_suffixes().is_public(name))
-
-
-@cache
-def _listed_text() -> str:
-    # The library answers for one name only; the list that it carries is read for the question the other
-    # way round. Only entries of policy folders ask it.
-    return files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text()
+    return _listed_suffixes().suffix_of(name) == name
 
 
 def suffix_below(name: str) -> str | None:
     """A public suffix that lies below this name: `blob.core.windows.net` below `windows.net`."""
+    # The question the other way round. Only entries of policy folders ask it.
+    text = _list().decode()
     below = rf"^(?:\*\.)?((?:[^\s/.]+\.)+{re.escape(name)})\s*$"
-    found = re.search(below, _listed_text(), re.MULTILINE) if name in _listed_text() else None
+    found = re.search(below, text, re.MULTILINE) if name in text else None
     return found[1] if found else None
 
 
 def registrable_domain(name: str) -> str | None:
     """The part of a name that somebody registered: `example.co.uk` of `api.example.co.uk`."""
-    domain = _listed_suffixes().privatesuffix(name)
-    if domain is None and not is_public_suffix(name):  # a top level that the list does not know
-        return ".".join(name.split(".")[-2:])
-    return domain
+    labels = name.split(".")
+    suffix = _listed_suffixes().suffix_of(name)
+    if suffix == name:
+        return None
+    # A top level that the list does not know counts as public.
+    public = suffix.count(".") + 1 if suffix is not None else 1
+    return ".".join(labels[-public - 1 :])
 
 
 def is_unlisted_single_label(name: str) -> bool:
@@ -124,7 +168,7 @@ def parse_store_host(text: str) -> Hostname:
     if wildcard:
         fix = f"write `{host}`, and `addressing: virtual` where buckets stand in the host"
         raise Fault(f"`{text}` is not one host", fix, ProblemCode.HOST_WILDCARD)
-    if is_public_suffix(host) and _registries().is_public(host):
+    if is_public_suffix(host) and _registries().suffix_of(host) == host:
         fix = f"write the store's whole name, such as `storage.your-company.{host}`"
         raise Fault(f"`{text}` is a public suffix, not a store", fix, ProblemCode.HOST_PUBLIC_SUFFIX)
     return host

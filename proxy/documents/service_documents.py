@@ -346,6 +346,12 @@ ENTRY_SPEC = Record(
             "sub-resources must have none.",
         ),
         Field("opaquePaths", Flag(), "Whether paths are keys in which dots and slashes are data."),
+        Field(
+            "grpc",
+            Flag(),
+            "Whether clients speak gRPC to it. podkey then loads what serves HTTP/2 when it starts, and not "
+            "when the first call comes.",
+        ),
         Field("dialect", Choice(Dialect), "The shape of error bodies that its SDKs understand."),
         Field(
             "spent",

@@ -213,6 +213,7 @@ def _settings(given: Mapping[str, str]) -> ProxySettings:
             idle=table.IDLE_TIMEOUT.read(given),
             header=table.HEADER_TIMEOUT.read(given),
             connect=table.CONNECT_TIMEOUT.read(given),
+            request=table.REQUEST_TIMEOUT.read(given),
         ),
         bodies=BodySettings(
             hashed_limit=table.HASHED_BODY_LIMIT.read(given),

@@ -295,6 +295,15 @@ CONNECT_TIMEOUT: Final = Setting(
     "10s",
     "How long an upstream may take to accept a connection.",
 )
+REQUEST_TIMEOUT: Final = Setting(
+    "PODKEY_REQUEST_TIMEOUT",
+    # A day: the same as the longest silence that may be allowed.
+    optional(seconds("1s", "24h")),
+    "",
+    "How long a request may take in all, from its head to the last byte of its answer. Then it is answered "
+    "504, or cut where its answer had begun. Long generations, uploads of checkpoints and streams of gRPC "
+    "count, too; WebSockets do not. Where it is left out, a request may take as long as bytes move.",
+)
 FAST_LANE: Final = Setting(
     "PODKEY_FAST_LANE",
     _TRUTH,
@@ -359,7 +368,7 @@ SECTIONS: Final[Mapping[str, tuple[Setting[Any], ...]]] = {
     "Folders": (POLICY_DIR, SECRETS_DIR, TOKENS_DIR, STATE_DIR, TRUST_DIR, PLACEHOLDERS_FILE),
     "Trust": (UPSTREAM_CA_FILES, ROOTS_FILE, CA_LIFETIME, LEAF_LIFETIME),
     "Sources": (EGRESS_PROXY, EGRESS_PROXY_AUTH_FILE, EGRESS_NO_PROXY),
-    "Time-outs": (DRAIN_TIMEOUT, IDLE_TIMEOUT, HEADER_TIMEOUT, CONNECT_TIMEOUT),
+    "Time-outs": (DRAIN_TIMEOUT, IDLE_TIMEOUT, HEADER_TIMEOUT, CONNECT_TIMEOUT, REQUEST_TIMEOUT),
     "Bodies": (HASHED_BODY_LIMIT, HELD_BODIES_LIMIT),
     "Output": (LOG_LEVEL, LOG_FORMAT, AUDIT_FILE),
 }

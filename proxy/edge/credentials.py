@@ -1,8 +1,9 @@
 """Everything between a pod's token and a lease: the doors, the proof of who it is, the keeper of leases."""
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.contract import token_file
 from proxy.core.settings import DIRECT, ProxySettings
@@ -10,15 +11,18 @@ from proxy.edge.attestation import Attestation, Attested
 from proxy.edge.authority import TrustProblem
 from proxy.edge.clock import SystemClock
 from proxy.edge.issuer_keys import DiscoveredKeys, FileKeys, KeySource
+from proxy.edge.late_door import LateDoor
 from proxy.edge.lease_keeper import LeaseKeeper
 from proxy.edge.metrics import Metrics
-from proxy.edge.outgoing import Outgoing, OutgoingCall
 from proxy.edge.outgoing_trust import cluster_tls_context, tls_context
 from proxy.edge.performing import Performer
 from proxy.edge.trust import PodTrust
 from proxy.sources.steps import HttpCall, HttpReply, StepFailed
 from proxy.telemetry.log import Log
 from proxy.transaction.pod import PodState
+
+if TYPE_CHECKING:
+    from proxy.edge.outgoing import OutgoingCall
 
 CLUSTER_CA_FIX: Final = "give the authority of that server in PODKEY_DISCOVERY_CA_FILE"
 
@@ -28,7 +32,7 @@ class ClusterDoor:
     a cluster replaces its authority while pods run."""
 
     def __init__(
-        self, settings: ProxySettings, trust: PodTrust, observe: Callable[[OutgoingCall], None]
+        self, settings: ProxySettings, trust: PodTrust, observe: "Callable[[OutgoingCall], None]"
     ) -> None:
         self._settings = settings
         self._trust = trust
@@ -38,17 +42,20 @@ class ClusterDoor:
         file = self._settings.identity.discovery_ca_file
         if file is None:
             # A public issuer, outside as sources are.
-            context, egress = tls_context(self._trust.upstreams.certificates), self._settings.egress
+            context, egress = self._public, self._settings.egress
         else:
             read = cluster_tls_context(Path(file))
             if isinstance(read, TrustProblem):
                 return StepFailed(str(read))
-            context, egress = read, DIRECT
-        door = Outgoing(context, egress, self._observe, trust_fix=CLUSTER_CA_FIX)
+            context, egress = (lambda: read), DIRECT
+        door = LateDoor(context, egress, self._observe, trust_fix=CLUSTER_CA_FIX)
         try:
             return await door.call(call)
         finally:
             await door.close()
+
+    def _public(self) -> ssl.SSLContext:
+        return tls_context(self._trust.upstreams.certificates)
 
 
 class Credentials:
@@ -62,7 +69,7 @@ class Credentials:
         metrics: Metrics,
         log: Log,
     ) -> None:
-        def observe(call: OutgoingCall) -> None:
+        def observe(call: "OutgoingCall") -> None:
             metrics.source_asked(call.outcome, call.seconds)
 
         def published(attested: Attested) -> None:
@@ -71,7 +78,7 @@ class Credentials:
             publish(attested)
 
         folders, about = settings.folders, settings.identity
-        self._door = Outgoing(tls_context(trust.upstreams.certificates), settings.egress, observe)
+        self._door = LateDoor(lambda: tls_context(trust.upstreams.certificates), settings.egress, observe)
         performer = Performer(Path(folders.secrets), Path(folders.tokens), self._door, clock)
         self.leases = LeaseKeeper(
             performer,

@@ -28,6 +28,7 @@ from proxy.lanes.late import LateLane
 from proxy.lanes.relay import Relay
 from proxy.lanes.unopened import Unopened
 from proxy.telemetry.log import Log
+from proxy.transaction.pod import PodState
 
 # Why they cannot be opened, for people.
 Trouble = str
@@ -42,6 +43,13 @@ class Doors:
         self._private = private
         self._recorder = recorder
         self._log = log
+        # Once they are open.
+        self._mitmproxy: LateLane | None = None
+
+    def expect(self, state: PodState) -> None:
+        """Load, beside the loop, what this state's policies will need: nobody is to wait for it."""
+        if self._mitmproxy is not None and state.policies.for_pod(state.identity).names_grpc:
+            self._mitmproxy.begin()
 
     def open(self, state: PolicyState, world: LaneWorld) -> Reception | Trouble:
         listeners, timeouts = self._settings.listeners, self._settings.timeouts
@@ -79,8 +87,11 @@ class Doors:
             except OSError as error:
                 reception.close_doors()
                 return f"cannot listen on port {port}: {error.strerror}; another process may hold it"
+        self._mitmproxy = mitmproxy
         if fast is None:
             mitmproxy.begin()
+        else:
+            self.expect(state())
         return reception
 
     def _publish(self, bound: list[BoundEndpoint]) -> str:

@@ -12,6 +12,7 @@ from proxy.core.lease import LeaseEvent
 from proxy.core.reasons import Reason
 from proxy.core.settings import Capture
 from proxy.edge.outgoing_faults import AskOutcome
+from proxy.lanes.interface import Distrust, KernelTls, TlsPeer
 from proxy.telemetry.exposition import UNLABELLED, MetricSet
 from proxy.tokens.faults import TokenFaultCode
 
@@ -37,8 +38,10 @@ UPSTREAM_REASONS: Final = (
     Reason.UPSTREAM_UNVERIFIED,
     Reason.UPSTREAM_FAILED,
     Reason.UPSTREAM_STALLED,
+    Reason.REQUEST_TIMED_OUT,
 )
 _LANES: Final = tuple(lane.value for lane in LaneName)
+_DIRECTIONS: Final = ((KernelTls.SENDS, "sent"), (KernelTls.RECEIVES, "received"))
 
 
 class Metrics(MetricSet):
@@ -163,11 +166,26 @@ class Metrics(MetricSet):
             "podkey_redactions_total", "Credentials that were found in responses and blotted out."
         )
         self._distrusts = counter(
-            "podkey_client_tls_failures_total", "Clients that do not trust the pod's own authority."
+            "podkey_client_tls_failures_total",
+            "Clients that did not want the certificate that they were shown: they said so, or left.",
+            ("sign",),
+            [(sign.value,) for sign in Distrust],
+        )
+        self._handshakes = counter(
+            "podkey_tls_connections_total",
+            "TLS connections of the fast lane whose handshake succeeded, by who is at the other end.",
+            ("peer",),
+            [(peer.value,) for peer in TlsPeer],
+        )
+        self._in_kernel = counter(
+            "podkey_tls_kernel_connections_total",
+            "Those of them whose records the kernel encrypts (sent) or decrypts (received).",
+            ("peer", "direction"),
+            [(peer.value, direction) for peer in TlsPeer for _, direction in _DIRECTIONS],
         )
         self._upstream_failures = counter(
             "podkey_upstream_failures_total",
-            "Upstreams that could not be reached, proved another name, broke off or stalled.",
+            "Upstreams that could not be reached, proved another name, broke off, stalled or took too long.",
             ("reason",),
             [(reason.value,) for reason in UPSTREAM_REASONS],
         )
@@ -228,8 +246,14 @@ class Metrics(MetricSet):
     def rejected(self, why: Rejection) -> None:
         self._rejected.add((why.value,))
 
-    def client_distrusts(self) -> None:
-        self._distrusts.add(())
+    def client_distrusts(self, sign: Distrust) -> None:
+        self._distrusts.add((sign.value,))
+
+    def shook_hands(self, peer: TlsPeer, kernel: KernelTls) -> None:
+        self._handshakes.add((peer.value,))
+        for flag, direction in _DIRECTIONS:
+            if flag in kernel:
+                self._in_kernel.add((peer.value, direction))
 
     # --- credentials and certificates ---
 

@@ -8,6 +8,9 @@ from typing import Final
 
 # Some 5 MiB of audit lines. What comes on top is lost, and counted.
 MAX_LINES: Final = 10_000
+# A longer line takes the place of several: an application's paths make lines of 16 KiB, and ten thousand of
+# those are more than the sidecar may hold.
+PLACE: Final = 1024
 # What comes within this time of other lines goes out together: to wake the thread and to call the kernel for
 # each line costs more than a judgement. Nobody who reads a log sees a hundredth of a second.
 PAUSE_SECONDS: Final = 0.01
@@ -39,7 +42,10 @@ class Outbox:
             if len(lines) >= most:
                 lost()
                 return
-            lines.append((write, line))
+            if len(line) <= PLACE:
+                lines.append((write, line))
+            else:
+                lines.extend([(write, line), *[(write, b"")] * (len(line) // PLACE)])
             if self._asleep:
                 self._asleep = False
                 self._bell.set()
@@ -62,7 +68,8 @@ class Outbox:
                 return
             self._bell.clear()
             self._asleep = True
-            if not self._lines:
+            # Whoever closes rings once, and that may have been before the bell was taken down.
+            if not self._lines and not self._closing.is_set():
                 self._bell.wait()
             self._asleep = False
 
@@ -71,8 +78,11 @@ class Outbox:
         lines = self._lines
         write, line = lines.popleft()
         together, size = [line], len(line)
-        while lines and lines[0][0] is write and size + len(lines[0][1]) <= MAX_TOGETHER:
-            line = lines.popleft()[1]
+        while lines and lines[0][0] is write:
+            line = lines[0][1]
+            if line and size + len(line) > MAX_TOGETHER:
+                break
+            lines.popleft()
             together.append(line)
             size += len(line)
         write(b"".join(together))

@@ -8,7 +8,7 @@ from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Ending
 from proxy.core.hosts import Hostname
 from proxy.edge.metrics import Metrics, Rejection
-from proxy.lanes.interface import Clock
+from proxy.lanes.interface import Clock, Distrust, KernelTls, TlsPeer
 from proxy.telemetry.log import Log
 
 # A request with a credential that takes longer than this gets an extra audit line before its end: whatever
@@ -35,7 +35,10 @@ class EdgeRecorder:
     def decided(self, record: AuditRecord, seconds: float) -> None:
         self._metrics.decided(seconds)
         if record.verdict == "attach":
-            self._under_way[record.request_id] = (self._clock.monotonic(), record)
+            before = self._under_way.get(record.request_id)
+            # One that was judged again keeps its time and its place: those behind it are younger.
+            since = self._clock.monotonic() if before is None else before[0]
+            self._under_way[record.request_id] = (since, record)
         if record.static_credential_seen:
             self._warn(
                 "the application sent a credential of its own", host=record.host, service=record.service
@@ -72,10 +75,15 @@ class EdgeRecorder:
         self._metrics.closed(arrival.lane)
         self._metrics.moved(arrival.lane, sent, received)
 
-    def client_distrusts(self, name: Hostname) -> None:
-        self._metrics.client_distrusts()
+    def shook_hands(self, peer: TlsPeer, kernel: KernelTls) -> None:
+        self._metrics.shook_hands(peer, kernel)
+
+    def client_distrusts(self, name: Hostname, sign: Distrust) -> None:
+        self._metrics.client_distrusts(sign)
         self._warn(
-            "a client ended the TLS handshake: it may not trust this pod's authority",
+            "a client does not trust this pod's authority"
+            if sign is Distrust.SAID
+            else "a client left within the TLS handshake: it may not trust this pod's authority",
             host=name,
             fix="point its trust variable at the bundle: see docs/sidecar.md",
         )

@@ -79,6 +79,7 @@ class Sidecar:
         self._credentials: Credentials | None = None
         self._control: ControlSocket | None = None
         self._world: LaneWorld | None = None
+        self._doors: Doors | None = None
         self._was_ready = False
 
     async def run(self) -> None:
@@ -134,7 +135,8 @@ class Sidecar:
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_PROOF_SECONDS):
                 await credentials.attestation.looked.wait()
-        reception = await self._until("listener", lambda: self._doors(trust).open(state, world))
+        doors = self._doors = Doors(self._settings, trust, self._private, self._recorder, self._log)
+        reception = await self._until("listener", lambda: doors.open(state, world))
         if reception is not None:
             self._log.info("listening", policy=policy.sha256, documents=policy.counted)
             if self._settings.pod.mode is Mode.OBSERVE:
@@ -167,11 +169,14 @@ class Sidecar:
         return LaneWorld(state, leases, self._recorder, self._clock, new_request_id, timeouts, room=room)
 
     def _state_changed(self, state: PodState) -> None:
-        """Leases that nothing names any more end, and requests that would not be granted now."""
+        """Leases that nothing names any more end, and requests that would not be granted now; what will be
+        needed is loaded."""
         if self._credentials is not None:
             self._credentials.leases.use(key for key in state.leases.values() if isinstance(key, LeaseKey))
         if self._world is not None:
             self._world.in_flight.recheck(state)
+        if self._doors is not None:
+            self._doors.expect(state)
 
     async def _open_control(self, leases: LeaseKeeper) -> None:
         """Without it everything else works, so what is wrong with it is told and no more."""
@@ -189,9 +194,6 @@ class Sidecar:
             )
         else:
             self._control = control
-
-    def _doors(self, trust: PodTrust) -> Doors:
-        return Doors(self._settings, trust, self._private, self._recorder, self._log)
 
     def _show_readiness(self) -> None:
         ready = not self._readiness.missing()

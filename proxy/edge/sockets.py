@@ -49,6 +49,9 @@ def listen_on_loopback(port: int) -> list[socket.socket]:
                 raise
             listeners.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # A second sidecar process may listen beside this one, and the kernel shares connections out among
+            # them; only processes of our own user may, and nobody else runs as that.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             try:
                 listener.bind((host, port))
             except OSError as error:

@@ -204,6 +204,18 @@ class PodPolicies:
         chosen = {**found[Mode.OBSERVE], **found[Mode.ENFORCE]}
         return {ref: tuple(grants) for ref, grants in chosen.items() if grants}
 
+    @property
+    def names_grpc(self) -> bool:
+        """Whether a grant is about a service whose clients speak gRPC: by its name, or by a host of it."""
+        catalogue = self._index.catalogue
+        marked = {service.name for service in catalogue.values() if service.grpc}
+        if not marked:
+            return False
+        if any(name in marked for name, _ in self._service):
+            return True
+        hosts = (Hostname(host) for host in self._exact)
+        return any(reading.service.name in marked for host in hosts for reading in catalogue.readings(host))
+
     def _rules(self, host: Hostname) -> HostRules:
         catalogue = self._index.catalogue
         readings = catalogue.readings(host)

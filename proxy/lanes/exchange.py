@@ -1,6 +1,6 @@
 """One request as a lane holds it: drives the transaction, counts bytes, and is recorded exactly once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -137,15 +137,17 @@ class Exchange(Judged):
         self.status = answer.status
         return answer
 
-    def response(self, status: int, fields: Iterable[tuple[str, str]]) -> ResponseEdits:
-        """Edit a response's head; its body then goes through `receive`."""
+    def response(
+        self, status: int, fields: Iterable[tuple[str, str]], keys: Sequence[str] | None = None
+    ) -> ResponseEdits:
+        """Edit a response's head; its body then goes through `receive`. See `edit_response`."""
         opening = self._opening
         if not isinstance(opening, Forward):
             raise TypeError("a refused request has no response")
         self.status = status
         if self._body is not None and opening.on_revoke is not OnRevoke.CUT:
             self._body.forget()  # it is neither judged nor sent again
-        edits = edit_response(opening, status, fields)
+        edits = edit_response(opening, status, fields, keys)
         self._redactor = edits.redactor
         self.redactions += edits.redacted
         return edits
@@ -161,6 +163,17 @@ class Exchange(Judged):
         if self._redactor is None:
             return data
         return self._redactor.feed(data) if data else self._redactor.finish()
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the response's body is passed on as it comes."""
+        return self._redactor is None
+
+    def receive_whole(self, data: bytes) -> bytes:
+        """All of the response's body, in place of `receive`."""
+        self.received = len(data)
+        redactor = self._redactor
+        return data if redactor is None else redactor.whole(data)
 
     def receive_piece(self, data: bytes) -> bytes:
         """A piece of a connection that switched protocols. Nothing can be held back there: what stands in

@@ -17,6 +17,10 @@ def stalled(name: Hostname, seconds: float) -> Fault:
     return Reason.UPSTREAM_STALLED, f"{name}: no byte moved in either direction for {seconds:g} s"
 
 
+def too_long(name: Hostname, seconds: float) -> Fault:
+    return Reason.REQUEST_TIMED_OUT, f"{name}: the request took longer than {seconds:g} s in all"
+
+
 def untrusted(name: Hostname, why: str) -> Fault:
     return Reason.UPSTREAM_UNVERIFIED, f"{name}: {why}"
 

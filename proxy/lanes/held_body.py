@@ -18,8 +18,10 @@ HELD_ANSWER: Final = 16 * 1024
 class HeldBody:
     """A request's body as it was sent, from its first byte; or nothing, once it was too much."""
 
-    def __init__(self, room: Callable[[], int]) -> None:
-        """`room`: what may be held on top at this moment."""
+    __slots__ = ("_data", "_is_whole", "_room", "may_go_twice")
+
+    def __init__(self, room: Callable[[], int] | None = None) -> None:
+        """`room`: what may be held on top at this moment, where others hold something, too."""
         self._room = room
         self._data = bytearray()
         self._is_whole = False
@@ -45,7 +47,8 @@ class HeldBody:
     def keep(self, piece: bytes) -> None:
         if not self._is_whole:
             return
-        if self.size + len(piece) > HELD_BYTES or len(piece) > self._room():
+        has_room = self._room is None or len(piece) <= self._room()
+        if self.size + len(piece) > HELD_BYTES or not has_room:
             self.drop()
         else:
             self._data += piece
@@ -53,7 +56,8 @@ class HeldBody:
     def drop(self) -> None:
         """It is not going to be sent again."""
         self._is_whole = False
-        self._data = bytearray()
+        if self._data:
+            self._data = bytearray()
 
     def take(self) -> bytes:
         """To send it again; not a third time."""

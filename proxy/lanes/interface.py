@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum, Flag
 from typing import Protocol
 
 from proxy.core.arrival import Arrival, LaneName
@@ -47,6 +48,28 @@ class Accepted:
     idle_for: Callable[[], float] = lambda: 0.0
 
 
+class TlsPeer(Enum):
+    """With whom a lane shook hands."""
+
+    APPLICATION = "application"
+    UPSTREAM = "upstream"
+
+
+class Distrust(Enum):
+    """What a client did in the handshake when it had seen our certificate."""
+
+    SAID = "said"  # by an alert: it does not want it
+    LEFT = "left"  # without a word: who does not trust it may do so, and who gives up
+
+
+class KernelTls(Flag):
+    """In which directions a connection's TLS is the kernel's work."""
+
+    NOTHING = 0
+    SENDS = 1
+    RECEIVES = 2
+
+
 class Lane(Protocol):
     """Serves one connection to its end. It raises nothing but cancellation."""
 
@@ -80,7 +103,8 @@ class Recorder(Protocol):
     def finished(self, record: AuditRecord) -> None: ...
     def opened(self, arrival: Arrival) -> None: ...
     def closed(self, arrival: Arrival, sent: int, received: int) -> None: ...
-    def client_distrusts(self, name: Hostname) -> None: ...
+    def shook_hands(self, peer: TlsPeer, kernel: KernelTls) -> None: ...
+    def client_distrusts(self, name: Hostname, sign: Distrust) -> None: ...
     def upstream_failed(self, name: Hostname, reason: str) -> None: ...
     def failed_open(self, where: str) -> None: ...
     def lease_spent(self, service: str, *, retried: bool) -> None: ...

@@ -66,6 +66,11 @@ class Judged(UnderWay):
         return self._body
 
     @property
+    def has_no_body(self) -> bool:
+        """The request has none, and nobody has ever asked for it."""
+        return self._body is None and isinstance(self._head, Head) and not self._head.has_body
+
+    @property
     def _complaints(self) -> Complaints:
         if self._complaining is None:
             target = self._head.target if isinstance(self._head, Head) else "/"
@@ -239,6 +244,12 @@ class Judged(UnderWay):
         ends = self._attached.ends if self._attached is not None else None
         return ends is None or self._world.clock.now() < ends
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it would be judged otherwise, perhaps, had it come just now: where it had to wait."""
+        opening = self._opening
+        return isinstance(opening, Forward) and (self._is_stale(opening) or not self.may_travel)
+
     def revoke(self) -> None:
         """Whatever was decided does not count."""
         self.wants_body = False
@@ -302,6 +313,11 @@ class Judged(UnderWay):
     @property
     def record(self) -> AuditRecord:
         return self.opening.record
+
+    @property
+    def age(self) -> float:
+        """In seconds."""
+        return self._elapsed()
 
     def _elapsed(self) -> float:
         return self._world.clock.monotonic() - self._started

@@ -61,6 +61,8 @@ class RequestMemory:
         self._young: dict[bytes, Familiar] = {}
         self._old: dict[bytes, Familiar] = {}
         self._bytes = 0
+        # By which all of it was judged.
+        self._pod: PodState | None = None
 
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())
@@ -83,6 +85,10 @@ class RequestMemory:
     def remember(self, raw: bytes, familiar: Familiar) -> None:
         if len(raw) > min(MAX_HEAD, self._most_bytes):
             return
+        if familiar.pod is not self._pod:
+            # Of a state that was replaced nothing is kept: each would hold its whole policy.
+            self.clear()
+            self._pod = familiar.pod
         if len(self._young) >= self._most or self._bytes + len(raw) > self._most_bytes:
             self._old, self._young, self._bytes = self._young, {}, 0
         if raw not in self._young:

@@ -105,6 +105,11 @@ class RequestBody:
         self._transform, self._inside = transform, 0
         self._changing.release()
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it is sent as it comes."""
+        return self._transform is None
+
     def feed(self, data: bytes) -> bytes | BodyFault:
         """What goes upstream for it, if anything does yet."""
         if self._transform is None:

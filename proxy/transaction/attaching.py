@@ -1,7 +1,6 @@
 """A credential that goes onto a request as it is: in a header, or in the query."""
 
 from datetime import datetime
-from typing import NamedTuple
 
 from proxy.attach.placing import Unplaceable
 from proxy.aws.hosts import read_aws_host
@@ -11,7 +10,7 @@ from proxy.core.lease import Lease, LeaseReply, NoLease
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.transaction.granted import Granted
-from proxy.transaction.lease_memory import NO_FORMS, placed
+from proxy.transaction.lease_memory import NO_FORMS, openings, placed
 from proxy.transaction.opening import Asked, Forward, Opening, Refused
 from proxy.transaction.recording import leased
 from proxy.transaction.steps import Steps, WantLease
@@ -58,27 +57,37 @@ def attached(granted: Granted, lease: Lease, *, repeats: bool = False) -> Openin
     return forward.changed(again=AttachedAgain(granted, bare))
 
 
-class AttachedAgain(NamedTuple):
-    granted: Granted
-    # Without a credential.
-    forward: Forward
+class AttachedAgain:
+    __slots__ = ("_forward", "_granted")
+
+    def __init__(self, granted: Granted, forward: Forward) -> None:
+        """`forward`: without a credential."""
+        self._granted = granted
+        self._forward = forward
+
+    def __repr__(self) -> str:
+        return "<AttachedAgain>"
 
     @property
     def is_timed(self) -> bool:
         return False
 
     def ends(self, now: datetime) -> datetime | None:
-        return self.granted.rules.stays_until(now)
+        return self._granted.rules.stays_until(now)
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
         del signed_at
-        found = placed(self.granted.verdict.scheme, lease.parts)
-        if isinstance(found, Unplaceable):
-            return attached(self.granted.anew(asked, record), lease)
-        placement, forms = found
-        forward = self.forward
-        fields = (*forward.fields, *placement.headers)
-        return forward.changed(record=record, fields=fields, forms=forms)
+        known = openings(lease.parts)
+        forward = known.get(asked.pod, self)
+        if forward is None:
+            found = placed(self._granted.verdict.scheme, lease.parts)
+            if isinstance(found, Unplaceable):
+                return attached(self._granted.anew(asked, record), lease)
+            placement, forms = found
+            bare = self._forward
+            forward = bare.changed(fields=(*bare.fields, *placement.headers), forms=forms)
+            known.put(self, forward)
+        return forward.with_record(record)
 
 
 def _with_parameters(target: str, parameters: tuple[tuple[str, Secret], ...]) -> Secret:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.attach.bodies import BodyTransform
 from proxy.core.arrival import Arrival
@@ -17,9 +17,11 @@ from proxy.transaction.refusals import OwnAnswer, Refusal
 Fields = tuple[tuple[str, str | Secret], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asks, how, and when: what every refusal of one request has in common."""
+class Asked(NamedTuple):
+    """Who asks, how, and when: what every refusal of one request has in common.
+
+    A tuple, since each request makes one: a frozen dataclass takes a microsecond to make.
+    """
 
     pod: PodState
     arrival: Arrival
@@ -66,12 +68,22 @@ class Forward:
     is_timed: bool = False
     # The region that it is signed for, where the host names none: an upstream elsewhere says where it is.
     guessed_region: str | None = None
+    # Its head, once a lane has written that. Whoever is opened alike, with the same lease, has it, too.
+    written: list[bytes] = field(default_factory=list, repr=False, compare=False)
     # None: what it was opened with is good for this request alone.
     again: Again | None = field(default=None, repr=False, compare=False)
 
     def changed(self, **values: object) -> "Forward":
+        return self._made(self.__dict__ | {"written": []} | values)
+
+    def with_record(self, record: AuditRecord) -> "Forward":
+        """For another request; this one's head is its head."""
+        return self._made(self.__dict__ | {"record": record})
+
+    @staticmethod
+    def _made(values: dict[str, object]) -> "Forward":
         forward = object.__new__(Forward)
-        object.__setattr__(forward, "__dict__", self.__dict__ | values)
+        object.__setattr__(forward, "__dict__", values)
         return forward
 
 

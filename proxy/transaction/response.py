@@ -1,6 +1,6 @@
 """What of a response reaches the application: no credential of ours, in a header or in a text body."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from proxy.transaction.opening import Forward
@@ -31,20 +31,28 @@ class ResponseEdits(NamedTuple):
     redacted: int = 0
 
 
-def edit_response(forward: Forward, status: int, fields: Iterable[tuple[str, str]]) -> ResponseEdits:
-    """The response's header fields as they go to the application, and what its body is fed through."""
+def edit_response(
+    forward: Forward, status: int, fields: Iterable[tuple[str, str]], keys: Sequence[str] | None = None
+) -> ResponseEdits:
+    """The response's header fields as they go to the application, and what its body is fed through. Fields
+    with which nothing has to be done are given back as they are, the very tuple.
+
+    `keys`: their names in lower case, where somebody has them.
+    """
     sent = tuple(fields)
+    if keys is None:
+        keys = [name.lower() for name, _ in sent]
     if not forward.attached:
-        kept = tuple(field for field in sent if field[0].lower() not in NOT_FORWARDED)
-        return ResponseEdits(kept, None)
-    forms = forward.forms
-    # No form has a line break in it, so none lies in two values.
-    together = "\n".join([value for _, value in sent]).encode("latin-1", "backslashreplace")
-    is_shown = shows(together, forms)
-    keys = [name.lower() for name, _ in sent]
-    redactor = None
-    if forms and status != 101 and is_text(_joined(sent, keys, "content-type"), _joined(sent, keys, _CODING)):
-        redactor = Redactor(forms)
+        if NOT_FORWARDED.isdisjoint(keys):
+            return ResponseEdits(sent, None)
+        return ResponseEdits(tuple([field for field in sent if field[0].lower() not in NOT_FORWARDED]), None)
+    forms, redactor, is_shown = forward.forms, None, False
+    if forms:
+        # No form has a line break in it, so none lies in two values.
+        together = "\n".join([value for _, value in sent]).encode("latin-1", "backslashreplace")
+        is_shown = shows(together, forms)
+        if status != 101 and is_text(_joined(sent, keys, "content-type"), _joined(sent, keys, _CODING)):
+            redactor = Redactor(forms)
     secret = forward.credential_fields
     if not is_shown and _SPECIAL.isdisjoint(keys) and secret.isdisjoint(keys):
         return ResponseEdits(sent, redactor)
@@ -65,7 +73,7 @@ def edit_trailers(forward: Forward, fields: Iterable[tuple[str, str]]) -> tuple[
     return edit_response(forward, 101, fields).fields
 
 
-def _joined(fields: tuple[tuple[str, str], ...], keys: list[str], wanted: str) -> str | None:
+def _joined(fields: tuple[tuple[str, str], ...], keys: Sequence[str], wanted: str) -> str | None:
     """A field that is there twice counts twice: who knows which one the client takes."""
     if wanted not in keys:
         return None

@@ -38,7 +38,7 @@ from proxy.transaction.attaching import live_lease
 from proxy.transaction.express import answer_session
 from proxy.transaction.granted import Granted, Signing
 from proxy.transaction.head import HttpVersion
-from proxy.transaction.lease_memory import signing
+from proxy.transaction.lease_memory import openings, signing
 from proxy.transaction.opening import Asked, Fields, Forward, Opening, Refused
 from proxy.transaction.recording import leased
 from proxy.transaction.steps import Steps, WantBody, WantLease
@@ -148,13 +148,11 @@ def signed(
 class SignedAgain:
     """Within one second, and with the same keys, the signature is the same one."""
 
-    __slots__ = ("_granted", "_last", "_plan")
+    __slots__ = ("_granted", "_plan")
 
     def __init__(self, granted: Granted, plan: SigningPlan) -> None:
         self._granted = granted
         self._plan = plan
-        # The second, the keys, and what came of them: of our secrets it holds those that are the lease's own.
-        self._last: tuple[int, object, Forward] | None = None
 
     def __repr__(self) -> str:
         return "<SignedAgain>"
@@ -167,11 +165,13 @@ class SignedAgain:
         return self._granted.rules.stays_until(now)
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
-        second, last = int(signed_at.timestamp()), self._last
-        if last is not None and last[0] == second and last[1] is lease.parts:
-            return last[2].changed(record=record)
+        second, known = int(signed_at.timestamp()), openings(lease.parts)
+        forward = known.get(asked.pod, self, second)
+        if forward is not None:
+            return forward.with_record(record)
         opening = signed(self._granted.anew(asked, record), self._plan, lease, signed_at)
-        self._last = (second, lease.parts, opening) if isinstance(opening, Forward) else None
+        if isinstance(opening, Forward):
+            known.put(self, opening, second)
         return opening
 
 

@@ -12,7 +12,7 @@ from proxy.wire.fields import FIELD_TEXT, NOT_IN_TOKEN, TOKEN, stray, value_faul
 from proxy.wire.outcomes import BadHead, malformed, too_large
 
 type Field = tuple[str, str]
-# A field, and its name in lower case where this room looks at its value; else nothing.
+# A field, and its name in lower case.
 type ReadLine = tuple[Field, str]
 
 EOL: Final = b"\r\n"
@@ -44,7 +44,7 @@ class LineMemory:
 
     def keep(self, line: bytes, read: ReadLine) -> None:
         size = len(line)
-        if size > MAX_LINE or (self._names is not None and read[0][0].lower() not in self._names):
+        if size > MAX_LINE or (self._names is not None and read[1] not in self._names):
             return
         if len(self.lines) == MAX_LINES or self._bytes + size > MAX_BYTES:
             self.lines.clear()
@@ -73,8 +73,7 @@ def _read_line(line: bytes) -> ReadLine | None:
     if match is None:
         return None
     name, value = match.groups()
-    lower = name.lower()
-    return (name, value.strip(" \t")), lower if lower in MEANINGFUL else ""
+    return (name, value.strip(" \t")), name.lower()
 
 
 def cut_field_lines_fault(lines: Sequence[bytes], cut: bytes, max_lines: int) -> BadHead | None:

@@ -25,6 +25,7 @@ from proxy.wire.fields import (
 from proxy.wire.framing import Framing, has_content, read_framing
 from proxy.wire.header_lines import (
     EOL,
+    MEANINGFUL,
     LineMemory,
     ReadLine,
     cut_field_lines_fault,
@@ -151,16 +152,15 @@ def _read_meaning(method: str, minor_version: int, read: Sequence[ReadLine]) -> 
     hosts: list[str] = []
     lengths: list[str] = []
     codings: list[str] = []
-    for (_, value), meaning in read:
-        match meaning:
-            case "":
-                pass
-            case "host":
-                hosts.append(value)
-            case "content-length":
-                lengths.append(value)
-            case "transfer-encoding":
-                codings.append(value)
+    for (_, value), key in read:
+        if key in MEANINGFUL:
+            match key:
+                case "host":
+                    hosts.append(value)
+                case "content-length":
+                    lengths.append(value)
+                case "transfer-encoding":
+                    codings.append(value)
     if fault := _host_fault(hosts, method, minor_version):
         return fault
     framing = read_framing(lengths, codings, minor_version)

@@ -7,12 +7,14 @@ than for it would hand its rest to the next request, which may be another connec
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from proxy.wire.fields import FIELD_TEXT, NOT_IN_VALUE, stray
 from proxy.wire.framing import NO_BODY, UNTIL_CLOSE, NoBody, ResponseFraming, has_content, read_framing
 from proxy.wire.header_lines import (
     EOL,
+    MEANINGFUL,
     LineMemory,
     ReadLine,
     cut_field_lines_fault,
@@ -36,6 +38,8 @@ _REMEMBERED: Final = frozenset({
     "via", "x-content-type-options",
 })  # fmt: skip
 _MEMORY: Final = LineMemory(_REMEMBERED)
+# Nearly all answers begin with one of these.
+_USUAL: Final = {f"HTTP/1.1 {one.value} {one.phrase}".encode("ascii"): one.value for one in HTTPStatus}
 
 
 class ResponseHead(NamedTuple):
@@ -48,6 +52,9 @@ class ResponseHead(NamedTuple):
     size: int
     framing: ResponseFraming
     keeps: bool
+    # For who passes it on: the names in lower case, and the lines as they came, their ends taken off.
+    keys: tuple[str, ...]
+    lines: tuple[bytes, ...]
 
     def __repr__(self) -> str:
         """Fields may hold a credential, and a repr ends up in tracebacks and logs."""
@@ -63,20 +70,23 @@ def read_response_head(data: bytes, method: str, limits: HeadLimits = DEFAULT_LI
     if end < 0:
         return _read_cut_head(data, limits)
     lines = data[:end].split(EOL)
-    first = lines.pop(0).decode("latin-1")
-    line = _STATUS_LINE(first)
-    if line is None or len(first) > limits.max_line:
-        return _status_line_fault(first, limits.max_line)
+    first = lines.pop(0)
+    status, minor_version = _USUAL.get(first, 0), 1
+    if not status:
+        text = first.decode("latin-1")
+        line = _STATUS_LINE(text)
+        if line is None or len(text) > limits.max_line:
+            return _status_line_fault(text, limits.max_line)
+        minor_version, status = int(line[1]), int(line[2])
     read = read_field_lines(lines, limits.max_headers, _MEMORY)
     if isinstance(read, BadHead):
         return read
-    minor_version, status = int(line[1]), int(line[2])
     meaning = _read_meaning(method, status, minor_version, read)
     if isinstance(meaning, BadHead):
         return meaning
     framing, keeps = meaning
-    fields = tuple([field for field, _ in read])
-    return ResponseHead(status, minor_version, fields, end + 2 * len(EOL), framing, keeps)
+    fields, keys = zip(*read, strict=True) if read else ((), ())
+    return ResponseHead(status, minor_version, fields, end + 2 * len(EOL), framing, keeps, keys, tuple(lines))
 
 
 def _read_cut_head(data: bytes, limits: HeadLimits) -> NeedMore | BadHead:
@@ -121,16 +131,15 @@ def _read_meaning(
     lengths: list[str] = []
     codings: list[str] = []
     options: list[str] = []
-    for (_, value), meaning in read:
-        match meaning:
-            case "":
-                pass
-            case "content-length":
-                lengths.append(value)
-            case "transfer-encoding":
-                codings.append(value)
-            case "connection":
-                options.append(value)
+    for (_, value), key in read:
+        if key in MEANINGFUL:
+            match key:
+                case "content-length":
+                    lengths.append(value)
+                case "transfer-encoding":
+                    codings.append(value)
+                case "connection":
+                    options.append(value)
     framing = read_framing(lengths, codings, minor_version)
     if isinstance(framing, BadHead):
         return framing
@@ -156,9 +165,7 @@ def _read_meaning(
 
 def _says_close(values: Sequence[str]) -> bool:
     """RFC 9110 §7.6.1: one list over all its fields."""
-    return any(
-        option.strip(" \t") == "close"
-        for value in map(str.lower, values)
-        if "close" in value
-        for option in value.split(",")
-    )
+    for value in map(str.lower, values):
+        if "close" in value and any(option.strip(" \t") == "close" for option in value.split(",")):
+            return True
+    return False

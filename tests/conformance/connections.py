@@ -432,6 +432,14 @@ LEAVING: Final = (
         records=({"verdict": "attach", "ending": "client_gone", "status": None},),
     ),
     Script(
+        "a client that ends its side while it waits for its answer",
+        Send(request()),
+        Hear(),
+        Leave(),
+        HearEnd(),
+        records=({"verdict": "attach", "ending": "client_gone", "status": None},),
+    ),
+    Script(
         "a client that leaves within its answer",
         Send(request()),
         Hear(),

@@ -21,7 +21,7 @@ from proxy.lanes.fast.upstreams import MOST_IDLE
 from tests.conformance import pool
 from tests.conformance.stage import Stage, stage
 from tests.conformance.words import Script
-from tests.lab import HOST, OTHER, Lab, lab
+from tests.lab import HOST, OTHER, POLICY, Lab, lab
 from tests.netns import INTERNET_V4, MISSING
 from tests.raw_client import Answer, ask, tls
 from tests.raw_h2 import Http2
@@ -120,6 +120,63 @@ def test_mitmproxy_is_not_loaded_before_somebody_needs_it(world: Lab) -> None:
     assert is_loaded()
 
 
+# A service whose clients speak gRPC, which the catalogue does not have yet.
+VECTORS: Final = """
+---
+apiVersion: podkey.io/v1alpha1
+kind: CatalogueEntry
+metadata: {name: vectors}
+spec:
+  title: Vectors
+  summary: It stores vectors.
+  endpoints: [{hosts: [vectors.lab.example]}]
+  attach: [{bearer: {}}]
+  grpc: true
+"""
+GRANTED: Final = POLICY.replace(
+    "  grants:\n", "  grants:\n    - {service: vectors, methods: [POST], credential: lab}\n", 1
+)
+
+
+def has_mitmproxy(world: Lab) -> bool:
+    return "mitmproxy" in Path(f"/proc/{world.sidecar.pid}/maps").read_text()
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING or "")
+def test_mitmproxy_is_loaded_beforehand_when_a_policy_names_a_service_of_grpc() -> None:
+    with lab(ROUTES) as world:
+        assert world.talk(request("/v1/x"), answers=1).only.status == 200
+        # It is known, and nobody may ask it.
+        world.pod.write_policy(POLICY + VECTORS)
+        world.sidecar.wait_log("policy applied")
+        assert world.talk(request("/v1/x"), answers=1).only.status == 200
+        assert not has_mitmproxy(world)
+
+        world.pod.write_policy(GRANTED + VECTORS)
+        wait_for(lambda: has_mitmproxy(world), "mitmproxy to be loaded")
+
+        # From the start on, too.
+        world.sidecar.stop()
+        world.pod.start_sidecar(GRANTED + VECTORS)
+        wait_for(lambda: has_mitmproxy(world), "mitmproxy to be loaded")
+        world.check_health()
+
+
+def test_the_metrics_say_whose_work_tls_is(world: Lab) -> None:
+    def counted(peer: str) -> float:
+        return world.sidecar.metric("podkey_tls_connections_total", peer=peer)
+
+    ours, theirs = counted("application"), counted("upstream")
+    for _ in range(3):
+        assert world.talk(request("/v1/x"), answers=1).only.status == 200
+    assert counted("application") == ours + 3
+    # They may have shared one that was there before.
+    assert theirs <= counted("upstream") <= theirs + 1
+    ulps = Path("/proc/sys/net/ipv4/tcp_available_ulp")
+    if not ulps.exists() or "tls" not in ulps.read_text().split():
+        assert world.sidecar.metric("podkey_tls_kernel_connections_total") == 0
+
+
 def test_what_a_client_offers_says_which_lane_serves_it(world: Lab) -> None:
     before = len(world.sidecar.audit())
     for alpn in ([], ["http/1.1"], ["h2", "http/1.1"]):
@@ -185,6 +242,120 @@ def test_an_idle_connection_of_the_application_ends_and_is_told_so(world: Lab) -
     reply = world.talk(request("/v1/x"))
     assert (reply.only.status, reply.end) == (200, "eof")
     assert reply.seconds >= IDLE * 0.9
+
+
+TOTAL: Final = 2.0
+
+
+def trickle(request: Request) -> None:
+    """An answer without an end, in which something moves all the time."""
+    request.read()
+    request.start(200, ("content-type", "image/png"), ("content-length", "100000"))
+    with suppress(OSError):
+        while True:
+            request.send(b"x" * 10)
+            if request.connection.ended.wait(TOTAL / 10):
+                break
+
+
+@pytest.fixture(scope="module")
+def timed() -> Iterator[Lab]:
+    """A sidecar in which a request may take so long in all. No connection is idle for long enough to end."""
+    if MISSING:
+        pytest.skip(MISSING)
+    routes = {**ROUTES, "/v1/trickle": trickle}
+    with lab(routes, alpn=["http/1.1"], request_timeout=f"{TOTAL:g}s") as one:
+        yield one
+        one.check_health()
+
+
+def test_a_request_that_takes_too_long_in_all_is_answered_504(timed: Lab) -> None:
+    timed.settle()
+    before = len(timed.sidecar.audit())
+    reply = timed.talk(request("/v1/stall"))
+    assert (reply.only.status, reply.only.reason, reply.end) == (504, "request_timed_out", "eof")
+    assert TOTAL * 0.9 <= reply.seconds < TOTAL + 3
+    (record,) = timed.new_audit(before)
+    assert (record["reason"], record["status"]) == ("request_timed_out", 504)
+    timed.upstream.wait_until(timed.upstream.carriers[0].ended.is_set)
+    # Who keeps to it is served, on a connection that is older than that.
+    with tls(timed.pod, HOST) as sock:
+        for _ in range(3):
+            assert ask(sock, request("/v1/x")).status == 200
+
+
+def test_a_request_whose_answer_takes_too_long_is_cut_whatever_moves(timed: Lab) -> None:
+    timed.settle()
+    before = len(timed.sidecar.audit())
+    failed = timed.sidecar.metric("podkey_upstream_failures_total", reason="request_timed_out")
+    reply = timed.talk(request("/v1/trickle"))
+    assert (reply.only.status, reply.only.whole) == (200, False)
+    assert TOTAL * 0.9 <= reply.seconds < TOTAL + 3
+    (record,) = timed.new_audit(before)
+    assert (record["reason"], record["status"], record["ending"]) == ("granted", 200, "cut")
+    now = timed.sidecar.metric("podkey_upstream_failures_total", reason="request_timed_out")
+    assert now == failed + 1
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING or "")
+def test_in_http2_too_a_request_that_takes_too_long_in_all_is_answered_504() -> None:
+    """By the other lane, with a sidecar of its own: its upstream speaks HTTP/2."""
+    with lab({"/v1/stall": stall}, request_timeout=f"{TOTAL:g}s") as one:
+        client = Http2()
+        fields = ((":method", "GET"), (":scheme", "https"), (":path", "/v1/stall"), (":authority", HOST))
+        client.open(1, [(name.encode(), value.encode()) for name, value in fields])
+        answer = client.read(one.talk(client.sent, alpn=["h2"], streams=1).data)[1]
+        assert isinstance(answer, Answer)
+        assert (answer.status, answer.reason) == (504, "request_timed_out")
+        (record,) = one.new_audit(0)
+        assert (record["lane"], record["reason"]) == ("mitmproxy", "request_timed_out")
+        one.check_health()
+
+
+# --- who ends its side ----------------------------------------------------------------------------------
+
+ENDPOINT: Final = 15104
+ENDPOINT_TOKEN: Final = "0a" * 16
+
+
+@pytest.fixture(scope="module")
+def both_ways() -> Iterator[Lab]:
+    """Reached by TLS and, without it, by an endpoint."""
+    if MISSING:
+        pytest.skip(MISSING)
+    settings = {"endpoints": f"{ENDPOINT}={HOST}", "endpoint_token": ENDPOINT_TOKEN}
+    with lab(ROUTES, capture="transparent,endpoint", **settings) as one:
+        yield one
+        one.check_health()
+
+
+@pytest.mark.parametrize("speaks_tls", [True, False], ids=["tls", "endpoint"])
+@pytest.mark.parametrize("path", ["/v1/stall", "/v1/half"], ids=["before its answer", "within it"])
+def test_a_client_that_ends_its_side_has_left(both_ways: Lab, path: str, *, speaks_tls: bool) -> None:
+    """As for nginx and Envoy; docs/adr/0018 says why. Its request is not left to run on upstream."""
+    world = both_ways
+    world.settle()
+    before = len(world.sidecar.audit())
+    with ExitStack() as stack:
+        if speaks_tls:
+            sock: socket.socket = stack.enter_context(tls(world.pod, HOST))
+            sock.sendall(request(path))
+        else:
+            sock = stack.enter_context(world.pod.dial("127.0.0.1", ENDPOINT))
+            prefix = f"/podkey-{ENDPOINT_TOKEN}"
+            sock.sendall(request(prefix + path, host=f"127.0.0.1:{ENDPOINT}"))
+        world.upstream.wait_until(lambda: len(world.upstream.requests) == 1)
+        if path == "/v1/half":
+            assert sock.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        if isinstance(sock, ssl.SSLSocket):
+            sock.settimeout(0)
+            with suppress(ssl.SSLError):
+                sock.unwrap()  # its farewell; theirs is not waited for
+        else:
+            sock.shutdown(socket.SHUT_WR)
+        world.upstream.wait_until(world.upstream.carriers[0].ended.is_set)
+        (record,) = world.new_audit(before)
+    assert (record["ending"], record["status"]) == ("client_gone", None if path == "/v1/stall" else 200)
 
 
 def test_a_head_that_comes_byte_by_byte_is_not_waited_for_beyond_its_time(world: Lab) -> None:

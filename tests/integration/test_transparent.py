@@ -181,7 +181,7 @@ def test_what_no_grant_covers_is_refused_and_reaches_nobody(world: World) -> Non
 
 
 def test_a_client_that_does_not_trust_the_pod_ends_the_handshake(world: World) -> None:
-    failures = world.pod.sidecar.metric("podkey_client_tls_failures_total")
+    failures = world.pod.sidecar.metric("podkey_client_tls_failures_total", sign="said")
 
     done = world.pod.run_app(
         ["curl", "-sS", f"https://{API}/v1/models"], env={"CURL_CA_BUNDLE": None, "SSL_CERT_FILE": None}
@@ -190,7 +190,8 @@ def test_a_client_that_does_not_trust_the_pod_ends_the_handshake(world: World) -
     assert done.returncode == 60, done.stderr  # peer certificate cannot be authenticated
     assert world.api.requests == []
     wait_for(
-        lambda: world.pod.sidecar.metric("podkey_client_tls_failures_total") == failures + 1, "the count"
+        lambda: world.pod.sidecar.metric("podkey_client_tls_failures_total", sign="said") == failures + 1,
+        "the count",
     )
 
 

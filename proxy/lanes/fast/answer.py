@@ -5,11 +5,11 @@ from typing import Final
 
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.fast.incoming import Incoming
-from proxy.lanes.fast.messages import SWITCHED, response_head
+from proxy.lanes.fast.messages import SWITCHED, passed_head, response_head
 from proxy.lanes.fast.side import HIGH_WATER, Side
 from proxy.lanes.fast.upload import framed
 from proxy.lanes.held_body import HELD_ANSWER
-from proxy.transaction.spent import Complaint
+from proxy.transaction.spent import UNSUSPICIOUS, Complaint
 from proxy.wire.chunks import LAST_CHUNK
 from proxy.wire.framing import CHUNKED, UNTIL_CLOSE
 from proxy.wire.outcomes import BadHead, malformed
@@ -58,7 +58,8 @@ class Answer:
         self._held: list[bytes] = []
         # What it says of the credential, as long as that is not known.
         self._suspicion = exchange.suspicion(response.status, response.fields)
-        self._tell()
+        if self._suspicion is not UNSUSPICIOUS:
+            self._tell()
 
     @property
     def may_complain(self) -> bool:
@@ -112,18 +113,45 @@ class Answer:
         self._look_at(b"")
         return self.may_complain and self.is_whole and size <= HELD_ANSWER
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be passed on without a wait: most answers are short, and come in one piece."""
+        return self._incoming.is_short and not self._held
+
+    def _head(self, *, chunked: bool, closes: bool) -> bytes:
+        response = self._response
+        fields = self._exchange.response(response.status, response.fields, response.keys).fields
+        if fields is response.fields:
+            return passed_head(response, chunked=chunked, closes=closes)
+        return response_head(response.status, fields, chunked=chunked, closes=closes)
+
+    def pass_now(self, *, closes: bool) -> None:
+        """All of it, where it `is_here`."""
+        head = self._head(chunked=False, closes=closes)
+        data = self._incoming.take()
+        if data:
+            self._look_at(data)
+        self._look_at(b"")
+        self._client.write(head + self._exchange.receive_whole(data))
+
+    def _counts(self, size: int) -> bool:
+        self._exchange.received += size
+        return not self._exchange.is_cut
+
     async def pass_on(self, *, minor_version: int, closes: bool) -> None:
         """To its end, or to that of either connection."""
-        exchange, client, incoming, response = self._exchange, self._client, self._incoming, self._response
-        edits = exchange.response(response.status, response.fields)
-        chunked = response.framing == CHUNKED and minor_version > 0
-        out = response_head(response.status, edits.fields, chunked=chunked, closes=closes)
+        exchange, client, incoming = self._exchange, self._client, self._incoming
+        chunked = self._response.framing == CHUNKED and minor_version > 0
+        out = self._head(chunked=chunked, closes=closes)
         for data in self._held:
             out += framed(exchange.receive(data), chunked=chunked)
         self._held.clear()
         if not incoming.is_short:
             client.write(out)
             out = b""
+        if incoming.can_pour and exchange.is_untouched and self._suspicion.complaint is not None:
+            await incoming.pour(client, self._counts)
+            return
         while data := await incoming.read():
             self._look_at(data)
             # An empty piece would end a chunked body before its time.

@@ -10,6 +10,7 @@ from proxy.lanes.fast.asked import Asked, read_asked
 from proxy.lanes.fast.messages import own_answer
 from proxy.lanes.fast.one_request import OneRequest
 from proxy.lanes.fast.side import Side
+from proxy.lanes.fast.timed_request import TimedRequest
 from proxy.lanes.fast.upstreams import Upstreams
 from proxy.lanes.interface import Accepted, LaneWorld
 from proxy.transaction.head import HeadProblem, problem_of
@@ -32,6 +33,7 @@ class Conversation:
         self._client = client
         self._upstreams = upstreams
         self._request: OneRequest | None = None
+        self._makes = OneRequest if world.timeouts.request is None else TimedRequest
         # How many bytes had moved when it was last looked at, and since when none did.
         self._moved = -1
         self._since = world.clock.monotonic()
@@ -43,7 +45,8 @@ class Conversation:
     async def run(self) -> None:
         while await self._next():
             # Who sends requests and reads no answers is not served on.
-            await self._client.drained()
+            if self._client.unsent:
+                await self._client.drained()
         await self._client.drained(0)
         self._waiting = self._world.clock.monotonic()
         await self._client.part()
@@ -67,7 +70,7 @@ class Conversation:
             return False
         if exchange is None:
             exchange = Exchange(self._world, self._arrival, asked.head, self._cut)
-        self._request = OneRequest(
+        self._request = self._makes(
             self._world, self._origin, self._client, self._upstreams, asked, exchange, raw
         )
         try:

@@ -1,9 +1,17 @@
 """The body of a message as it comes, its framing taken off. Memory does not grow with it."""
 
-from proxy.lanes.fast.side import Side
+from collections.abc import Callable
+from typing import Final
+
+from proxy.lanes.fast.side import HIGH_WATER, Side
 from proxy.wire.chunks import ChunkReader
 from proxy.wire.framing import Chunked, Length, NoBody, ResponseFraming, UntilClose
 from proxy.wire.outcomes import BadHead
+
+# What is poured passes through here, one piece at a time, whosever it is: nothing is waited for while it is
+# full. Four records of TLS: with more, nothing gets any cheaper.
+POURED: Final = 65_536
+_BUFFER: Final = memoryview(bytearray(POURED))
 
 
 class Incoming:
@@ -31,9 +39,19 @@ class Incoming:
         self.was_cut_off = False
 
     @property
+    def can_pour(self) -> bool:
+        """Whether nothing of its framing stands within it."""
+        return self._chunks is None
+
+    @property
     def is_short(self) -> bool:
         """Whether all that is left of it is here already, and is worth no waiting."""
         return self._left is not None and self._left <= self._side.unread_size
+
+    def take(self) -> bytes:
+        """All that is left of a short one."""
+        left, self._left, self.is_whole = self._left or 0, 0, True
+        return self._side.take(left) if left else b""
 
     async def read(self) -> bytes:
         """The next piece; none at its end, whichever that is."""
@@ -54,6 +72,31 @@ class Incoming:
         self._left -= len(data)
         self.is_whole = not self._left
         return data
+
+    async def pour(self, sink: Side, told: Callable[[int], bool]) -> None:
+        """Move what is left, untouched, until its end or that of either side: no piece of it becomes an
+        object of ours. `told` of each piece how long it is, and says whether to go on."""
+        side = self._side
+        while not self.is_whole:
+            await side.ready()
+            size = side.fill(_BUFFER)
+            if not size:
+                if side.is_over:
+                    self.is_whole = self._left is None
+                    self.was_cut_off = side.is_broken
+                    return
+                continue
+            if self._left is not None:
+                if size > self._left:
+                    side.unread(bytes(_BUFFER[self._left : size]))
+                    size = self._left
+                self._left -= size
+                self.is_whole = not self._left
+            sink.lend(_BUFFER[:size])
+            if not told(size) or sink.is_broken:
+                return
+            if sink.unsent > HIGH_WATER:
+                await sink.drained()
 
     async def _read_chunks(self, chunks: ChunkReader) -> bytes:
         while not self.is_whole and self.fault is None:

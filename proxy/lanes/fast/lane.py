@@ -8,9 +8,9 @@ from proxy.core.arrival import LaneName
 from proxy.lanes.fast.conversation import Conversation
 from proxy.lanes.fast.handshakes import shake_hands
 from proxy.lanes.fast.side import Side
-from proxy.lanes.fast.tls import ClientTls, UpstreamTls
+from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, sign_of_distrust
 from proxy.lanes.fast.upstreams import Upstreams
-from proxy.lanes.interface import Accepted, LaneWorld
+from proxy.lanes.interface import Accepted, LaneWorld, TlsPeer
 
 # How often it is looked for what stands still: a time-out is late by so much at most.
 LOOK_SECONDS: Final = 1.0
@@ -26,7 +26,12 @@ class FastLane:
     def __init__(self, world: LaneWorld, client_tls: ClientTls, upstream_tls: UpstreamTls) -> None:
         self._world = world
         self._client_tls = client_tls
-        self._upstreams = Upstreams(upstream_tls, world.timeouts.connect, world.clock.monotonic)
+        self._upstreams = Upstreams(
+            upstream_tls,
+            world.timeouts.connect,
+            world.clock.monotonic,
+            lambda sock: world.recorder.shook_hands(TlsPeer.UPSTREAM, in_kernel(sock)),
+        )
         self._conversations: set[Conversation] = set()
         shortest = min(world.timeouts.header, world.timeouts.idle)
         self._period = min(LOOK_SECONDS, shortest / LOOKS_PER_TIMEOUT)
@@ -61,11 +66,14 @@ class FastLane:
             accepted.sock = sock
             async with asyncio.timeout(self._world.timeouts.header):
                 await shake_hands(sock)
-        except ssl.SSLError:
-            self._world.recorder.client_distrusts(name)
+        except ssl.SSLError as error:
+            # Who speaks no TLS of ours has not come as far as trust.
+            if (sign := sign_of_distrust(error)) is not None:
+                self._world.recorder.client_distrusts(name, sign)
         except (OSError, TimeoutError):
             pass  # the application went away; there is nobody to tell
         else:
+            self._world.recorder.shook_hands(TlsPeer.APPLICATION, in_kernel(sock))
             return Side(sock)
         return None
 

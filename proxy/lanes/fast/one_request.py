@@ -14,9 +14,9 @@ from proxy.lanes.fast.incoming import Incoming
 from proxy.lanes.fast.messages import GO_ON, SWITCHED, own_answer, request_head
 from proxy.lanes.fast.side import Side
 from proxy.lanes.fast.tunnel import is_websocket, tunnel
-from proxy.lanes.fast.upload import Upload, write_whole
+from proxy.lanes.fast.upload import Upload, outlived, passed, write_whole
 from proxy.lanes.fast.upstreams import Origin, Upstream, Upstreams
-from proxy.lanes.held_body import HELD_BYTES, IDEMPOTENT, HeldBody
+from proxy.lanes.held_body import IDEMPOTENT, HeldBody
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.opening import Answered, Forward, Refused
 from proxy.wire.framing import CHUNKED, Length
@@ -25,6 +25,19 @@ from proxy.wire.response_head import ResponseHead
 
 
 class OneRequest:
+    # Of most requests these stay as they are, and are not written into each.
+    _upstream: Upstream | None = None
+    _upload: Upload | None = None
+    _sending: asyncio.Task[None] | None = None
+    # What is sent in place of what comes: collected before it was judged, or kept for a second time.
+    _whole: bytes | None = None
+    _is_left = False
+    _is_stalled = False
+    # What is cut off of its answer would look whole.
+    _resets = False
+    # Something of it was sent to an upstream.
+    _has_travelled = False
+
     def __init__(  # noqa: PLR0917 - what one request needs
         self,
         world: LaneWorld,
@@ -44,21 +57,10 @@ class OneRequest:
         self._raw_head = raw_head
         self._exchange = exchange
         self._incoming = Incoming(client, asked.framing)
-        self._held = HeldBody(lambda: HELD_BYTES)
-        self._upstream: Upstream | None = None
-        self._upload: Upload | None = None
-        self._sending: asyncio.Task[None] | None = None
-        # What is sent in place of what comes: collected before it was judged, or kept for a second time.
-        self._whole: bytes | None = None
+        self._held = HeldBody()
         # The client has neither been told to send its body nor begun.
         self._waits = asked.waits
         self._goes_on = asked.goes_on
-        self._is_left = False
-        self._is_stalled = False
-        # What is cut off of its answer would look whole.
-        self._resets = False
-        # Something of it was sent to an upstream.
-        self._has_travelled = False
 
     @property
     def moved(self) -> int:
@@ -84,20 +86,25 @@ class OneRequest:
             if self._sending is not None:
                 self._sending.cancel()
             self._let_go()
-            if self._resets and not exchange.finished:
-                client.drop(reset=True)
-            switched = exchange.status == SWITCHED
-            exchange.finish(Ending.COMPLETED if switched else self._how_it_broke)
+            if not exchange.finished:
+                if self._resets:
+                    client.drop(reset=True)
+                switched = exchange.status == SWITCHED
+                exchange.finish(Ending.COMPLETED if switched else self._how_it_broke)
 
     @property
     def _how_it_broke(self) -> Ending:
         client = self._client
-        left = self._is_left or (client.is_over and not client.is_dropped)
+        left = self._has_left or (client.is_over and not client.is_dropped)
         return Ending.CLIENT_GONE if left else Ending.CUT
 
     def _is_lost(self) -> bool:
         """Nobody waits for it any more, or nobody may."""
-        return self._is_left or self._exchange.is_cut or self._client.is_broken
+        return self._has_left or self._exchange.is_cut or self._client.is_broken
+
+    @property
+    def _has_left(self) -> bool:
+        return self._is_left or (self._upload is not None and self._upload.is_left)
 
     def _news(self) -> None:
         """The client said something, or left, while we are about its request."""
@@ -200,6 +207,11 @@ class OneRequest:
         self._upstream = found
         if self._is_lost():
             return False
+        if upstream is None and exchange.is_outdated and not exchange.retried:
+            # While it was connected a policy was replaced, or the lease ended. Nothing has been sent.
+            self._let_go(park=True)
+            await exchange.open()
+            return None
         exchange.upstream(found.peer)
         if found.name != name or not isinstance(exchange.opening, Forward):
             self._world.recorder.failed_open("fast")
@@ -243,10 +255,15 @@ class OneRequest:
 
     async def _send(self, opening: Forward, side: Side) -> BodyFault | None:
         """Its edits, before any byte of the body; then the body: as it comes, or as it was read."""
-        exchange, body = self._exchange, self._exchange.body
+        exchange = self._exchange
         self._upload = self._sending = None
-        chunked = self._asked.is_chunked
         head = request_head(opening, self._head.method, waits=self._is_waiting)
+        if exchange.has_no_body:
+            self._held.allow(opening, self._head.method, 0)
+            self._has_travelled = True
+            side.write(head)
+            return None
+        body, chunked = exchange.body, self._asked.is_chunked
         whole = self._whole if self._whole is not None else body.whole
         elsewhere = whole is not None
         self._held.allow(opening, self._head.method, self._head.declared_length, elsewhere=elsewhere)
@@ -260,7 +277,7 @@ class OneRequest:
                     return BodyFault(Reason.INTERNAL_ERROR, "a self-check failed")
                 self._has_travelled = True
                 write_whole(side, head, out, chunked=chunked)
-                self._sending = asyncio.get_running_loop().create_task(self._passed(side))
+                self._sending = asyncio.get_running_loop().create_task(passed(exchange, side))
         elif not self._head.has_body:
             out = body.finish()
             if not isinstance(out, BodyFault):
@@ -273,25 +290,9 @@ class OneRequest:
                 await upload.run(side, head)
                 return upload.fault
             side.write(head)
-            self._sending = asyncio.get_running_loop().create_task(self._pump(upload, side))
+            self._sending = asyncio.get_running_loop().create_task(upload.beside(side, self._world.recorder))
             return None
         return out if isinstance(out, BodyFault) else None
-
-    async def _passed(self, side: Side) -> None:
-        """A whole body is held until the upstream has taken it."""
-        await side.drained(0)
-        self._exchange.body.passed()
-
-    async def _pump(self, upload: Upload, side: Side) -> None:
-        """Beside the answer: where the body cannot go on, there is none."""
-        try:
-            await upload.run(side)
-        except Exception as error:  # noqa: BLE001 - whoever waits for the answer is to hear of it
-            self._world.recorder.crashed("fast lane", error)
-            upload.fault = BodyFault(Reason.INTERNAL_ERROR, "podkey failed on it")
-        self._is_left = self._is_left or upload.is_left
-        if not upload.is_done and not side.is_broken:
-            side.drop()
 
     async def _spoil(self, fault: BodyFault) -> bool:
         """The upstream has a part of the body, and never gets its end: it commits nothing."""
@@ -360,11 +361,14 @@ class OneRequest:
         minor_version = self._asked.minor_version
         self._held.drop()
         # Whoever was not told to go on may send the body all the same, or the next request.
-        closes = self._is_waiting or not self._goes_on or answer.closes(minor_version)
         self._resets = answer.closes(minor_version)
-        await answer.pass_on(minor_version=minor_version, closes=closes)
+        closes = self._resets or self._is_waiting or not self._goes_on
+        if answer.is_here:
+            answer.pass_now(closes=closes)
+        else:
+            await answer.pass_on(minor_version=minor_version, closes=closes)
         if answer.is_whole and not client.is_broken:
-            is_sent = await self._finish_upload(answer)
+            is_sent = self._is_sent if self._sending is None else await self._finish_upload(answer)
             if self._upload is None or self._upload.fault is None:
                 was_cut_off = answer.was_cut_off
                 exchange.finish(Ending.UPSTREAM_FAILED if was_cut_off else Ending.COMPLETED)
@@ -388,12 +392,6 @@ class OneRequest:
         if sending is None or self._upload is None or upstream is None:
             await self._stop_sending()
             return self._is_sent
-        if not sending.done():
-            if self._is_waiting or not answer.frees_upstream or upstream.side.is_over:
-                sending.cancel()
-            else:
-                upstream.side.on_news = sending.cancel
-                upstream.side.watch()
-            await asyncio.wait({sending})
-            upstream.side.on_news = None
+        goes_on = answer.frees_upstream and not self._is_waiting
+        await outlived(sending, upstream.side, goes_on=goes_on)
         return self._upload.is_done

@@ -28,6 +28,7 @@ HIGH_WATER: Final = 65_536
 
 # Where nothing has to be waited for, others would wait for ever: after so many reads it is their turn.
 READS_IN_TURN: Final = 16
+READS_IN_FILL: Final = 4  # of a buffer of four records
 
 News = Callable[[], object]
 
@@ -40,11 +41,13 @@ class Side:
         "_drained",
         "_is_hot",
         "_is_watched",
+        "_look",
         "_loop",
         "_number",
         "_out",
         "_reader",
         "_reads",
+        "_receive_at",
         "_receive_some",
         "_send_some",
         "_unread",
@@ -64,11 +67,15 @@ class Side:
         self._loop = asyncio.get_running_loop()
         self._number = sock.fileno()
         self._receive_some = sock.recv
+        # Of TLS not its `recv_into`: to look at the buffer takes it as long as to decrypt a tenth of that.
+        into, read = sock.recv_into, getattr(sock, "read", None)
+        self._receive_at: Callable[[int, memoryview], int] = read or (lambda size, at: into(at, size))
         self._send_some = sock.send
         self._unread = b""
         self._reader: asyncio.Future[bytes] | None = None
         self._reads = 0  # in a row, without a wait
         self._is_watched = False
+        self._look: select.poll | None = None
         self._is_hot = True  # whatever came behind the handshake
         self._out: list[memoryview | bytes] = []
         self._drained: asyncio.Future[None] | None = None
@@ -121,13 +128,51 @@ class Side:
             if self._reader is reader:
                 self._reader = None
 
+    async def ready(self) -> None:
+        """Until something is here for `fill`, or the end."""
+        if self._is_hot and self._reads < READS_IN_TURN:
+            self._reads += READS_IN_FILL
+            return
+        self.unread(await self.read())
+
+    def fill(self, buffer: memoryview) -> int:
+        """As much as is here, as long as another record fits: what is left in OpenSSL of one, nobody would be
+        told of. 0: nothing is here, or nothing will be."""
+        size = 0
+        if self._unread:
+            data = self.take(min(len(buffer), len(self._unread)))
+            size = len(data)
+            buffer[:size] = data
+        last, before, receive = len(buffer) - RECORD, size, self._receive_at
+        try:
+            while size <= last and self._is_hot and not self.is_over:
+                got = receive(RECORD, buffer[size:])
+                size += got
+                self._is_hot = got >= PROBABLY_MORE
+                if not got:
+                    self.is_over = True
+        except OSError as error:
+            self._only_waits(error)
+        self.came += size - before
+        return size
+
+    def take(self, size: int) -> bytes:
+        """So much of what is here already, and no more."""
+        data = self._unread
+        if len(data) == size:
+            self._unread = b""
+            return data
+        self._unread = data[size:]
+        return data[:size]
+
     def is_quiet(self) -> bool:
         """Whether nothing has come, be it in this very turn of the event loop."""
         if self.is_over or self._unread:
             return False
-        look = select.poll()
-        look.register(self._number, select.POLLIN)
-        if look.poll(0) and (data := self._receive()) is not None:
+        if self._look is None:
+            self._look = select.poll()
+            self._look.register(self._number, select.POLLIN)
+        if self._look.poll(0) and (data := self._receive()) is not None:
             self._unread += data
             return False
         return not self.is_over
@@ -178,22 +223,23 @@ class Side:
         """What is there; none at the end. None: nothing yet."""
         try:
             data = self._receive_some(RECORD)
-        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
-            self._is_hot = False
-            return None
-        except (ssl.SSLEOFError, ssl.SSLWantWriteError):
-            # It ended without saying so in TLS: what was cut off looks like this, too. Or keys are
-            # changed, and that cannot be answered, since what we have sent is not read.
-            self._break()
-            return b""
-        except OSError:
-            self._break()
-            return b""
+        except OSError as error:
+            return None if self._only_waits(error) else b""
         self._is_hot = len(data) >= PROBABLY_MORE
         self.came += len(data)
         if not data:
             self.is_over = True
         return data
+
+    def _only_waits(self, error: OSError) -> bool:
+        """Whether nothing came yet; else nothing comes any more."""
+        if isinstance(error, BlockingIOError | InterruptedError | ssl.SSLWantReadError):
+            self._is_hot = False
+            return True
+        # Where it ended without saying so in TLS, what was cut off looks like this, too. Where keys are
+        # changed, that cannot be answered, since what we have sent is not read.
+        self._break()
+        return False
 
     # --- what goes ---
 
@@ -208,9 +254,22 @@ class Side:
             return
         left = self._send(data)
         if left is not None:
-            self._out.append(left)
-            self.unsent += len(left)
-            self._loop.add_writer(self._number, self._writable)
+            self._wait_with(left)
+
+    def lend(self, data: memoryview) -> None:
+        """`write`, of what belongs to the caller again when this returns."""
+        if self._out or self.is_broken:
+            self.write(bytes(data))
+            return
+        self.went += len(data)
+        left = self._send(data)
+        if left is not None:
+            self._wait_with(bytes(left))
+
+    def _wait_with(self, data: memoryview | bytes) -> None:
+        self._out.append(data)
+        self.unsent += len(data)
+        self._loop.add_writer(self._number, self._writable)
 
     def _send(self, data: memoryview | bytes) -> memoryview | bytes | None:
         """What could not be sent; None where all of it was, or nothing goes any more."""

@@ -11,19 +11,37 @@ from collections import OrderedDict
 from typing import Final, Protocol
 
 from proxy.core.hosts import Hostname
+from proxy.lanes.interface import Distrust, KernelTls
 
 HTTP1: Final = "http/1.1"
 # A context costs some 31 KiB. A pod speaks to a dozen governed hosts.
 MAX_CONTEXTS: Final = 256
 # RFC 8446 §4.6.1. One is enough for a client that comes back; OpenSSL's two cost a record more.
 TICKETS: Final = 1
-# linux/tcp.h.
+# Of clients that resume TLS 1.2 without tickets OpenSSL keeps 20,480 sessions for two hours, and Python does
+# not let us say less. One takes some 800 bytes: all of them are 16 MiB for each host, these are 0.2 MiB.
+MAX_SESSIONS: Final = 256
+# To count them takes 4 µs: it is done at one connection of so many.
+COUNT_EVERY: Final = 64
+# linux/tcp.h, linux/socket.h, linux/tls.h.
 _TCP_ULP: Final = 31
+_SOL_TLS: Final = 282
+_TLS_TX: Final = 1
+_TLS_RX: Final = 2
+# `struct tls_crypto_info`, version and cipher. Who asks for more than this gets the key, too.
+_CRYPTO_INFO: Final = 4
 # Where OpenSSL was built with it and the kernel has it, records are encrypted on their way out.
 KERNEL_TLS: Final = getattr(ssl, "OP_ENABLE_KTLS", 0)
 _OPTIONS: Final = (
     ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | KERNEL_TLS
 )
+# As OpenSSL names the alerts by which a client says no to our certificate (RFC 8446 §6.2: 42 to 46,
+# and 48), or to its signature (51: of two authorities by one name it has the other). What stands
+# before says in which version they came to be.
+_DISTRUST: Final = (
+    "_ALERT_BAD_CERTIFICATE", "_ALERT_UNSUPPORTED_CERTIFICATE", "_ALERT_CERTIFICATE_REVOKED",
+    "_ALERT_CERTIFICATE_EXPIRED", "_ALERT_CERTIFICATE_UNKNOWN", "_ALERT_UNKNOWN_CA", "_ALERT_DECRYPT_ERROR",
+)  # fmt: skip
 
 
 class Leaf(Protocol):
@@ -40,22 +58,38 @@ class Leaves(Protocol):
         ...
 
 
+class _Kept:
+    """A context, made for a leaf."""
+
+    __slots__ = ("_asked", "context", "leaf")
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+        self.context = _server_context(leaf)
+        self._asked = 0
+
+    def is_full(self) -> bool:
+        """Whether it has as many sessions as it may; to be asked once for each connection."""
+        self._asked += 1
+        return self._asked % COUNT_EVERY == 0 and self.context.session_stats()["number"] >= MAX_SESSIONS
+
+
 class ClientTls:
-    """Contexts by host, remade when the leaf is."""
+    """Contexts by host, remade when the leaf is, and before one keeps too many sessions."""
 
     def __init__(self, leaves: Leaves) -> None:
         self._leaves = leaves
-        self._contexts: OrderedDict[Hostname, tuple[Leaf, ssl.SSLContext]] = OrderedDict()
+        self._contexts: OrderedDict[Hostname, _Kept] = OrderedDict()
 
     def context(self, name: Hostname) -> ssl.SSLContext:
         leaf = self._leaves.leaf_for(name)
         known = self._contexts.get(name)
-        if known is None or known[0] is not leaf:
-            known = self._contexts[name] = (leaf, _server_context(leaf))
+        if known is None or known.leaf is not leaf or known.is_full():
+            known = self._contexts[name] = _Kept(leaf)
             if len(self._contexts) > MAX_CONTEXTS:
                 self._contexts.popitem(last=False)
         self._contexts.move_to_end(name)
-        return known[1]
+        return known.context
 
 
 def _server_context(leaf: Leaf) -> ssl.SSLContext:
@@ -91,9 +125,34 @@ class UpstreamTls:
         self.context = context
 
 
-def is_in_kernel(sock: socket.socket) -> bool:
-    """Whether the kernel does TLS on this socket: `tls` is then its upper layer protocol."""
+def sign_of_distrust(error: ssl.SSLError) -> Distrust | None:
+    """Whether the handshake may have ended because the client did not want our certificate.
+
+    Its hello was read before, so that who leaves has been shown it. Clients that stand on asyncio, such as
+    aiohttp, do not send the alert.
+    """
+    if (error.reason or "").endswith(_DISTRUST):
+        return Distrust.SAID
+    return Distrust.LEFT if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) else None
+
+
+def in_kernel(sock: socket.socket) -> KernelTls:
+    """In which directions the kernel does TLS on this socket, whose handshake is over.
+
+    `tls` as its upper layer protocol is not enough: OpenSSL asks for that first, and goes on by itself where
+    the kernel does not have the cipher.
+    """
     try:
-        return sock.getsockopt(socket.IPPROTO_TCP, _TCP_ULP, 16).startswith(b"tls")
+        if not sock.getsockopt(socket.IPPROTO_TCP, _TCP_ULP, 16).startswith(b"tls"):
+            return KernelTls.NOTHING
     except OSError:
+        return KernelTls.NOTHING
+    sends = KernelTls.SENDS if _has_keys(sock, _TLS_TX) else KernelTls.NOTHING
+    return sends | KernelTls.RECEIVES if _has_keys(sock, _TLS_RX) else sends
+
+
+def _has_keys(sock: socket.socket, direction: int) -> bool:
+    try:
+        return any(sock.getsockopt(_SOL_TLS, direction, _CRYPTO_INFO))
+    except OSError:  # EBUSY: it was given none
         return False

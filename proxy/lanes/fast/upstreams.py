@@ -21,11 +21,12 @@ from proxy.lanes.fast.tls import UpstreamTls
 from proxy.lanes.interface import Address, shown
 from proxy.lanes.relay import connect
 
-# Kept idle for one name: a data loader of 32 workers finds its connections again after a pause. One costs
-# some 40 KiB here and a slot at the upstream.
-MOST_IDLE: Final = 32
+# Kept idle for one name: a data loader of 128 workers finds its connections again. With less than an
+# application uses at a time, nearly every request would pay for a handshake. One costs some 40 KiB here and a
+# slot at the upstream.
+MOST_IDLE: Final = 128
 # And for all names together.
-MOST_IDLE_IN_ALL: Final = 128
+MOST_IDLE_IN_ALL: Final = 256
 # S3 closes an idle connection after some 5 to 20 s, most API gateways after 60: what is older is rarely
 # alive.
 IDLE_SECONDS: Final = 15.0
@@ -59,10 +60,19 @@ class Upstream:
 
 
 class Upstreams:
-    def __init__(self, tls: UpstreamTls, connect_timeout: float, monotonic: Callable[[], float]) -> None:
+    """`shook_hands` is told of each new connection."""
+
+    def __init__(
+        self,
+        tls: UpstreamTls,
+        connect_timeout: float,
+        monotonic: Callable[[], float],
+        shook_hands: Callable[[ssl.SSLSocket], object] = lambda _: None,
+    ) -> None:
         self._tls = tls
         self._patience = connect_timeout
         self._monotonic = monotonic
+        self._shook_hands = shook_hands
         # The one that was used last stands last, and is taken first: the others may grow old.
         self._idle: dict[Origin, deque[Upstream]] = {}
         self._open: dict[Origin, int] = {}
@@ -127,6 +137,7 @@ class Upstreams:
             raise
         try:
             await shake_hands(sock)
+            self._shook_hands(sock)
         except BaseException:
             sock.close()
             raise

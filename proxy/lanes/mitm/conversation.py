@@ -5,7 +5,7 @@ from typing import Protocol
 from proxy.core.arrival import Arrival
 from proxy.core.audit import Ending
 from proxy.lanes import faults
-from proxy.lanes.exchange import CutOff, Exchange
+from proxy.lanes.exchange import SWITCHED, CutOff, Exchange
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.head import Head, HeadProblem
 
@@ -57,6 +57,14 @@ class Conversation:
         """Whether a request is on its way."""
         return any(not exchange.finished for exchange in self._open)
 
+    def overdue(self, seconds: float) -> list[Exchange]:
+        """Requests that have taken so long in all. One that switched protocols is none any more."""
+        return [
+            exchange
+            for exchange in self._open
+            if not exchange.finished and exchange.status != SWITCHED and exchange.age >= seconds
+        ]
+
     def upstream_fault(self, connecting: bool) -> faults.Fault:  # noqa: FBT001 - what mitmproxy tells
         """Why there is no response, as a reason and one clause."""
         name = self.arrival.name
@@ -71,5 +79,5 @@ class Conversation:
     def end(self) -> None:
         """The connection is gone; whatever was on its way ends here."""
         for exchange in self._open:
-            exchange.finish(Ending.COMPLETED if exchange.status == 101 else Ending.CUT)
+            exchange.finish(Ending.COMPLETED if exchange.status == SWITCHED else Ending.CUT)
         self._open.clear()

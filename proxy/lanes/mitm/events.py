@@ -8,6 +8,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http._events import HttpEvent
 
 from proxy.lanes.exchange import Exchange
+from proxy.lanes.faults import Fault
 
 
 @dataclass
@@ -33,9 +34,11 @@ class DrainUpstreamHook(commands.StartHook):  # type: ignore[no-untyped-call] # 
 
 @dataclass
 class CutStream(events.Event):
-    """The grant of this request was taken away, and its policy says `cut`."""
+    """The grant of this request was taken away, and its policy says `cut`; or it takes too long, as `fault`
+    says."""
 
     exchange: Exchange
+    fault: Fault | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final
 
@@ -22,9 +23,10 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import LiveConnectionHandler
 from OpenSSL import SSL
 
+from proxy.core.reasons import Reason
 from proxy.lanes import faults
 from proxy.lanes.exchange import Exchange
-from proxy.lanes.interface import Accepted, LaneWorld
+from proxy.lanes.interface import Accepted, Distrust, LaneWorld
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook, JudgeRequestHook
@@ -34,8 +36,25 @@ from proxy.lanes.mitm.upstream_tls import UpstreamTls
 # What is read of a request whose stream waits for its verdict or its upstream: more than any small body. Then
 # the client waits with us; mitmproxy would take a whole checkpoint into memory.
 MAX_WAITING: Final = 1024 * 1024
+# By which a client says no to our certificate or its signature, as OpenSSL words them (RFC 8446 §6.2); and
+# what mitmproxy says of one that leaves when it has said hello.
+DISTRUST: Final = (
+    "alert bad certificate", "alert unsupported certificate", "alert certificate revoked",
+    "alert certificate expired", "alert certificate unknown", "alert unknown ca", "alert decrypt error",
+)  # fmt: skip
+LEFT: Final = "The client disconnected during the handshake."
 # Between our last answer on a connection that timed out and its end: time for the answer to be read.
 FAREWELL: Final = 1.0
+# How often it is looked for requests that take too long in all; or more often, where that is short.
+LOOK_SECONDS: Final = 1.0
+LOOKS_PER_TIMEOUT: Final = 4
+
+
+def _sign_of_distrust(why: str) -> Distrust | None:
+    """As in the fast lane: see `lanes.fast.tls`."""
+    if any(alert in why for alert in DISTRUST):
+        return Distrust.SAID
+    return Distrust.LEFT if why.startswith(LEFT) else None
 
 
 class Fuse(layer.Layer):
@@ -108,11 +127,15 @@ class ConnectionInLane(LiveConnectionHandler):
         self.layer = fuse
         self._room = asyncio.Event()
         self._room.set()
+        self._looking: asyncio.TimerHandle | None = None
 
     async def serve(self) -> None:
+        self._look_on()
         try:
             await self.handle_client()
         finally:
+            if self._looking is not None:
+                self._looking.cancel()
             # For when we are cancelled: mitmproxy's own tasks would go on.
             for connection in list(self.transports):
                 self._cancel(connection, "the connection ended")
@@ -160,8 +183,9 @@ class ConnectionInLane(LiveConnectionHandler):
                 data.ssl_conn = self._upstream_tls.connection(name, (alpn,))
             case TlsFailedServerHook(data):
                 self._note_tls_failure(data)
-            case TlsFailedClientHook():
-                self._world.recorder.client_distrusts(name)
+            case TlsFailedClientHook(data):
+                if (sign := _sign_of_distrust(data.conn.error or "")) is not None:
+                    self._world.recorder.client_distrusts(name, sign)
             case server_hooks.ServerConnectHook(data):
                 self._watch_connect(data.server)
             case _:
@@ -207,15 +231,47 @@ class ConnectionInLane(LiveConnectionHandler):
             await asyncio.sleep(FAREWELL)
         self._cancel(self.client, "idle time-out")
 
+    def _look_on(self) -> None:
+        most = self._world.timeouts.request
+        if most is not None:
+            period = min(LOOK_SECONDS, most / LOOKS_PER_TIMEOUT)
+            self._looking = asyncio.get_running_loop().call_later(period, self._look, most)
+
+    def _look(self, most: float) -> None:
+        """For requests that take too long in all."""
+        for exchange in self._conversation.overdue(most):
+            self._begin_to_cut(self._end_late(exchange, most))
+        self._look_on()
+
+    async def _end_late(self, exchange: Exchange, most: float) -> None:
+        """Our answer, where nobody has seen another; else without a word. HTTP/2 ends the stream alone."""
+        name, has_begun = self._accepted.arrival.name, exchange.status is not None
+        is_alone = self.client.alpn != HTTP2
+        if not (is_alone and has_begun):
+            await self.server_event(CutStream(exchange, faults.too_long(name, most)))
+            if not exchange.finished:
+                return  # its stream waits for something, and hears of it then
+        if has_begun:
+            self._world.recorder.upstream_failed(name, Reason.REQUEST_TIMED_OUT.value)
+        elif is_alone:
+            await asyncio.sleep(FAREWELL)
+        if is_alone:
+            exchange.condemn()
+            for connection in list(self.transports):
+                self._cancel(connection, "it took too long")
+
+    def _begin_to_cut(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._cutting.add(task)
+        task.add_done_callback(self._cutting.discard)
+
     def _cut(self, exchange: Exchange) -> None:
         """A stream of HTTP/2 alone; any other request has its connection for itself, and both sides end.
 
         They end without a word: a farewell in TLS would make a body that ends with its connection look whole.
         """
         if self.client.alpn == HTTP2:
-            task = asyncio.get_running_loop().create_task(self.server_event(CutStream(exchange)))
-            self._cutting.add(task)
-            task.add_done_callback(self._cutting.discard)
+            self._begin_to_cut(self.server_event(CutStream(exchange)))
         else:
             for connection in list(self.transports):
                 self._cancel(connection, "the policy was replaced")

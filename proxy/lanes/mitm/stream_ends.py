@@ -1,6 +1,8 @@
 """How one request inside mitmproxy's HTTP layer ends where it does not end by itself: with an answer of ours,
 because its body cannot go on, or because its grant was taken away."""
 
+from dataclasses import replace
+
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
@@ -19,6 +21,7 @@ from mitmproxy.proxy.layers.http._events import (
 from proxy.attach.bodies import BodyFault
 from proxy.core.audit import Ending
 from proxy.lanes.exchange import Exchange
+from proxy.lanes.faults import Fault
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.events import CutStream, GoOn
 from proxy.lanes.mitm.messages import answer_message
@@ -42,8 +45,8 @@ class EndingStream(HttpStream):
 
     def _handle_event(self, event: events.Event) -> Commands:
         match event:
-            case CutStream():
-                yield from self._cut()
+            case CutStream(fault=fault):
+                yield from self._cut(fault)
             case GoOn():
                 # After the head of an answer there is nothing to go on with.
                 if self.server_state == self.state_wait_for_response_headers:
@@ -94,9 +97,15 @@ class EndingStream(HttpStream):
         yield SendHttp(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL), self.context.client)
         yield from self._end(Ending.CUT)
 
-    def _cut(self) -> Commands:
-        """Both sides of the stream end, whatever they were about; others on their connections go on."""
+    def _cut(self, fault: Fault | None = None) -> Commands:
+        """Both sides of the stream end, whatever they were about; others on their connections go on. `fault`:
+        it is told, where nothing of an answer has been passed on."""
         if self.exchange.finished:
+            return
+        if fault is not None and self.exchange.status is None:
+            yield from self._abandon_upstream("it took too long")
+            self.exchange.wants_body = False
+            yield from self._answer(replace(self.exchange.fail(*fault), closes=True))
             return
         yield SendHttp(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL), self.context.client)
         yield from self._abandon_upstream("cut")

@@ -70,6 +70,36 @@ def test_two_requests_at_once_are_answered_in_order() -> None:
     running(scenario())
 
 
+def test_who_sends_many_requests_at_once_takes_turns_with_everybody_else() -> None:
+    async def scenario() -> None:
+        turns = 0
+        seen: list[int] = []
+
+        class Site(EchoSite):
+            async def answer(self, head: Head, body: bytes, since: float) -> Reply:
+                seen.append(turns)
+                return Reply(200, body)
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with listening(Site(), Counts()) as (_, port):
+            client = await Client.open(port)
+            client.writer.write(head_of(0) * 200)
+            beside = asyncio.create_task(others())
+            for _ in range(200):
+                assert await client.answer() == (200, b"")
+            beside.cancel()
+            await client.close()
+
+        assert len(set(seen)) == len(seen)
+
+    running(scenario())
+
+
 def test_a_client_that_waits_for_a_word_gets_it_before_its_body() -> None:
     async def scenario() -> None:
         async with listening(EchoSite(), Counts()) as (_, port):

@@ -151,6 +151,20 @@ def test_a_head_request_is_answered_without_a_body() -> None:
     assert messages.begin_again()
 
 
+def test_what_is_no_request_behind_a_head_request_is_answered_with_a_body() -> None:
+    messages = Messages()
+    heard(request(line="HEAD /healthz HTTP/1.1"), messages)
+    messages.next()
+    messages.answer(text_reply(200, "ok"))
+    assert messages.begin_again()
+
+    bad = heard(b"no request\r\n\r\n", messages)
+
+    assert isinstance(bad, Bad)
+    _, fields, body = fields_of(messages.answer(reply_to(bad)))
+    assert int(fields["content-length"]) == len(body) > 0
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

@@ -2,13 +2,14 @@ import asyncio
 import errno
 import socket
 import ssl
+import tracemalloc
 from typing import Any, NoReturn
 
 import pytest
 
 from injector.edge.conversation import Deadlines
 from injector.edge.http_messages import Head, Reply
-from injector.edge.listener import MOST_IDLE, _bound
+from injector.edge.listener import MOST_IDLE, TLS_BUFFER, _bound
 from injector.edge.tls import server_context
 from tests.injector_serving_world import (
     Client,
@@ -149,6 +150,26 @@ def test_the_next_handshake_takes_the_certificate_of_that_moment() -> None:
 
 
 # --- limits ---------------------------------------------------------------------------------------
+
+
+def test_who_connects_and_says_nothing_costs_little() -> None:
+    async def scenario() -> None:
+        counts = Counts()
+        async with listening(EchoSite(), counts, context=lambda: CONTEXT) as (_, port):
+            tracemalloc.start()
+            try:
+                silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+                await counts.until(lambda: counts.open == len(silent))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                # With what the clients' own ends take. OpenSSL's memory is not seen here: some 40 KiB.
+                assert tracemalloc.get_traced_memory()[0] < len(silent) * 1.5 * TLS_BUFFER
+            finally:
+                tracemalloc.stop()
+            for _, writer in silent:
+                writer.transport.abort()
+
+    running(scenario())
 
 
 def test_above_the_limit_the_longest_idle_one_goes() -> None:

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from base64 import b64decode
 from typing import Any
 
@@ -359,3 +360,20 @@ def test_nothing_that_a_terminal_obeys_goes_out() -> None:
 
     assert answered["status"]["message"] == "podkey: user_unknown: a [2Jb c d ä"
     assert answered["warnings"] == ["podkey: user_unknown: a [2Jb c d ä"]
+
+
+def test_a_body_that_has_to_be_looked_at_twice_is_held_once() -> None:
+    members = [f'"member-{number}"' for number in range(5000)]
+
+    def most(colon: str) -> int:
+        body = ("{" + ",".join(name + colon + "[0.5]" for name in members) + "}").encode()
+        tracemalloc.start()
+        try:
+            assert isinstance(read_review(body), ReviewFault)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    once, twice = most(":"), most(" :")
+
+    assert twice < 1.6 * once

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from injector.craft import sidecar
 from injector.craft.redirect import COMMAND
 from proxy import __version__
 from proxy.cli import leases
 from proxy.cli.exit_status import PROBLEMS
-from proxy.cli.main import COMMANDS, INIT_CONTAINER, _status
+from proxy.cli.main import COMMANDS, INIT_CONTAINER, SIDECAR, _status
 from tests.command_line import (
     CHAT,
     INFERENCE,
@@ -334,5 +335,20 @@ def test_an_init_container_loads_nothing_heavy_while_its_pod_waits() -> None:
     assert {*heavy.split()} & {*modules.split()} == set()
 
 
-def test_the_injector_writes_that_command() -> None:
+def test_the_sidecar_s_command_is_read_without_argparse() -> None:
+    program = (
+        "import sys; from proxy.cli.main import SIDECAR, main\n"
+        "status = main(SIDECAR); assert 'argparse' not in sys.modules; sys.exit(status)"
+    )
+    environment = {"PODKEY_ADMIN_PORT": "many", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == PROBLEMS, done.stderr
+    assert "podkey run: PODKEY_ADMIN_PORT" in done.stderr
+    assert "fix: " in done.stderr
+
+
+def test_the_injector_writes_those_commands() -> None:
     assert ("podkey", *INIT_CONTAINER) == COMMAND
+    assert ("podkey", *SIDECAR) == sidecar.COMMAND

@@ -47,6 +47,22 @@ FULL = replace(
     duration_ms=4.5,
     ending=Ending.CUT,
 )
+# In every field another one than `FULL`, with what JSON has to write in its own way.
+OTHER = AuditRecord(
+    **{
+        field.name: {
+            str: f'another "{field.name}"\n\u2028é',
+            bool: not getattr(FULL, field.name),
+            int: 8443,
+            float: 0.125,
+            datetime: datetime(2027, 1, 2, 3, 4, 5, 678_000, UTC),
+            Ending: Ending.OPEN,
+            int | None: None,
+            datetime | None: datetime(2027, 1, 2, tzinfo=UTC),
+        }[field.type]
+        for field in fields(AuditRecord)
+    }
+)
 
 
 def schema() -> dict[str, Any]:
@@ -77,6 +93,26 @@ def test_names_are_written_as_json_writes_them() -> None:
     record = FULL.to_record()
 
     assert (record["podUid"], record["staticCredentialSeen"], record["leaseId"]) == ("0f3d", True, "l-1")
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(AuditRecord)])
+@pytest.mark.parametrize("written_before", [False, True])
+def test_a_record_that_was_changed_is_written_as_it_is_now(name: str, *, written_before: bool) -> None:
+    base = replace(FULL)
+    if written_before:
+        base.to_json()
+
+    changed = base.changed(**{name: getattr(OTHER, name)})
+
+    assert json.loads(changed.to_json()) == changed.to_record()
+    assert changed == replace(FULL, **{name: getattr(OTHER, name)})
+    assert json.loads(base.to_json()) == base.to_record()
+
+
+def test_what_was_written_once_is_written_the_same_again() -> None:
+    record = replace(FULL)
+
+    assert record.to_json() == record.to_json() == json.dumps(record.to_record(), separators=(",", ":"))
 
 
 def test_every_field_is_documented_in_a_sentence_and_no_other() -> None:

@@ -53,7 +53,7 @@ def test_no_refusal_makes_an_sdk_try_again_or_ask_for_another_credential(reason:
             | {"upstream_unreachable", "upstream_unverified", "upstream_failed"},
         ),
         (503, {"overloaded"}),
-        (504, {"upstream_stalled"}),
+        (504, {"upstream_stalled", "request_timed_out"}),
     ],
 )
 def test_a_status_says_whose_fault_it_is(status: int, codes: set[str]) -> None:
@@ -87,7 +87,7 @@ def test_no_two_reasons_mean_the_same() -> None:
         ],
         *["credential_unavailable", "credential_unusable", "upstream_unreachable"],
         *["upstream_unverified", "upstream_failed", "upstream_stalled", "fenced_address"],
-        *["internal_error"],
+        *["internal_error", "request_timed_out"],
     ],
 )
 def test_a_published_code_is_never_renamed(code: str) -> None:

@@ -1,14 +1,17 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from publicsuffixlist import PublicSuffixList
 
 from proxy.core.hosts import HostPattern, parse_hostname
+from proxy.documents import host_names
 from proxy.documents.host_names import (
     display_name,
     is_public_suffix,
     is_unlisted_single_label,
     parse_host_pattern,
     parse_store_host,
+    registrable_domain,
     suffix_below,
 )
 from proxy.documents.problems import Fault
@@ -190,6 +193,52 @@ def test_refuses_what_is_no_host_of_a_store(text: str, code: str, message: str) 
 def test_knows_a_single_label() -> None:
     assert is_unlisted_single_label("internal")
     assert not is_unlisted_single_label("corp.internal")
+
+
+def listed_names() -> set[str]:
+    """Of each rule its name, three below it, and the one that it is below."""
+    rules = PublicSuffixList(accept_unknown=False)._publicsuffix
+    bare = {rule.lstrip("!").removeprefix("*.") for rule in rules if rule.isascii()}
+    return {
+        name
+        for rule in bare
+        for name in (rule, f"a.{rule}", f"b.a.{rule}", f"c.b.a.{rule}", rule.partition(".")[2])
+    }
+
+
+@pytest.mark.parametrize("is_icann", [False, True])
+def test_the_list_says_what_its_library_reads_in_it(*, is_icann: bool) -> None:
+    library = PublicSuffixList(accept_unknown=False, only_icann=is_icann)
+    ours = host_names._registries() if is_icann else host_names._listed_suffixes()
+    names = listed_names()
+
+    differing = [n for n in names if (ours.suffix_of(n) == n) != bool(library.is_public(n))]
+
+    assert len(names) > 20_000
+    assert differing == []
+
+
+def test_who_registered_a_name_is_what_the_library_says() -> None:
+    library = PublicSuffixList(accept_unknown=False)
+    listed = [name for name in listed_names() - {""} if library.publicsuffix(name)]
+
+    assert [n for n in listed if registrable_domain(n) != library.privatesuffix(n)] == []
+    assert registrable_domain("a.b.unlisted") == "b.unlisted"
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("a.b.xn--czr694b", "xn--czr694b"),
+        ("www.xn--czr694b", "xn--czr694b"),
+        ("a.xn--fiqs8s", "a.xn--fiqs8s"),
+        ("xn--fiqs8s", "xn--fiqs8s"),
+        ("xn--unlisted-n4a", None),
+    ],
+)
+def test_rules_for_international_names_hold_in_their_other_form(name: str, suffix: str | None) -> None:
+    rules = "// a note: ö\n\n商标\n!www.商标\n*.中国\n"
+    assert host_names._Suffixes(rules.encode()).suffix_of(name) == suffix
 
 
 def check_total(text: str) -> None:

@@ -70,6 +70,7 @@ spec:
   parameters: [prefix]
   ids: [prefix, a]
   opaquePaths: true
+  grpc: true
   dialect: s3-xml
   spent:
     - {status: 401}
@@ -122,6 +123,7 @@ def test_reads_an_entry_with_everything_in_it() -> None:
         parameters=("prefix",),
         ids=("prefix", "a"),
         opaque_paths=True,
+        grpc=True,
         dialect=Dialect.S3_XML,
         spent=(SpentSign(401), SpentSign(403, ("ExpiredToken", "token.gone"))),
     )

@@ -89,6 +89,7 @@ def test_every_variable_arrives_in_its_field() -> None:
         PODKEY_IDLE_TIMEOUT="2m",
         PODKEY_HEADER_TIMEOUT="3",
         PODKEY_CONNECT_TIMEOUT="4s",
+        PODKEY_REQUEST_TIMEOUT="5h",
         PODKEY_HASHED_BODY_LIMIT="2Mi",
         PODKEY_HELD_BODIES_LIMIT="3145728",
         PODKEY_LOG_LEVEL="debug",
@@ -107,6 +108,7 @@ def test_every_variable_arrives_in_its_field() -> None:
         3,
         4,
     )
+    assert (got.timeouts.request, defaults.timeouts.request) == (5 * 3600, None)
     assert (got.bodies.hashed_limit, got.bodies.held_limit) == (2 << 20, 3 << 20)
     assert (got.output.log_level, got.output.log_format) == (LogLevel.DEBUG, LogFormat.CONSOLE)
     # Whatever a variable could change was changed: none is read into another's field, or forgotten.

@@ -360,4 +360,4 @@ def test_sources_are_asked_with_the_roots_of_upstreams_and_not_the_clusters(
 
 
 def test_every_context_is_one_that_verifies(house: House) -> None:
-    assert house.credentials()._door._context.verify_mode is ssl.CERT_REQUIRED
+    assert house.credentials()._door._context().verify_mode is ssl.CERT_REQUIRED

@@ -29,7 +29,7 @@ from proxy.edge.routing import Lanes
 from proxy.edge.trust import PodTrust
 from proxy.lanes.interface import Lane
 from proxy.lanes.late import LateLane
-from tests.judge_world import NOON, POD
+from tests.judge_world import NOON, POD, SOURCES, policy
 from tests.lane_world import Clock, Internet, World
 from tests.lease_world import TestLog
 
@@ -85,6 +85,10 @@ class House:
         self.taken = [one for one in self.taken if one.fileno() >= 0]
 
     def open(self) -> Reception | str:
+        reception, self.doors, self.state = self._opened()
+        return reception
+
+    def _opened(self) -> tuple[Reception | str, Doors, PolicyState]:
         settings = self.settings
         private = self.folder / "private"
         trust = PodTrust.open(
@@ -95,7 +99,8 @@ class House:
         assert isinstance(loaded, LoadedPolicy)
         state = PolicyState(loaded, POD, frozenset(), lambda _state: None, lambda: NOON)
         recorder = EdgeRecorder(self.metrics, lambda _record: None, self.log, Clock())
-        return Doors(settings, trust, private, recorder, self.log).open(state, World().lane_world)
+        doors = Doors(settings, trust, private, recorder, self.log)
+        return doors.open(state, World().lane_world), doors, state
 
     def listening(self) -> set[int]:
         """Which of the ports take connections."""
@@ -292,3 +297,74 @@ def test_mitmproxy_is_loaded_beforehand_where_it_serves_everything(
     assert begun == loaded
     # An endpoint speaks HTTP/1.1.
     assert served == [lane or LaneName.MITMPROXY] * 2
+
+
+VECTORS = """---
+apiVersion: podkey.io/v1alpha1
+kind: CatalogueEntry
+metadata: {name: vectors}
+spec:
+  title: Vectors
+  summary: It stores vectors.
+  endpoints: [{hosts: [vectors.example.com]}]
+  attach: [{bearer: {}}]
+  grpc: true
+"""
+GRPC = SOURCES + VECTORS + policy("{service: vectors, credential: a}")
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[LaneName]:
+    """Which lanes were begun to be loaded."""
+    found: list[LaneName] = []
+    monkeypatch.setattr(LateLane, "begin", lambda self: found.append(self.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "loaded"),
+    [
+        (GRPC, [LaneName.MITMPROXY]),
+        # It is known, and no grant names it.
+        (SOURCES + VECTORS + policy("{service: openai, credential: a}"), []),
+        ("", []),
+    ],
+)
+def test_mitmproxy_is_loaded_beforehand_where_a_policy_names_a_service_of_grpc(
+    house: House, begun: list[LaneName], text: str, loaded: list[LaneName]
+) -> None:
+    (house.folder / "policy" / "p.yaml").write_text(text)
+    house.free()
+
+    house.live(lambda _reception: None)
+
+    assert begun == loaded
+
+
+def test_mitmproxy_is_loaded_when_a_later_policy_names_a_service_of_grpc(
+    house: House, begun: list[LaneName]
+) -> None:
+    house.free()
+
+    def look(_: Reception) -> None:
+        house.doors.expect(house.state())
+        assert begun == []
+        folder = PolicyFolder(house.folder / "policy", house.catalogue)
+        loaded = folder.compile({"p.yaml": GRPC.encode()})
+        assert isinstance(loaded, LoadedPolicy), loaded
+        house.state.replace_policy(loaded)
+        house.doors.expect(house.state())
+
+    house.live(look)
+
+    assert begun == [LaneName.MITMPROXY]
+
+
+def test_before_the_doors_are_open_nothing_is_loaded(house: House, begun: list[LaneName]) -> None:
+    (house.folder / "policy" / "p.yaml").write_text(GRPC)
+    house.free(*(port for port in house.ports if port != house.transparent))
+
+    assert house.trouble().startswith("cannot listen on port ")
+    house.doors.expect(house.state())
+
+    assert begun == []

@@ -17,6 +17,7 @@ from proxy.core.lease import LeaseEvent
 from proxy.core.settings import Capture
 from proxy.edge.metrics import Metrics, Rejection
 from proxy.edge.outgoing_faults import AskOutcome
+from proxy.lanes.interface import Distrust, KernelTls, TlsPeer
 from proxy.tokens.faults import TokenFaultCode
 
 ROOT = Path(__file__).parents[4]
@@ -99,7 +100,27 @@ CASES: list[tuple[Callable[[Metrics], object], dict[str, float]]] = [
         },
     ),
     (lambda m: m.rejected(Rejection.PEER), {'podkey_connections_refused_total{reason="peer"}': 1}),
-    (lambda m: m.client_distrusts(), {"podkey_client_tls_failures_total": 1}),
+    (lambda m: m.client_distrusts(Distrust.SAID), {'podkey_client_tls_failures_total{sign="said"}': 1}),
+    (lambda m: m.client_distrusts(Distrust.LEFT), {'podkey_client_tls_failures_total{sign="left"}': 1}),
+    (
+        lambda m: m.shook_hands(TlsPeer.APPLICATION, KernelTls.NOTHING),
+        {'podkey_tls_connections_total{peer="application"}': 1},
+    ),
+    (
+        lambda m: m.shook_hands(TlsPeer.UPSTREAM, KernelTls.SENDS),
+        {
+            'podkey_tls_connections_total{peer="upstream"}': 1,
+            'podkey_tls_kernel_connections_total{direction="sent",peer="upstream"}': 1,
+        },
+    ),
+    (
+        lambda m: m.shook_hands(TlsPeer.UPSTREAM, KernelTls.SENDS | KernelTls.RECEIVES),
+        {
+            'podkey_tls_connections_total{peer="upstream"}': 1,
+            'podkey_tls_kernel_connections_total{direction="sent",peer="upstream"}': 1,
+            'podkey_tls_kernel_connections_total{direction="received",peer="upstream"}': 1,
+        },
+    ),
     (lambda m: m.lease(LeaseEvent.RENEWED), {'podkey_lease_events_total{event="renewed"}': 1}),
     (
         lambda m: m.identity(NOON),
@@ -169,7 +190,7 @@ def test_what_alerts_ask_for_exists_from_the_start() -> None:
         "podkey_fail_open_total",
         "podkey_audit_write_errors_total",
         "podkey_log_write_errors_total",
-        "podkey_client_tls_failures_total",
+        *(f'podkey_client_tls_failures_total{{sign="{sign.value}"}}' for sign in Distrust),
         "podkey_redactions_total",
         "podkey_series_dropped_total",
         "podkey_ready",

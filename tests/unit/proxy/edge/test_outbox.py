@@ -2,7 +2,9 @@
 
 import threading
 
-from proxy.edge.outbox import MAX_TOGETHER, Outbox
+import pytest
+
+from proxy.edge.outbox import MAX_TOGETHER, PLACE, Outbox
 
 WAIT = 5.0
 
@@ -85,3 +87,62 @@ def test_a_line_after_a_rest_is_written_without_another_one() -> None:
     outbox.close(WAIT)
 
     assert written == [b"one", b"two", b"three"]
+
+
+def test_a_long_line_takes_the_place_of_several() -> None:
+    go_on, begun = threading.Event(), threading.Event()
+    written: list[bytes] = []
+    lost: list[None] = []
+
+    def stand_still(line: bytes) -> None:
+        begun.set()
+        go_on.wait(WAIT)
+        written.append(line)
+
+    outbox = Outbox(max_lines=100)
+    send = outbox.sink(stand_still, lambda: lost.append(None))
+    send(b"first")
+    assert begun.wait(WAIT)
+    line = b"x" * (15 * PLACE)
+    for _ in range(100):
+        send(line)
+    kept = 100 - len(lost)
+    go_on.set()
+    outbox.close(WAIT)
+
+    assert kept * len(line) <= (100 + 16) * PLACE
+    assert b"".join(written) == b"first" + kept * line
+    assert all(written)
+
+
+@pytest.mark.parametrize("size", [PLACE, PLACE + 1, MAX_TOGETHER, 3 * MAX_TOGETHER])
+def test_lines_of_every_length_leave_once_and_whole(size: int) -> None:
+    written: list[bytes] = []
+    outbox = Outbox()
+    send = outbox.sink(written.append, lambda: None)
+    line = b"x" * size
+    for _ in range(3):
+        send(line)
+    outbox.close(WAIT)
+
+    assert b"".join(written) == 3 * line
+    assert all(written)
+
+
+def test_a_bell_that_rang_for_the_end_too_early_is_not_waited_for_again() -> None:
+    outbox = Outbox()
+    clear = outbox._bell.clear
+    ended = threading.Event()
+
+    def close_first() -> None:
+        if not ended.is_set():
+            ended.set()
+            outbox._closing.set()
+            outbox._bell.set()
+        clear()
+
+    outbox._bell.clear = close_first  # type: ignore[method-assign]
+    outbox._thread.join(WAIT)
+
+    assert ended.is_set()
+    assert not outbox._thread.is_alive()

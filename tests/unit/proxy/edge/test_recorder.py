@@ -7,6 +7,7 @@ from proxy.core.audit import AuditRecord, Ending
 from proxy.core.hosts import Hostname
 from proxy.edge.metrics import Metrics
 from proxy.edge.recorder import LONG_SECONDS, MAX_KINDS, EdgeRecorder
+from proxy.lanes.interface import Distrust, KernelTls, TlsPeer
 from tests.lane_world import HOST, LIVE, NOON, Clock, arrival_of
 
 RECORD = AuditRecord(
@@ -98,6 +99,19 @@ def test_only_those_that_are_long_are_told_of(house: House) -> None:
     assert [record.request_id for record in house.audited] == ["1"]
 
 
+def test_a_request_that_is_judged_again_delays_no_line_its_own_or_anothers(house: House) -> None:
+    house.recorder.decided(RECORD, 0.0)
+    house.recorder.decided(replace(RECORD, request_id="2"), 0.0)
+    house.clock.seconds += LONG_SECONDS / 2
+    house.recorder.decided(replace(RECORD, retried=True), 0.0)
+    house.clock.seconds += LONG_SECONDS / 2
+
+    house.recorder.tell_of_long_ones()
+
+    told = [(record.request_id, record.retried) for record in house.audited]
+    assert told == [(RECORD.request_id, True), ("2", False)]
+
+
 def test_a_finished_request_is_not_long(house: House) -> None:
     house.recorder.decided(RECORD, 0.0)
     house.recorder.finished(RECORD)
@@ -128,12 +142,30 @@ def test_connections_are_counted_by_lane_and_way(house: House) -> None:
     assert house.metric('podkey_bytes_total{direction="received",lane="relay"}') == 20
 
 
+def test_a_handshake_is_counted_by_who_does_its_encryption(house: House) -> None:
+    house.recorder.shook_hands(TlsPeer.UPSTREAM, KernelTls.NOTHING)
+    house.recorder.shook_hands(TlsPeer.UPSTREAM, KernelTls.SENDS)
+
+    assert house.metric('podkey_tls_connections_total{peer="upstream"}') == 2
+    assert house.metric('podkey_tls_kernel_connections_total{direction="sent",peer="upstream"}') == 1
+    assert house.metric('podkey_tls_connections_total{peer="application"}') == 0
+
+
 def test_what_is_repeated_is_logged_ever_more_rarely(house: House) -> None:
     for _ in range(100):
-        house.recorder.client_distrusts(HOST)
+        house.recorder.client_distrusts(HOST, Distrust.SAID)
 
     assert [fields["count"] for _, _, fields in house.log.lines] == [1, 2, 4, 8, 16, 32, 64]
-    assert house.metric("podkey_client_tls_failures_total") == 100
+    assert house.metric('podkey_client_tls_failures_total{sign="said"}') == 100
+
+
+def test_who_only_left_is_told_of_in_other_words(house: House) -> None:
+    for sign in Distrust:
+        house.recorder.client_distrusts(HOST, sign)
+
+    assert house.metric('podkey_client_tls_failures_total{sign="left"}') == 1
+    said, left = (event for _, event, _ in house.log.lines)
+    assert (said, "may not" in left) == ("a client does not trust this pod's authority", True)
 
 
 def test_different_things_are_counted_apart(house: House) -> None:

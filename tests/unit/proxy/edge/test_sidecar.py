@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from proxy.core.arrival import LaneName
 from proxy.core.audit import AuditRecord
 from proxy.core.contract import CONTROL_SOCKET, ENDPOINTS_FILE
 from proxy.core.credentials import CredentialRef
@@ -31,6 +32,7 @@ from proxy.edge.metrics import Metrics
 from proxy.edge.policy_state import LoadedPolicy, PolicyFolder, PolicyState
 from proxy.edge.recorder import EdgeRecorder
 from proxy.edge.sidecar import Sidecar
+from proxy.lanes.late import LateLane
 from proxy.transaction.pod import PodState
 from tests.canary import Canary
 from tests.judge_world import NOON, POD, SOURCES, policy
@@ -526,6 +528,34 @@ def test_a_grant_that_is_gone_takes_its_lease_along(place: Place, canary: Canary
         (place.folder / "policy" / "p.yaml").write_text(SOURCES)
         await one.log.wait_for("policy applied")
         assert await leases(place) == {"leases": [], "failing": []}
+
+    live(place, work)
+
+
+def test_what_a_new_policy_will_need_is_loaded_before_anybody_asks(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[LaneName] = []
+    monkeypatch.setattr(LateLane, "begin", lambda self: begun.append(self.name))
+    grpc = """---
+apiVersion: podkey.io/v1alpha1
+kind: CatalogueEntry
+metadata: {name: vectors}
+spec:
+  title: Vectors
+  summary: It stores vectors.
+  endpoints: [{hosts: [vectors.example.com]}]
+  attach: [{bearer: {}}]
+  grpc: true
+"""
+
+    async def work(one: Running) -> None:
+        await one.log.wait_for("ready")
+        assert begun == []
+        text = grpc + policy("{service: vectors, credential: a}") + SOURCES
+        (place.folder / "policy" / "p.yaml").write_text(text)
+        await one.log.wait_for("policy applied")
+        assert begun[:1] == [LaneName.MITMPROXY]
 
     live(place, work)
 

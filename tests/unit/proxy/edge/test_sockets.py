@@ -1,7 +1,7 @@
 import errno
 import socket
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -44,6 +44,26 @@ def test_it_listens_on_the_loopback_addresses_and_nowhere_else() -> None:
     assert all(not listener.getblocking() for listener in listeners)
     for listener in listeners:
         socket.create_connection(listener.getsockname()[:2]).close()
+        listener.close()
+
+
+def test_a_second_process_of_ours_may_listen_beside_the_first() -> None:
+    """The kernel deals connections out among all that listen (SO_REUSEPORT), here within one process."""
+    port = free_port()
+    listeners = [*listen_on_loopback(port), *listen_on_loopback(port)]
+    first, second = (one for one in listeners if one.family == socket.AF_INET)
+
+    taken = {first: 0, second: 0}
+    for _ in range(200):
+        with socket.create_connection(("127.0.0.1", port)):
+            for listener in taken:
+                with suppress(BlockingIOError):
+                    listener.accept()[0].close()
+                    taken[listener] += 1
+
+    assert sum(taken.values()) == 200
+    assert min(taken.values()) > 0
+    for listener in listeners:
         listener.close()
 
 

@@ -498,6 +498,46 @@ def test_the_services_of_a_host_are_those_of_the_catalogue(catalogue: Catalogue)
     assert pod.rules_for(Hostname("api.example.com")).services == ()
 
 
+# Vectors are stored over gRPC, files over anything.
+ENTRIES = "".join(
+    f"""---
+apiVersion: podkey.io/v1alpha1
+kind: CatalogueEntry
+metadata: {{name: {name}}}
+spec:
+  title: A store
+  summary: It stores.
+  endpoints: [{{hosts: [{name}.acme.example]}}]
+  attach: [{{bearer: {{}}}}]
+  grpc: {grpc}
+"""
+    for name, grpc in (("vectors", "true"), ("files", "false"))
+)
+
+
+@pytest.mark.parametrize(
+    ("grant", "expected"),
+    [
+        ("{service: vectors, credential: a}", True),
+        ("{hosts: [vectors.acme.example], credential: a}", True),
+        ("{service: files, credential: a}", False),
+        ("{hosts: [files.acme.example], credential: a}", False),
+        # Nobody knows what is asked for there.
+        ("{hosts: ['*.acme.example'], credential: a}", False),
+    ],
+)
+def test_a_pod_whose_grants_name_a_service_of_grpc_will_need_http2(grant: str, *, expected: bool) -> None:
+    index = index_of(ENTRIES + policy(grant), CATALOGUE)
+
+    assert index.for_pod(POD).names_grpc is expected
+    # The policy is about another pod.
+    assert not index.for_pod(replace(POD, service_account="server")).names_grpc
+
+
+def test_where_no_service_speaks_grpc_nobody_needs_http2() -> None:
+    assert not index_of(policy("{service: openai, credential: a}", API), CATALOGUE).for_pod(POD).names_grpc
+
+
 # --- what a source is used for ------------------------------------------------------------------------
 
 

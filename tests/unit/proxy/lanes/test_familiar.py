@@ -350,7 +350,7 @@ def test_nothing_of_a_credential_is_remembered(house: House) -> None:
     familiar = house.world.lane_world.memory.recall(PLAIN, arrival_of(), POD, NOON)
 
     assert familiar is not None
-    forward = familiar.again.forward  # type: ignore[attr-defined]
+    forward = familiar.again._forward  # type: ignore[attr-defined]
     assert all(isinstance(value, str) for _, value in forward.fields)
     assert not forward.forms
 

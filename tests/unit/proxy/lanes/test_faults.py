@@ -12,6 +12,7 @@ NAME = Hostname("api.example.com")
     [
         (faults.stalled(NAME, 2.5), Reason.UPSTREAM_STALLED, "for 2.5 s"),
         (faults.stalled(NAME, 60.0), Reason.UPSTREAM_STALLED, "for 60 s"),
+        (faults.too_long(NAME, 90.0), Reason.REQUEST_TIMED_OUT, "longer than 90 s in all"),
         (faults.untrusted(NAME, faults.UNVERIFIED), Reason.UPSTREAM_UNVERIFIED, "nothing was sent"),
         (faults.untrusted(NAME, faults.NO_TLS), Reason.UPSTREAM_UNVERIFIED, "does not speak TLS"),
         (faults.too_slow(NAME), Reason.UPSTREAM_UNREACHABLE, "in time"),

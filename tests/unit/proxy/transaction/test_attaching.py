@@ -12,11 +12,11 @@ from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.documents.problems import ProblemCode
 from proxy.transaction.engine import open_request
-from proxy.transaction.opening import Forward
+from proxy.transaction.opening import Asked, Forward
 from proxy.transaction.steps import WantLease
 from tests.judge_world import CATALOGUE, NOON, index_of, policy
-from tests.signed_world import FOREIGN, OWNER, POD, asked
-from tests.transaction_world import API, drive, every_word, head, refused, values_of
+from tests.signed_world import ANY_POD, FOREIGN, OWNER, POD, asked
+from tests.transaction_world import API, drive, every_word, head, lease_of, refused, values_of
 
 REGISTRY = f"https://{OWNER}.dkr.ecr.eu-west-1.amazonaws.com"
 TOKEN = "a-token-of-the-registry" * 4
@@ -94,3 +94,26 @@ def test_a_reply_that_is_no_lease_attaches_nothing() -> None:
 
 
 POD_OF_API = replace(POD, policies=index_of(policy("{hosts: [api.example.com], credential: a}"), CATALOGUE))
+
+
+def test_another_one_that_says_the_same_travels_with_the_lease_of_its_own_time() -> None:
+    first = drive(head()).opening
+    assert isinstance(first, Forward)
+    again, ref = first.again, CredentialRef("ml", "a")
+    assert again is not None
+    leases = [lease_of(ref, value) for value in ("the-first-token", "the-second-token")]
+
+    def opened(number: int, lease: Lease) -> Forward:
+        record = ANY_POD.proved.changed(request_id=f"request-{number}")
+        found = again.opened(Asked(ANY_POD, API, record.request_id, NOON), record, lease, NOON)
+        assert isinstance(found, Forward)
+        return found
+
+    found = [opened(number, lease) for number, lease in enumerate([*leases, *leases])]
+
+    assert [values_of(one, "authorization") for one in found] == [
+        ["Bearer the-first-token"],
+        ["Bearer the-second-token"],
+    ] * 2
+    assert [one.record.request_id for one in found] == [f"request-{number}" for number in range(4)]
+    assert found[0].forms == found[2].forms != found[1].forms == found[3].forms

@@ -233,3 +233,26 @@ def test_a_head_is_printed_without_what_may_be_a_credential() -> None:
     shown = repr(head("/v1?key=canary", ("Authorization", "canary")))
 
     assert shown == "<Head GET, 1 fields, HTTP/1.1>"
+
+
+# --- how long its body says it is --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "length"),
+    [
+        ((), 0),
+        ((("Content-Length", "17"),), 17),
+        ((("content-LENGTH", "0017"), ("Other", "1")), 17),
+        ((("Content-Length", ""),), 0),
+        ((("Content-Length", "-1"),), 0),
+        ((("Content-Length", "\xb2"),), 0),  # a digit to Python, and no number to anybody
+        ((("Content-Length", "seventeen"),), 0),
+    ],
+)
+def test_a_body_is_as_long_as_a_field_says_that_is_a_number(
+    fields: tuple[tuple[str, str], ...], length: int
+) -> None:
+    found = Head("POST", "/", "api.example.com", fields, HTTP1, has_body=True)
+
+    assert found.declared_length == length

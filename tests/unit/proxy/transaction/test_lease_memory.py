@@ -1,3 +1,4 @@
+from dataclasses import replace
 from secrets import token_hex
 
 from proxy.attach.placing import Placement, Unplaceable
@@ -5,8 +6,9 @@ from proxy.aws.sigv4 import SigningKeys
 from proxy.core.credentials import Basic, Bearer
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
-from proxy.transaction.lease_memory import NO_FORMS, placed, signing
+from proxy.transaction.lease_memory import MAX_OPENINGS, NO_FORMS, openings, placed, signing
 from proxy.transaction.redaction import forms_of
+from tests.transaction_world import POD, forwarded, head
 
 VALUE = token_hex(16).encode()
 
@@ -60,3 +62,38 @@ def test_forms_are_not_shown() -> None:
 
     assert VALUE in forms
     assert VALUE.decode() not in repr(forms)
+
+
+def test_openings_are_a_leases_own_and_end_with_it() -> None:
+    secret = Secret(VALUE)
+    parts, others = {Part.TOKEN: secret}, {Part.TOKEN: secret, Part.USERNAME: Secret(b"other")}
+    forward = forwarded(head())
+    openings(parts).put("again", forward)
+    assert openings(parts).get(POD, "again") is None  # it was put for no state of the pod
+
+    openings(parts).put("again", forward)
+    assert openings(parts).get(POD, "again") is forward
+    assert openings(others).get(POD, "again") is None
+    secret.overwrite()
+    assert openings(parts).get(POD, "again") is None
+
+
+def test_openings_end_with_the_state_of_the_pod_and_with_their_second() -> None:
+    kept, forward, other = openings({Part.TOKEN: Secret(VALUE)}), forwarded(head()), replace(POD)
+    assert kept.get(POD, "again", 5) is None
+    kept.put("again", forward, 5)
+
+    assert kept.get(POD, "again", 6) is None
+    assert kept.get(POD, "again", 5) is forward
+    assert kept.get(other, "again", 5) is None
+    assert kept.get(POD, "again", 5) is None
+
+
+def test_openings_are_bounded_and_what_came_last_is_among_them() -> None:
+    kept, forward = openings({Part.TOKEN: Secret(VALUE)}), forwarded(head())
+    assert kept.get(POD, 0) is None
+    for number in range(10 * MAX_OPENINGS):
+        kept.put(number, forward)
+        assert kept.get(POD, number) is forward
+
+    assert sum(kept.get(POD, number) is not None for number in range(10 * MAX_OPENINGS)) <= MAX_OPENINGS

@@ -63,6 +63,20 @@ def test_exactly_what_belongs_to_a_form_is_blotted_out_however_the_answer_is_cut
     assert redactor.hits == sum(body.startswith(form, at) for form in forms for at in range(len(body)))
 
 
+@given(answers())
+def test_an_answer_that_is_there_at_once_is_shown_as_if_it_came_in_pieces(
+    answer: tuple[frozenset[bytes], list[bytes]],
+) -> None:
+    forms, pieces = answer
+    at_once, cut = Redactor(forms), Redactor(forms)
+
+    shown = at_once.whole(b"".join(pieces))
+
+    assert shown == b"".join([*map(cut.feed, pieces), cut.finish()])
+    assert at_once.hits == cut.hits
+    assert at_once.finish() == b""
+
+
 @given(answers(), answers())
 def test_the_sizes_of_what_is_passed_on_tell_nothing_of_the_secret(
     answer: tuple[frozenset[bytes], list[bytes]], other: tuple[frozenset[bytes], list[bytes]]

@@ -74,7 +74,7 @@ def test_without_a_path_there_is_nothing_to_explain() -> None:
 
 def test_the_command_can_be_pasted_whatever_the_request_holds() -> None:
     what = head(method="GET;reboot")
-    message = refusal(what=what, path="/v1/$(x)'y", asked=replace(ASKED, arrival=to("a.example", 8443)))
+    message = refusal(what=what, path="/v1/$(x)'y", asked=ASKED._replace(arrival=to("a.example", 8443)))
 
     assert (
         """`podkey explain 'GET;reboot' 'https://a.example:8443/v1/$(x)'"'"'y' --policies DIR """
@@ -89,7 +89,7 @@ def test_a_refusal_closes_only_when_it_is_told_to() -> None:
 
 def test_a_host_of_no_service_is_answered_in_plain_json() -> None:
     assert refusal().refusal.dialect is Dialect.PLAIN_JSON
-    openai = replace(ASKED, arrival=replace(to("api.openai.com"), capture=Capture.EXPLICIT))
+    openai = ASKED._replace(arrival=replace(to("api.openai.com"), capture=Capture.EXPLICIT))
     assert refusal(asked=openai).refusal.dialect is Dialect.OPENAI_JSON
 
 

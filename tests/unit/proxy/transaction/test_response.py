@@ -134,6 +134,31 @@ def test_fields_may_come_one_at_a_time() -> None:
     assert edit_response(ATTACHED, 200, iter([HTML])).redactor is not None
 
 
+@pytest.mark.parametrize("forward", [ATTACHED, PASSED])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        (HTML, ("X-Id", "1")),
+        (HTML, ("Set-Cookie", "a=b")),
+        (HTML, ("Alt-Svc", "clear")),
+        (HTML, ("X-Echo", CANARY)),
+        (HTML, ("Content-ENCODING", "gzip")),
+    ],
+)
+def test_names_that_somebody_has_in_lower_case_change_nothing(
+    forward: Forward, fields: tuple[tuple[str, str], ...]
+) -> None:
+    edits = edit_response(forward, 200, fields)
+    same = edit_response(forward, 200, fields, [name.lower() for name, _ in fields])
+
+    assert same._replace(redactor=None) == edits._replace(redactor=None)
+    assert (same.redactor is None) is (edits.redactor is None)
+    # What was not edited is known by being the same tuple: it is passed on in the very bytes that came.
+    for one in (edits, same):
+        assert (one.fields is fields) is (one.fields == fields)
+
+
 def test_trailers_are_edited_like_fields() -> None:
     trailers = [("grpc-status", "7"), ("grpc-message", f"bad key {CANARY}"), ("set-cookie", "a=b")]
 

@@ -1,9 +1,11 @@
 """Requests to AWS, and to stores that speak as S3 does: what is signed, for whom, and with what in it."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -16,7 +18,7 @@ from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head, HttpVersion
-from proxy.transaction.opening import Forward
+from proxy.transaction.opening import Asked, Forward
 from proxy.transaction.pod import PodState
 from proxy.transaction.redaction import forms_of
 from proxy.transaction.steps import WantBody, WantLease
@@ -46,7 +48,7 @@ from tests.signed_world import (
     upload_by,
     verified,
 )
-from tests.transaction_world import drive, every_word, forwarded, refused, text, values_of, wire_fields
+from tests.transaction_world import drive, every_word, forwarded, refused, text, to, values_of, wire_fields
 
 GLOBAL = "data.s3.amazonaws.com"
 ACCELERATE = "data.s3-accelerate.amazonaws.com"
@@ -803,3 +805,55 @@ def test_a_reply_of_the_wrong_kind_sends_nothing() -> None:
     with pytest.raises(StopIteration) as no_body:
         steps.send(live_lease(CredentialRef("ml", "signed")))
     assert no_body.value.value.refusal.reason is Reason.INTERNAL_ERROR
+
+
+# --- another one that says the same ------------------------------------------------------------------
+
+
+def test_the_same_within_a_second_is_signed_as_before_and_looks_for_the_same_in_its_answer() -> None:
+    lease = live_lease(CredentialRef("ml", "aws"))
+    first = sent(asked(f"https://{EU}/k"))
+    again = first.again
+    assert again is not None
+
+    def opened(moment: datetime) -> Forward:
+        found = again.opened(Asked(POD, to(EU), "request-2", NOON), first.record, lease, moment)
+        assert isinstance(found, Forward)
+        return found
+
+    openings = [opened(NOON + timedelta(seconds=seconds)) for seconds in (0.0, 0.9, 1.0)]
+
+    assert [wire_fields(one) == wire_fields(first) for one in openings] == [True, True, False]
+    assert [one.forms for one in openings] == [first.forms] * 3
+
+
+def test_of_a_session_that_ended_nothing_is_kept_for_another_one_that_says_the_same() -> None:
+    lease = lease_with(KEYS)(CredentialRef("ml", "aws"))
+    again = sent(asked(f"https://{EU}/k")).again
+    assert again is not None
+    for second in range(2):
+        moment = NOON + timedelta(seconds=second)
+        again.opened(Asked(POD, to(EU), "request-2", NOON), POD.proved, lease, moment)
+
+    for secret in lease.parts.values():
+        secret.overwrite()
+
+    assert KEYS.session_token is not None
+    found = [thing for thing in held_by(again) if KEYS.session_token in thing]
+    assert not found
+
+
+def held_by(thing: object) -> Iterator[str]:
+    """Every text that can be reached from it."""
+    seen: dict[int, object] = {}
+    waiting = [thing]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType):
+            continue
+        seen[id(one)] = one
+        waiting += gc.get_referents(one)
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, bytes | bytearray):
+            yield one.decode("latin-1")

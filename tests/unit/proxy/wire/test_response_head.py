@@ -28,7 +28,14 @@ def test_a_head_is_read_as_it_was_sent() -> None:
     fields = (("Server", "nginx"), ("Content-Type", "application/json"), ("X-Empty", ""))
 
     assert read_response_head(JSON + b"body", "GET") == ResponseHead(
-        200, 1, (*fields, ("Content-Length", "17")), len(JSON), Length(17), keeps=True
+        200,
+        1,
+        (*fields, ("Content-Length", "17")),
+        len(JSON),
+        Length(17),
+        keeps=True,
+        keys=("server", "content-type", "x-empty", "content-length"),
+        lines=(b"Server:  nginx\t", b"Content-Type: application/json", b"X-Empty:", b"Content-Length: 17"),
     )
 
 

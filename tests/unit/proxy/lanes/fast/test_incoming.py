@@ -9,6 +9,7 @@ import pytest
 from proxy.lanes.fast.incoming import Incoming
 from proxy.lanes.fast.side import Side
 from proxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Length, ResponseFraming
+from tests.fast_world import End, perform, side_pair
 
 NEXT = b"GET /next"
 CHUNKS = b"3\r\nabc\r\n2;x=1\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n"
@@ -125,3 +126,72 @@ def test_what_is_here_already_is_short() -> None:
         assert not Incoming(side, CHUNKED).is_short
 
     asyncio.run(run())
+
+
+class Told:
+    count = 0
+
+    def __call__(self, size: int) -> bool:
+        self.count += size
+        return True
+
+
+def test_a_body_is_poured_to_its_end_and_what_follows_is_left() -> None:
+    async def story() -> None:
+        for framing, size in ((Length(200_000), 200_000), (UNTIL_CLOSE, 200_008)):
+            (source, sender), (sink, receiver) = side_pair(), side_pair()
+            incoming, told = Incoming(source, framing), Told()
+            sending = asyncio.ensure_future(sender.say(b"x" * 200_000 + b"the rest"))
+            pouring = asyncio.ensure_future(incoming.pour(sink, told))
+            heard = await receiver.hear_exactly(size)
+            await sending
+            sender.end()
+            await pouring
+            assert heard == (b"x" * 200_000 + b"the rest")[:size]
+            assert (incoming.is_whole, told.count) == (True, size)
+            assert size == 200_008 or await source.read() == b"the rest"
+            source.drop()
+            sink.drop()
+
+    perform(story)
+
+
+def test_half_a_body_is_poured_and_is_not_whole() -> None:
+    async def story() -> None:
+        for ends, was_cut_off in ((End.end, False), (End.reset, True)):
+            (source, sender), (sink, receiver) = side_pair(), side_pair()
+            incoming = Incoming(source, Length(10))
+            await sender.say(b"half")
+            pouring = asyncio.ensure_future(incoming.pour(sink, lambda _: True))
+            assert await receiver.hear_exactly(4) == b"half"
+            ends(sender)
+            await pouring
+            assert (incoming.is_whole, incoming.was_cut_off) == (False, was_cut_off)
+            source.drop()
+            sink.drop()
+
+    perform(story)
+
+
+def test_who_is_told_may_stop_it() -> None:
+    async def story() -> None:
+        (source, sender), (sink, receiver) = side_pair(), side_pair()
+        incoming = Incoming(source, Length(10))
+        await sender.say(b"half")
+        await incoming.pour(sink, lambda _: False)
+        assert await receiver.hear_exactly(4) == b"half"
+        assert not incoming.is_whole
+        source.drop()
+        sink.drop()
+
+    perform(story)
+
+
+def test_all_of_a_short_body_is_taken_at_once() -> None:
+    for framing, taken in ((NO_BODY, b""), (Length(3), b"abc"), (Length(5), b"abcde")):
+        side = Said()
+        side.unread(b"abcde")
+        incoming = Incoming(side, framing)
+        assert incoming.is_short
+        assert incoming.take() == taken
+        assert (incoming.is_whole, side.rest) == (True, b"abcde"[len(taken) :])

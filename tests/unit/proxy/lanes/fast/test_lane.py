@@ -16,9 +16,10 @@ from proxy.core.audit import Ending
 from proxy.core.hosts import Hostname
 from proxy.core.reasons import Reason
 from proxy.lanes.fast import lane as module
+from proxy.lanes.fast.handshakes import shake_hands
 from proxy.lanes.fast.lane import LOOK_SECONDS, FastLane
 from proxy.lanes.fast.tls import ClientTls, UpstreamTls
-from proxy.lanes.interface import Accepted, Address
+from proxy.lanes.interface import Accepted, Address, Distrust, TlsPeer
 from tests.fast_world import ARRIVAL, opened_pair, perform, turns, until
 from tests.lane_world import HOST, LIVE, Internet, MadeLeaf, World, ssl_client, ssl_server, timeouts
 
@@ -64,12 +65,16 @@ class Pod:
         self.heard: list[bytes] = []
         self.taken: list[asyncio.StreamWriter] = []
         self.serving: list[asyncio.Task[None]] = []
+        # While it is set.
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.taken.append(writer)
         try:
             while True:
                 self.heard.append(await reader.readuntil(b"\r\n\r\n"))
+                await self.answers.wait()
                 writer.write(OK)
         except (OSError, asyncio.IncompleteReadError):
             writer.close()
@@ -172,6 +177,39 @@ def test_an_endpoint_is_spoken_to_without_tls(play: Play) -> None:
     assert play(story).recorder.record.ending is Ending.COMPLETED
 
 
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_client_that_ends_its_side_has_left_and_takes_its_upstream_along(play: Play, *, tls: bool) -> None:
+    """In TLS by its farewell, on an endpoint by the end of TCP alone: see docs/adr/0018."""
+
+    async def story(pod: Pod) -> None:
+        pod.answers.clear()
+        theirs, _ = pod.accept((b"http/1.1",) if tls else None)
+        sock: socket.socket = theirs
+        if tls:
+            context = ssl_client(pod.internet.root)
+            sock = context.wrap_socket(theirs, server_hostname=HOST, do_handshake_on_connect=False)
+            assert isinstance(sock, ssl.SSLSocket)
+            await shake_hands(sock)
+        sock.send(GET)
+        await until(lambda: pod.heard)
+        if isinstance(sock, ssl.SSLSocket):
+            # It does not hear of theirs at once, and reads on.
+            with pytest.raises(ssl.SSLWantReadError):
+                sock.unwrap()
+        else:
+            sock.shutdown(socket.SHUT_WR)
+        await until(lambda: pod.lane._upstreams._open == {})
+        await pod.ended()
+        with sock:
+            sock.settimeout(5)
+            # It is told so, by an end and no reset; what TLS says there is no answer.
+            while socket.socket.recv(sock, 65_536):
+                assert tls
+
+    record = play(story).recorder.record
+    assert (record.status, record.ending) == (None, Ending.CLIENT_GONE)
+
+
 def test_two_connections_of_the_application_share_one_of_the_upstreams(play: Play) -> None:
     async def story(pod: Pod) -> None:
         for _ in range(2):
@@ -192,8 +230,39 @@ def test_a_client_that_does_not_trust_us_is_told_of(play: Play) -> None:
         await pod.ended()
 
     world = play(story)
-    assert world.recorder.distrusted == [HOST]
+    # asyncio's clients do not say why they leave.
+    assert world.recorder.distrusted == [(HOST, Distrust.LEFT)]
     assert len(world.recorder.departures) == 1
+
+
+def test_a_client_that_says_that_it_does_not_trust_us_is_told_of(play: Play) -> None:
+    async def story(pod: Pod) -> None:
+        theirs, _ = pod.accept()
+        sock = ssl_client(Internet().root).wrap_socket(
+            theirs, server_hostname=HOST, do_handshake_on_connect=False
+        )
+        with sock, pytest.raises(ssl.SSLCertVerificationError):
+            await shake_hands(sock)
+        await pod.ended()
+
+    assert play(story).recorder.distrusted == [(HOST, Distrust.SAID)]
+
+
+def test_each_handshake_is_told_of_once(play: Play) -> None:
+    async def story(pod: Pod) -> None:
+        for _ in range(2):
+            reader, writer = await pod.greet()
+            for _ in range(3):
+                writer.write(GET)
+                assert await reader.readexactly(len(OK)) == OK
+            await leave(writer)
+            await pod.ended()
+        theirs, _ = pod.accept(None)
+        theirs.close()
+        await pod.ended()
+
+    peers = [peer for peer, _ in play(story).recorder.handshakes]
+    assert peers == [TlsPeer.APPLICATION, TlsPeer.UPSTREAM, TlsPeer.APPLICATION]
 
 
 @pytest.mark.parametrize("how", ["silent", "gone", "garbage"])
@@ -208,8 +277,8 @@ def test_who_does_not_shake_hands_leaves_nothing_behind(play: Play, how: str) ->
 
     world = play(story, World(timeouts=timeouts(header=0.05)))
     assert len(world.recorder.departures) == 1
-    # Many a client that does not trust us says nothing of it; who resets or waits has another reason.
-    assert world.recorder.distrusted == ([] if how == "silent" else [HOST])
+    assert world.recorder.distrusted == ([(HOST, Distrust.LEFT)] if how == "gone" else [])
+    assert world.recorder.handshakes == []
     assert (world.recorder.records, world.recorder.crashes) == ([], [])
 
 

@@ -4,9 +4,10 @@ import pytest
 
 from proxy.core.secret import Secret
 from proxy.lanes.exchange import Exchange
-from proxy.lanes.fast.messages import UnwritableError, own_answer, request_head, response_head
+from proxy.lanes.fast.messages import UnwritableError, own_answer, passed_head, request_head, response_head
 from proxy.transaction.opening import Fields, Forward
 from proxy.transaction.refusals import OwnAnswer
+from proxy.wire.response_head import ResponseHead, read_response_head
 from tests.lane_world import LIVE, World, arrival_of, get
 
 
@@ -106,3 +107,45 @@ def test_an_answer_of_ours_is_whole() -> None:
     assert own_answer(answer, closes=True) == (
         b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
     )
+
+
+def test_a_head_is_written_once_for_all_that_are_opened_alike() -> None:
+    first = forward(("x", Secret(LIVE.encode())))
+    written = request_head(first, "GET", waits=False)
+    other = first.with_record(first.record.changed(request_id="another"))
+
+    assert request_head(other, "GET", waits=False) == written
+    assert other.written is first.written
+    assert request_head(other, "GET", waits=True) == written[:-2] + b"Expect: 100-continue\r\n\r\n"
+    assert LIVE not in repr(first)
+
+
+def test_what_is_changed_in_a_request_is_written_anew() -> None:
+    first = forward(("x", "1"))
+    request_head(first, "GET", waits=False)
+
+    assert b"x: 2\r\n" in request_head(first.changed(fields=(("x", "2"),)), "GET", waits=False)
+
+
+@pytest.mark.parametrize("status", [200, 204, 404])
+@pytest.mark.parametrize(("chunked", "closes"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    "fields",
+    [b"", b"A:  b \r\n", b"a: b\r\nConnection: keep-alive\r\nContent-Length: 5\r\nUpgrade: x\r\nc: \xe9\r\n"],
+)
+def test_lines_that_are_passed_mean_what_they_mean_when_they_are_written_anew(
+    status: int, fields: bytes, *, chunked: bool, closes: bool
+) -> None:
+    if chunked:  # then it came so
+        fields = fields.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+    came = read_response_head(b"HTTP/1.1 %d Whatever\r\n%b\r\n" % (status, fields), "GET")
+    assert isinstance(came, ResponseHead)
+
+    passed = passed_head(came, chunked=chunked, closes=closes)
+    written = response_head(status, came.fields, chunked=chunked, closes=closes)
+
+    one, other = (read_response_head(data, "GET") for data in (passed, written))
+    assert isinstance(one, ResponseHead)
+    assert isinstance(other, ResponseHead)
+    assert one[:3] == other[:3]
+    assert (one.framing, one.keeps) == (other.framing, other.keeps)

@@ -1,6 +1,7 @@
 """One request from its head to its record: waits, retries, second tries, early answers, ends."""
 
 from dataclasses import replace
+from datetime import timedelta
 from secrets import token_hex
 from typing import Final
 
@@ -13,14 +14,15 @@ from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.lanes.fast import one_request as module
-from proxy.lanes.fast.upstreams import Upstreams
+from proxy.lanes.fast import upstreams
+from proxy.lanes.fast.upstreams import Origin, Upstream, Upstreams
 from proxy.lanes.held_body import HELD_ANSWER, HELD_BYTES
 from proxy.lanes.request_body import RequestBody
 from proxy.transaction.refusals import OwnAnswer
 from tests.fast_world import Scene, play, turns, until
 from tests.judge_world import policy
 from tests.lane_scripts import Marked, Script, scripted
-from tests.lane_world import LIVE, POLICY, World, live_lease, no_lease, pod_of
+from tests.lane_world import HOST, LIVE, POLICY, World, live_lease, no_lease, pod_of
 
 OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 OK_CLOSE: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
@@ -413,6 +415,26 @@ def test_a_second_death_is_told() -> None:
 # --- upstreams that cannot be had, or are not what they should be ---
 
 
+def test_above_so_many_requests_under_way_the_next_one_is_refused_and_told_when_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstreams, "MOST_OPEN", 0)
+
+    async def story(scene: Scene) -> None:
+        for _ in range(2):
+            await scene.client.say(head())
+            answer = await scene.client.hear()
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\npodkey-reason: overloaded\r\n" in answer
+            assert b"\r\nretry-after: 1\r\n" in answer
+            await scene.client.hear(b"}}")
+        assert scene.street.ends == []
+
+    world = play(story)
+    assert {record.reason for record in world.recorder.records} == {Reason.OVERLOADED.value}
+    assert world.recorder.failures == [(HOST, Reason.OVERLOADED.value)] * 2
+
+
 @pytest.mark.parametrize(
     ("error", "status", "reason"),
     [
@@ -521,8 +543,10 @@ def test_an_upstream_that_wants_no_more_gets_no_more(*, leaves: bool) -> None:
 # --- who leaves ---
 
 
-@pytest.mark.parametrize("how", ["leave", "reset"])
+@pytest.mark.parametrize("how", ["leave", "reset", "end"])
 def test_a_client_that_leaves_takes_its_upstream_along(how: str) -> None:
+    """Also one that only ends its own side, and would read on: see docs/adr/0018."""
+
     async def story(scene: Scene) -> None:
         await scene.client.say(head())
         upstream = await scene.upstream()
@@ -588,6 +612,57 @@ def test_a_request_that_is_cut_ends_both_connections_without_a_word() -> None:
     world = play(story, World(pod=pod_of(CUT)))
     assert only(world)[2] is Ending.CUT
     assert len(world.recorder.cuts) == 1
+
+
+def test_a_grant_that_ends_while_it_is_connected_for_sends_nothing() -> None:
+    secret = Secret(LIVE.encode())
+    world = World()
+    world.leases.reply = lambda ref: replace(live_lease(ref), parts={Part.TOKEN: secret})
+
+    async def story(scene: Scene) -> None:
+        real = scene.street.connect
+
+        async def slow(origin: Origin) -> Upstream:
+            scene.take_away(pod_of(policy("{hosts: [api.example.com], paths: [/other], credential: a}")))
+            secret.overwrite()
+            return await real(origin)
+
+        scene.street.connect = slow  # type: ignore[method-assign]
+        await scene.client.say(head())
+        upstream = await scene.upstream()
+        assert b"podkey-reason: path_not_granted\r\n" in await scene.client.hear()
+        assert await upstream.is_silent()
+
+    assert only(play(story, world))[2] is Ending.REFUSED
+
+
+def test_a_lease_that_ends_while_it_is_connected_for_is_replaced() -> None:
+    world = World()
+    tokens = [f"first-{token_hex(16)}", NEXT]
+
+    def reply(ref: CredentialRef) -> LeaseReply:
+        parts = {Part.TOKEN: Secret(tokens[world.clock.passed > timedelta()].encode())}
+        return replace(live_lease(ref), parts=parts, expires=world.clock.now() + timedelta(seconds=5))
+
+    world.leases.reply = reply
+
+    async def story(scene: Scene) -> None:
+        real = scene.street.connect
+
+        async def slow(origin: Origin) -> Upstream:
+            world.clock.passed = timedelta(seconds=8)
+            return await real(origin)
+
+        scene.street.connect = slow  # type: ignore[method-assign]
+        await scene.client.say(head())
+        upstream = await scene.upstream()
+        sent = await upstream.hear()
+        assert NEXT.encode() in sent
+        assert tokens[0].encode() not in sent
+        await upstream.say(OK)
+        assert await scene.client.hear_exactly(len(OK)) == OK
+
+    assert only(play(story, world))[2] is Ending.COMPLETED
 
 
 def test_a_request_that_is_cut_while_it_is_connected_for_is_not_sent() -> None:

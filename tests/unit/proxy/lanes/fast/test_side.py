@@ -552,3 +552,79 @@ def test_an_end_knows_what_it_heard(play: Play) -> None:
             await End.hear(other)
 
     play(story)
+
+
+async def fills(side: Side, say: Callable[[bytes], Awaitable[object]]) -> None:
+    """A buffer into which a record fits once, and no second one."""
+    buffer = memoryview(bytearray(RECORD + 1000))
+    side.unread(b"before ")
+    sent, got = bytes(range(250)) * 200, b""
+    saying = asyncio.ensure_future(say(sent))
+    while len(got) < 7 + len(sent):
+        await side.ready()
+        got += buffer[: side.fill(buffer)]
+    await saying
+    assert got == b"before " + sent
+    assert side.came == len(sent)
+    assert side.fill(buffer) == 0
+    assert not side.is_over
+    side.drop()
+    await side.ready()
+    assert side.fill(buffer) == 0
+
+
+def test_a_buffer_is_filled_with_what_is_here_and_no_more(play: Play) -> None:
+    async def story() -> None:
+        side, other = side_pair()
+        await fills(side, other.say)
+
+    play(story)
+
+
+def test_a_buffer_is_filled_with_what_tls_has_for_it(play: Play, contexts: Contexts) -> None:
+    async def story() -> None:
+        side, other = await tls_pair(contexts)
+        await fills(side, lambda data: other.do(other.sock.sendall, data))
+        other.sock.close()
+
+    play(story)
+
+
+def test_an_end_fills_nothing(play: Play) -> None:
+    async def story() -> None:
+        side, other = side_pair()
+        other.end()
+        await side.ready()
+        assert side.fill(memoryview(bytearray(RECORD))) == 0
+        assert (side.is_over, side.is_broken) == (True, False)
+        side.drop()
+
+    play(story)
+
+
+def test_what_is_lent_is_sent_or_copied_and_the_callers_again(play: Play, contexts: Contexts) -> None:
+    async def story() -> None:
+        side, other = await tls_pair(contexts)
+        buffer = bytearray(65_536)
+        count = 0
+        while side.unsent < 3 * len(buffer):  # the kernel takes no more, and then neither do we
+            buffer[:] = bytes([count % 256]) * len(buffer)
+            side.lend(memoryview(buffer))
+            count += 1
+        buffer[:] = b"!" * len(buffer)
+
+        def read_all() -> bytes:
+            data = bytearray()
+            while len(data) < count * len(buffer):
+                data += other.sock.recv(65_536)
+            return bytes(data)
+
+        heard = await other.do(read_all)
+        assert heard == b"".join(bytes([number % 256]) * len(buffer) for number in range(count))
+        assert side.went == count * len(buffer)
+        side.drop()
+        side.lend(memoryview(buffer))
+        assert side.went == count * len(buffer)
+        other.sock.close()
+
+    play(story)

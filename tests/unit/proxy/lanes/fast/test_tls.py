@@ -1,7 +1,10 @@
 import asyncio
+import errno
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from ssl import SSLContext
 
 import pytest
@@ -10,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from proxy.core.hosts import Hostname
 from proxy.lanes.fast import tls as module
 from proxy.lanes.fast.handshakes import shake_hands
-from proxy.lanes.fast.tls import ClientTls, UpstreamTls, is_in_kernel
+from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, sign_of_distrust
+from proxy.lanes.interface import Distrust, KernelTls
 from tests.fast_world import opened_pair, perform
 from tests.lane_world import Internet, MadeLeaf, ssl_client
 
@@ -185,30 +189,193 @@ def test_an_upstream_that_proves_its_name_is_spoken_to_in_http1(internet: Intern
     assert (upstream.verify_mode, upstream.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+# --- what is kept of a session ---
+
+
+def _returning(internet: Internet, *, ticket: bool) -> SSLContext:
+    """A client of TLS 1.2 that goes on with a session by a ticket, or only by its number."""
+    context = ssl_client(internet.root)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if not ticket:
+        context.options |= ssl.OP_NO_TICKET
+    return context
+
+
+def _met(server: SSLContext, client: SSLContext) -> None:
+    """A handshake, and a polite end: after any other OpenSSL keeps no session."""
+    bios = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = server.wrap_bio(*bios, server_side=True)
+    theirs = client.wrap_bio(*reversed(bios), server_hostname=NAME)
+    for act in ("do_handshake", "unwrap"):
+        for one in (theirs, ours) * 3:
+            with suppress(ssl.SSLError):
+                getattr(one, act)()
+    assert ours.version() == "TLSv1.2"
+
+
+@pytest.mark.parametrize(("ticket", "kept"), [(True, 0), (False, 1)])
+def test_only_who_resumes_without_tickets_leaves_something_behind(
+    internet: Internet, *, ticket: bool, kept: int
+) -> None:
+    server = ClientTls(Leaves(internet)).context(NAME)
+
+    _met(server, _returning(internet, ticket=ticket))
+
+    assert server.session_stats()["number"] == kept
+
+
+def test_a_context_that_keeps_many_sessions_is_replaced(
+    internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_SESSIONS", 3)
+    monkeypatch.setattr(module, "COUNT_EVERY", 2)
+    tls, client = ClientTls(Leaves(internet)), _returning(internet, ticket=False)
+    contexts = []
+
+    for _ in range(12):
+        contexts.append(tls.context(NAME))
+        _met(contexts[-1], client)
+
+    different = list(dict.fromkeys(contexts))
+    assert 1 < len(different) < len(contexts)
+    assert max(context.session_stats()["number"] for context in different) <= 3 + 2
+
+
+def test_a_context_without_sessions_stays(internet: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COUNT_EVERY", 1)
+    tls, client = ClientTls(Leaves(internet)), ssl_client(internet.root)
+
+    contexts = {tls.context(NAME) for _ in range(module.MAX_SESSIONS + 1)}
+    (context,) = contexts
+
+    assert greeted(context, client) == [("TLSv1.3", "http/1.1")] * 2
+
+
+# --- clients that do not trust us ---
+
+
+def _fault(server: SSLContext, client: SSLContext, name: str = NAME) -> ssl.SSLError:
+    error = greeted(server, client, name)[0]
+    assert isinstance(error, ssl.SSLError), error
+    return error
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("why", ["authority", "name", "expired"])
+def test_a_client_that_says_that_it_does_not_trust_us_is_heard(
+    internet: Internet, version: ssl.TLSVersion, why: str
+) -> None:
+    leaf = internet.leaf(NAME, expired=why == "expired")
+    client = ssl_client((Internet() if why == "authority" else internet).root)
+    client.minimum_version = client.maximum_version = version
+
+    error = _fault(module._server_context(Pem(leaf)), client, "other.test" if why == "name" else NAME)
+
+    assert sign_of_distrust(error) is Distrust.SAID
+
+
+def test_a_client_that_speaks_no_tls_of_ours_does_not_distrust_us(internet: Internet) -> None:
+    server, client = ClientTls(Leaves(internet)).context(NAME), ssl_client(internet.root)
+    server.minimum_version = ssl.TLSVersion.TLSv1_3
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    assert sign_of_distrust(_fault(server, client)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "sign"),
+    [
+        (b"", Distrust.LEFT),
+        # No TLS, and the alerts that a handshake failed and that the user has had enough.
+        (b"GET / HTTP/1.1\r\n\r\n", None),
+        (b"\x15\x03\x03\x00\x02\x02\x28", None),
+        (b"\x15\x03\x03\x00\x02\x02\x5a", None),
+    ],
+)
+def test_who_leaves_within_the_handshake_has_said_nothing_of_trust(
+    internet: Internet, data: bytes, sign: Distrust | None
+) -> None:
+    incoming = ssl.MemoryBIO()
+    ours = ClientTls(Leaves(internet)).context(NAME).wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
+    incoming.write(data)
+    incoming.write_eof()
+
+    with pytest.raises(ssl.SSLError) as raised:
+        ours.do_handshake()
+
+    assert sign_of_distrust(raised.value) is sign
+
+
 # --- the kernel's TLS ---
 
 
 def test_a_plain_socket_is_not_encrypted_by_the_kernel() -> None:
     with socket.socket() as sock:
-        assert not is_in_kernel(sock)
+        assert in_kernel(sock) is KernelTls.NOTHING
 
 
-class Ulp:
-    """A socket whose upper layer protocol is this; a container may not make a real one."""
+class Kernel:
+    """A socket of a kernel that does TLS as it is said here: this one may not."""
 
-    def __init__(self, answer: bytes | OSError) -> None:
-        self._answer = answer
+    def __init__(self, ulp: bytes | OSError, sends: bytes | OSError, receives: bytes | OSError) -> None:
+        self._answers = {(socket.IPPROTO_TCP, 31, 16): ulp, (282, 1, 4): sends, (282, 2, 4): receives}
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        assert (level, option, size) == (socket.IPPROTO_TCP, 31, 16)
-        if isinstance(self._answer, OSError):
-            raise self._answer
-        return self._answer
+        answer = self._answers[level, option, size]
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+# TLS 1.3 and AES-256-GCM, as Linux 6.1 says it.
+KEYS = b"\x04\x03\x34\x00"
+BUSY = OSError(errno.EBUSY, "no keys")
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
-    [(b"tls", True), (b"tls\0\0", True), (b"", False), (b"mptcp", False), (OSError(), False)],
+    ("ulp", "sends", "receives", "told"),
+    [
+        (b"tls", KEYS, KEYS, KernelTls.SENDS | KernelTls.RECEIVES),
+        (b"tls\0\0", KEYS, BUSY, KernelTls.SENDS),
+        (b"tls", BUSY, KEYS, KernelTls.RECEIVES),
+        # It was asked for, and the kernel does not have the cipher.
+        (b"tls", BUSY, BUSY, KernelTls.NOTHING),
+        (b"tls", bytes(4), bytes(4), KernelTls.NOTHING),
+        (b"", KEYS, KEYS, KernelTls.NOTHING),
+        (b"mptcp", KEYS, KEYS, KernelTls.NOTHING),
+        (OSError(), KEYS, KEYS, KernelTls.NOTHING),
+    ],
 )
-def test_the_kernel_is_asked_what_it_does(answer: bytes | OSError, *, told: bool) -> None:
-    assert is_in_kernel(Ulp(answer)) is told  # type: ignore[arg-type] # as much of a socket as is asked
+def test_the_kernel_is_asked_what_it_does(
+    ulp: bytes | OSError, sends: bytes | OSError, receives: bytes | OSError, told: KernelTls
+) -> None:
+    assert in_kernel(Kernel(ulp, sends, receives)) is told  # type: ignore[arg-type] # as much as is asked
+
+
+def _ulps() -> list[str]:
+    with suppress(OSError):
+        return Path("/proc/sys/net/ipv4/tcp_available_ulp").read_text("ascii").split()
+    return []
+
+
+@pytest.mark.skipif("tls" not in _ulps(), reason="this kernel does no TLS (CONFIG_TLS, module tls)")
+def test_a_kernel_that_does_tls_does_it_for_us(internet: Internet) -> None:
+    """Both sides' own; TLS 1.2 in both directions, where OpenSSL before 3.2 has 1.3 in one only."""
+    server, client = ClientTls(Leaves(internet)).context(NAME), ssl_client(internet.root)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    found: list[KernelTls] = []
+
+    async def one(sock: ssl.SSLSocket) -> None:
+        await shake_hands(sock)
+        found.append(in_kernel(sock))
+
+    async def story() -> None:
+        theirs, ours = opened_pair()
+        theirs.setblocking(False)  # noqa: FBT003 - its name
+        a = server.wrap_socket(ours, server_side=True, do_handshake_on_connect=False)
+        b = client.wrap_socket(theirs, server_hostname=NAME, do_handshake_on_connect=False)
+        with a, b:
+            await asyncio.gather(one(a), shake_hands(b))
+
+    perform(story)
+    assert found == [KernelTls.SENDS | KernelTls.RECEIVES]

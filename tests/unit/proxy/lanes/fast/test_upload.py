@@ -10,8 +10,8 @@ from proxy.core.reasons import Reason
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.fast.incoming import Incoming
 from proxy.lanes.fast.side import HIGH_WATER, Side
-from proxy.lanes.fast.upload import Upload, framed
-from proxy.lanes.held_body import HELD_BYTES, HeldBody
+from proxy.lanes.fast.upload import Upload, framed, outlived
+from proxy.lanes.held_body import HeldBody
 from proxy.wire.framing import CHUNKED, Framing, Length
 from tests.fast_world import ARRIVAL, End, perform, side_pair, turns, until
 from tests.lane_scripts import Marked
@@ -34,7 +34,7 @@ class Way:
         self.to_upstream, self.upstream = side_pair()
         self.exchange = Exchange(World().lane_world, ARRIVAL, get(method="PUT"))
         self.exchange.body.begin(rewrite)
-        self.held = HeldBody(lambda: HELD_BYTES)
+        self.held = HeldBody()
         self.incoming = Incoming(self.from_client, framing)
         self.upload = Upload(self.exchange, self.incoming, self.held, chunked=chunked)
 
@@ -212,3 +212,72 @@ def test_what_was_sent_is_held_for_a_second_time() -> None:
         assert (way.held.is_whole, way.held.take()) == (True, b"hello")
 
     along(story, Length(5))
+
+
+def test_what_follows_the_first_piece_is_poured_and_counted() -> None:
+    async def story(way: Way) -> None:
+        running = way.start(b"HEAD ")
+        await way.client.say(b"one")
+        assert await way.upstream.hear_exactly(8) == b"HEAD one"
+        saying = asyncio.ensure_future(way.client.say(b"x" * (MUCH - 6) + b"end"))
+        assert (await way.upstream.hear_exactly(MUCH - 3)).endswith(b"xend")
+        await saying
+        await running
+        assert (way.upload.is_done, way.exchange.sent) == (True, MUCH)
+
+    along(story, Length(MUCH))
+
+
+def test_a_poured_request_that_is_cut_sends_no_more() -> None:
+    async def story(way: Way) -> None:
+        running = way.start()
+        await way.client.say(b"one")
+        await way.upstream.hear_exactly(3)
+        await way.client.say(b"two")
+        await way.upstream.hear_exactly(3)
+        way.exchange.condemn()
+        await way.client.say(b"six")
+        await running
+        assert not way.upload.is_done
+        assert await way.upstream.hear_exactly(3) == b"six"  # that was on its way already
+
+    along(story, Length(12))
+
+
+def test_an_upload_of_which_nobody_wants_the_rest_ends_with_its_answer() -> None:
+    async def story(way: Way) -> None:
+        for goes_on in (True, False):
+            sending = way.start()
+            await turns()
+            ended = asyncio.ensure_future(outlived(sending, way.to_upstream, goes_on=goes_on))
+            await turns()
+            assert ended.done() is not goes_on
+            way.upstream.end()  # whoever sends on is told by this that nobody reads it
+            await ended
+            assert sending.cancelled()
+            assert way.to_upstream.on_news is None
+
+    along(story, Length(5))
+
+
+def test_what_breaks_beside_the_answer_is_told_and_ends_the_upstream() -> None:
+    class Breaks(BodyTransform):
+        held = 0
+
+        def feed(self, data: bytes) -> bytes:
+            raise RuntimeError(data)
+
+        def finish(self) -> bytes:
+            return b""
+
+    world = World()
+
+    async def story(way: Way) -> None:
+        await way.client.say(b"hello")
+        await way.upload.beside(way.to_upstream, world.recorder)
+        assert way.upload.fault is not None
+        assert way.upload.fault.reason is Reason.INTERNAL_ERROR
+        assert way.to_upstream.is_dropped
+        assert [where for where, _ in world.recorder.crashes] == ["fast lane"]
+
+    along(story, Length(5), rewrite=Breaks())

@@ -56,6 +56,22 @@ def test_an_upgraded_connection_ends_as_it_should(world: World, conversation: Co
     assert world.recorder.records[-1].ending is not Ending.CUT
 
 
+def test_a_request_is_overdue_when_it_has_taken_so_long_in_all(
+    world: World, conversation: Conversation
+) -> None:
+    first = conversation.exchange(get())
+    world.clock.seconds += 3
+    second, switched, done = (conversation.exchange(get()) for _ in range(3))
+    switched.status = 101
+    done.finish(Ending.COMPLETED)
+    assert conversation.overdue(3) == [first]
+    assert conversation.overdue(4) == []
+
+    world.clock.seconds += 3
+
+    assert {*conversation.overdue(3)} == {first, second}
+
+
 @pytest.mark.parametrize(
     ("seen", "connecting", "reason"),
     [

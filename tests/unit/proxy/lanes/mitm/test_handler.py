@@ -14,7 +14,10 @@ from mitmproxy.proxy.server import ConnectionIO
 
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
+from proxy.lanes import faults
+from proxy.lanes.exchange import Exchange
 from proxy.lanes.interface import Accepted
+from proxy.lanes.mitm import handler as module
 from proxy.lanes.mitm.client_tls import HTTP1, HTTP2, ClientTls
 from proxy.lanes.mitm.engine_options import lane_options
 from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook, JudgeRequestHook
@@ -343,6 +346,86 @@ def test_a_stream_of_http2_is_cut_alone(world: World) -> None:
         assert told == [CutStream(exchange)]
         assert handler._cutting == set()
         assert not handler.transports[handler.client].handler
+
+    in_lane(world, work)
+
+
+# --- requests that take too long in all -----------------------------------------------------------------
+
+
+def late(handler: ConnectionInLane, *, ends: bool = True) -> tuple[Exchange, list[events.Event]]:
+    """A request that has taken too long, and what its layers are told."""
+    told: list[events.Event] = []
+    exchange = handler._conversation.exchange(get())
+
+    async def note(event: events.Event) -> None:
+        told.append(event)
+        if ends:
+            exchange.finish(Ending.REFUSED)
+
+    handler.server_event = note  # type: ignore[method-assign]
+    return exchange, told
+
+
+def test_without_a_limit_nobody_looks(world: World) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        handler._look_on()
+        assert handler._looking is None
+
+    in_lane(world, work)
+
+
+@pytest.mark.parametrize(("most", "period"), [(60.0, 1.0), (2.0, 0.5)])
+def test_it_is_looked_for_late_requests_again_and_again(most: float, period: float) -> None:
+    async def work(handler: ConnectionInLane) -> None:
+        loop = asyncio.get_running_loop()
+        exchange, told = late(handler)
+        handler._look_on()
+        first = handler._looking
+        assert first is not None
+        assert 0 < first.when() - loop.time() <= period
+        handler._look(most)
+        assert handler._looking is not first
+        assert handler._cutting == set()
+        exchange.finish(Ending.COMPLETED)
+        assert told == []
+        first.cancel()
+        handler._looking.cancel()
+
+    in_lane(World(timeouts=timeouts(request=most)), work)
+
+
+@pytest.mark.parametrize("alpn", [HTTP1, HTTP2])
+@pytest.mark.parametrize("status", [None, 200])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_late_request_is_answered_or_cut(
+    monkeypatch: pytest.MonkeyPatch, alpn: bytes, status: int | None, *, ends: bool
+) -> None:
+    monkeypatch.setattr(module, "FAREWELL", 0)
+    world = World(timeouts=timeouts(request=60.0))
+
+    async def work(handler: ConnectionInLane) -> None:
+        handler.client.alpn = alpn
+        exchange, told = late(handler, ends=ends)
+        exchange.status = status
+        task = asyncio.create_task(asyncio.Event().wait())
+        handler.transports[handler.client].handler = task
+        world.clock.seconds += 60
+
+        handler._look(60.0)
+
+        await asyncio.gather(*handler._cutting)
+        await asyncio.sleep(0)
+        alone = alpn == HTTP1
+        # Of HTTP/1.1 the connection ends with the request: without a word, where its answer had begun.
+        cut = CutStream(exchange, faults.too_long(HOST, 60.0))
+        assert told == ([] if alone and status else [cut])
+        assert bool(task.cancelling() or task.cancelled()) is (alone and (bool(status) or ends))
+        failed = status is not None and (ends or alone)
+        assert world.recorder.failures == [(HOST, "request_timed_out")] * failed
+        task.cancel()
+        assert handler._looking is not None
+        handler._looking.cancel()
 
     in_lane(world, work)
 

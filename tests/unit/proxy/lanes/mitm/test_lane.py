@@ -16,7 +16,7 @@ from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from proxy.core.arrival import LaneName
 from proxy.core.audit import Ending
 from proxy.core.settings import Capture
-from proxy.lanes.interface import Accepted, Address
+from proxy.lanes.interface import Accepted, Address, Distrust
 from proxy.lanes.mitm import clients, handler
 from proxy.lanes.mitm.client_tls import ClientTls
 from proxy.lanes.mitm.handler import MAX_WAITING, ConnectionInLane
@@ -251,6 +251,32 @@ def test_an_upstream_that_says_nothing_is_a_504(internet: Internet, pod: Interne
     assert world.recorder.failures == [(HOST, "upstream_stalled")]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_request_that_takes_too_long_in_all_is_told_or_cut(
+    internet: Internet, pod: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    monkeypatch.setattr(handler, "FAREWELL", 0.1)
+    world = World(timeouts=timeouts(request=0.2))
+    half = b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 9\r\n\r\nhello"
+
+    async def run() -> None:
+        site = Site(ssl_server(internet.leaf(HOST), tmp_path), answer=half if begun else None)
+        async with at(site) as address, served(world, internet, pod, address) as (sock, _):
+            # The lane's clock stands still, unless somebody moves it.
+            asyncio.get_running_loop().call_later(0.1, lambda: setattr(world.clock, "seconds", 1000.0))
+            answer = await ask(sock, pod)
+            await asyncio.wait_for(site.ended.wait(), 5)
+        if begun:
+            assert answer.endswith(b"\r\n\r\nhello")
+        else:
+            assert reason_of(answer)[:2] == (504, "request_timed_out")
+
+    asyncio.run(run())
+    record = world.recorder.record
+    assert record.ending is (Ending.CUT if begun else Ending.REFUSED)
+    assert world.recorder.failures == [(HOST, "request_timed_out")]
+
+
 def test_a_connection_without_a_request_ends_in_silence(internet: Internet, pod: Internet) -> None:
     world = World(timeouts=SHORT)
 
@@ -262,16 +288,51 @@ def test_a_connection_without_a_request_ends_in_silence(internet: Internet, pod:
     assert world.recorder.records == []
 
 
-def test_a_client_that_does_not_trust_us_is_counted(world: World, internet: Internet, pod: Internet) -> None:
+def test_a_client_that_leaves_when_it_has_seen_our_certificate_is_counted(
+    world: World, internet: Internet, pod: Internet
+) -> None:
     async def run() -> None:
         async with served(world, internet, pod, ("127.0.0.1", 1)) as (sock, task):
+            # asyncio's clients do not say why they leave.
             with pytest.raises(ssl.SSLCertVerificationError):
                 await ask(sock, internet)
             async with asyncio.timeout(5):
                 await task
 
     asyncio.run(run())
-    assert world.recorder.distrusted == [HOST]
+    assert world.recorder.distrusted == [(HOST, Distrust.LEFT)]
+
+
+def test_a_client_that_says_that_it_does_not_trust_us_is_counted(
+    world: World, internet: Internet, pod: Internet
+) -> None:
+    def greet(sock: socket.socket) -> None:
+        sock.settimeout(5)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ssl_client(internet.root).wrap_socket(sock, server_hostname=HOST).close()
+
+    async def run() -> None:
+        async with served(world, internet, pod, ("127.0.0.1", 1)) as (sock, task):
+            await asyncio.to_thread(greet, sock)
+            async with asyncio.timeout(5):
+                await task
+
+    asyncio.run(run())
+    assert world.recorder.distrusted == [(HOST, Distrust.SAID)]
+
+
+def test_a_client_that_speaks_no_tls_is_not_counted_as_one_that_does_not_trust_us(
+    world: World, internet: Internet, pod: Internet
+) -> None:
+    async def run() -> None:
+        async with served(world, internet, pod, ("127.0.0.1", 1)) as (sock, task):
+            sock.send(b"GET / HTTP/1.1\r\n\r\n")
+            sock.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(5):
+                await task
+
+    asyncio.run(run())
+    assert world.recorder.distrusted == []
 
 
 def test_the_end_of_a_connection_is_announced(

@@ -13,10 +13,12 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
+from proxy.lanes.faults import too_long
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.events import CutStream
 from proxy.lanes.mitm.streams import GuardedStream
 from tests.judge_world import policy
+from tests.lane_scripts import Script, scripted
 from tests.lane_world import (
     HOST,
     LIVE,
@@ -722,3 +724,60 @@ def test_a_stream_that_has_ended_is_not_cut_once_more() -> None:
 
     assert list(stream.handle_event(CutStream(stream.exchange))) == []
     assert len(talk.answer) == before
+
+
+# --- requests that take too long in all ------------------------------------------------------------------
+
+LATE = too_long(HOST, 5.0)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"PUT"])
+def test_a_stream_that_takes_too_long_is_told_and_the_others_go_on(world: World, method: bytes) -> None:
+    talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
+    client = H2Client(talk)
+    late = client.request(method=method, path=b"/v1/a", end=method == b"GET")
+    upstream = H2Upstream(talk)
+    theirs = upstream.stream
+    (stream,) = talk.http.streams.values()
+    other = client.request(path=b"/v1/b")
+
+    talk.feed(CutStream(stream.exchange, LATE))  # type: ignore[attr-defined] # a stream of ours
+
+    head = client.head(late)
+    assert (head[":status"], head["podkey-reason"]) == ("504", "request_timed_out")
+    (reset,) = upstream.of(h2.events.StreamReset)
+    assert (reset.stream_id, reset.error_code) == (theirs, h2.errors.ErrorCodes.CANCEL)
+    record = world.recorder.record
+    assert (record.status, record.reason, record.ending) == (504, "request_timed_out", Ending.REFUSED)
+    upstream.answer([(b":status", b"200")], b"yes", end=True)
+    assert client.body(other) == b"yes"
+
+
+def test_a_stream_whose_answer_has_begun_is_reset_when_it_takes_too_long(world: World) -> None:
+    talk = Talk(world, alpn=HTTP2, upstream=Upstream(alpn=HTTP2))
+    client = H2Client(talk)
+    late = client.request()
+    H2Upstream(talk).answer([(b":status", b"200")], b"some")
+    (stream,) = talk.http.streams.values()
+
+    talk.feed(CutStream(stream.exchange, LATE))  # type: ignore[attr-defined] # a stream of ours
+
+    assert client.head(late)[":status"] == "200"
+    assert [event.stream_id for event in client.of(h2.events.StreamReset)] == [late]
+    assert world.recorder.record.ending is Ending.CUT
+
+
+def test_a_body_that_is_collected_for_too_long_is_told_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, Script(wants=10))
+    talk = Talk(world)
+    talk.say(UPLOAD + b"012")
+    (stream,) = talk.http.streams.values()
+
+    talk.feed(CutStream(stream.exchange, LATE))  # type: ignore[attr-defined] # a stream of ours
+
+    assert talk.answer.startswith(b"HTTP/1.1 504 ")
+    assert b"connection: close" in talk.answer.lower()
+    assert talk.forwarded == b""
+    assert world.recorder.record.reason == "request_timed_out"
