@@ -28,7 +28,7 @@ HIGH_WATER: Final = 65_536
 
 # Where nothing has to be waited for, others would wait for ever: after so many reads it is their turn.
 READS_IN_TURN: Final = 16
-READS_IN_FILL: Final = 4  # of a buffer of four records
+READS_IN_FILL: Final = 8  # of a buffer of some records
 
 News = Callable[[], object]
 
@@ -262,9 +262,20 @@ class Side:
             self.write(bytes(data))
             return
         self.went += len(data)
+        # OpenSSL writes each record by itself, and each would go through the whole stack and wake who reads.
+        is_long = len(data) > 2 * RECORD
+        if is_long:
+            self._cork(1)
         left = self._send(data)
+        if is_long:
+            self._cork(0)
         if left is not None:
             self._wait_with(bytes(left))
+
+    def _cork(self, on: int) -> None:
+        """Hold packets back until they are full, and let them go (tcp(7))."""
+        with suppress(OSError):  # it may be gone
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     def _wait_with(self, data: memoryview | bytes) -> None:
         self._out.append(data)
