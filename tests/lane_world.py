@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -28,7 +29,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from OpenSSL import SSL
 
 from proxy.core.arrival import Arrival, LaneName
-from proxy.core.audit import AuditRecord
+from proxy.core.audit import AuditRecord, Own
 from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname
 from proxy.core.lease import Lease, LeaseKey, LeaseReply, NoLease
@@ -102,6 +103,8 @@ class Recorder:
     def __init__(self) -> None:
         self.decisions: list[AuditRecord] = []
         self.records: list[AuditRecord] = []
+        # Requests that were told of without a record of their own.
+        self.short: list[str] = []
         self.arrivals: list[Arrival] = []
         self.departures: list[tuple[Arrival, int, int]] = []
         self.handshakes: list[tuple[TlsPeer, KernelTls]] = []
@@ -120,6 +123,13 @@ class Recorder:
 
     def finished(self, record: AuditRecord) -> None:
         self.records.append(record)
+
+    def repeated(self, record: AuditRecord, own: Own, seconds: float) -> None:
+        self.decisions.append(record.of(own))
+        self.short.append(own.request_id)
+
+    def ended(self, record: AuditRecord, own: Own) -> None:
+        self.records.append(record.of(own))
 
     def opened(self, arrival: Arrival) -> None:
         self.arrivals.append(arrival)
@@ -175,7 +185,8 @@ class Leases:
         self.asked: list[CredentialRef] = []
         self.keys: list[LeaseKey] = []
         self.given_back: list[tuple[CredentialRef, str]] = []
-        self.reply: Callable[[CredentialRef], LeaseReply] = live_lease
+        # The same one each time, as long as nobody takes it away.
+        self.reply: Callable[[CredentialRef], LeaseReply] = cache(live_lease)
 
     async def lease(self, key: LeaseKey) -> LeaseReply:
         self.asked.append(key.ref)

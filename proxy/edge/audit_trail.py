@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from proxy.core.audit import AuditRecord
+from proxy.core.audit import AuditRecord, Own
 
 # containerd and CRI-O cut the lines of a container at 16 KiB, and what is cut is no JSON any more.
 MAX_LINE: Final = 16_384
@@ -20,14 +20,15 @@ class AuditSink:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
 
-    def __call__(self, record: AuditRecord) -> None:
-        self._write(render_record(record))
+    def __call__(self, record: AuditRecord, own: Own | None = None) -> None:
+        self._write(render_record(record, own))
 
 
-def render_record(record: AuditRecord) -> bytes:
-    line = f'{{"type":"audit",{record.to_json()[1:]}'
+def render_record(record: AuditRecord, own: Own | None = None) -> bytes:
+    """`own`: of another request that said the same."""
+    line = f'{{"type":"audit",{record.to_json(own)[1:]}'
     if len(line) >= MAX_LINE:
-        fields = {"type": "audit", **record.to_record()}
+        fields = {"type": "audit", **(record if own is None else record.of(own)).to_record()}
         cut = {name: value[:MAX_FIELD] if isinstance(value, str) else value for name, value in fields.items()}
         line = _encode({**cut, "truncated": True})
     return line.encode() + b"\n"

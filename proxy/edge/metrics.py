@@ -6,7 +6,7 @@ from typing import Final
 
 from proxy import __version__
 from proxy.core.arrival import LaneName
-from proxy.core.audit import AuditRecord
+from proxy.core.audit import AuditRecord, Own
 from proxy.core.evidence import ProofOutcome
 from proxy.core.lease import LeaseEvent
 from proxy.core.reasons import Reason
@@ -205,14 +205,18 @@ class Metrics(MetricSet):
 
     def finished(self, record: AuditRecord) -> None:
         """One request, at its end."""
+        self.ended(record, record)
+
+    def ended(self, record: AuditRecord, own: Own | AuditRecord) -> None:
+        """`own`: of another request that said the same."""
         verdict, lane = record.verdict, record.lane
         self._requests.add((verdict, record.reason, record.service, lane))
-        self._request_seconds.observe((verdict, lane), record.duration_ms / 1000)
-        self._moved(lane, record.sent_bytes, record.received_bytes)
+        self._request_seconds.observe((verdict, lane), own.duration_ms / 1000)
+        self._moved(lane, own.sent_bytes, own.received_bytes)
         if record.static_credential_seen:
             self._static.add((record.service,))
-        if record.redactions:
-            self._redactions.add((), record.redactions)
+        if own.redactions:
+            self._redactions.add((), own.redactions)
 
     def upstream_failed(self, reason: str) -> None:
         self._upstream_failures.add((reason,))

@@ -1,11 +1,10 @@
 """What lanes report goes to the metrics, the audit trail and the log: one place that knows all three."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from proxy.core.arrival import Arrival
-from proxy.core.audit import AuditRecord, Ending
+from proxy.core.audit import AuditRecord, Ending, Own
 from proxy.core.hosts import Hostname
 from proxy.edge.metrics import Metrics, Rejection
 from proxy.lanes.interface import Clock, Distrust, KernelTls, TlsPeer
@@ -18,16 +17,20 @@ LONG_SECONDS: Final = 10.0
 MAX_KINDS: Final = 512
 
 
+class Audit(Protocol):
+    """Takes a record; or that of another request, which has its `own` values in the place of this one's."""
+
+    def __call__(self, record: AuditRecord, own: Own | None = None, /) -> object: ...
+
+
 class EdgeRecorder:
-    def __init__(
-        self, metrics: Metrics, audit: Callable[[AuditRecord], None], log: Log, clock: Clock
-    ) -> None:
+    def __init__(self, metrics: Metrics, audit: Audit, log: Log, clock: Clock) -> None:
         self._metrics = metrics
         self._audit = audit
         self._log = log
         self._clock = clock
         # Requests with a credential that have not ended, oldest first, and since when.
-        self._under_way: dict[str, tuple[float, AuditRecord]] = {}
+        self._under_way: dict[str, tuple[float, AuditRecord, Own | None]] = {}
         self._warned: Counter[tuple[str, ...]] = Counter()
 
     # --- lanes ---
@@ -38,25 +41,39 @@ class EdgeRecorder:
             before = self._under_way.get(record.request_id)
             # One that was judged again keeps its time and its place: those behind it are younger.
             since = self._clock.monotonic() if before is None else before[0]
-            self._under_way[record.request_id] = (since, record)
+            self._under_way[record.request_id] = (since, record, None)
         if record.static_credential_seen:
-            self._warn(
-                "the application sent a credential of its own", host=record.host, service=record.service
-            )
+            self._warn_of_static(record)
+
+    def _warn_of_static(self, record: AuditRecord) -> None:
+        self._warn("the application sent a credential of its own", host=record.host, service=record.service)
 
     def finished(self, record: AuditRecord) -> None:
         self._under_way.pop(record.request_id, None)
         self._metrics.finished(record)
         self._audit(record)
 
+    def repeated(self, record: AuditRecord, own: Own, seconds: float) -> None:
+        """`decided`, of another request that said the same; nothing of its record is made yet."""
+        self._metrics.decided(seconds)
+        self._under_way[own.request_id] = (self._clock.monotonic(), record, own)
+        if record.static_credential_seen:
+            self._warn_of_static(record)
+
+    def ended(self, record: AuditRecord, own: Own) -> None:
+        """`finished`, of another request that said the same."""
+        self._under_way.pop(own.request_id, None)
+        self._metrics.ended(record, own)
+        self._audit(record, own)
+
     def tell_of_long_ones(self) -> None:
         """To be called every second or so."""
         late = self._clock.monotonic() - LONG_SECONDS
-        for request_id, (since, record) in list(self._under_way.items()):
+        for request_id, (since, record, own) in list(self._under_way.items()):
             if since > late:
                 return
             del self._under_way[request_id]
-            self._audit(record.changed(ending=Ending.OPEN))
+            self._audit((record if own is None else record.of(own)).changed(ending=Ending.OPEN))
 
     def _warn(self, event: str, **fields: str) -> None:
         """The first time, the second, the fourth, the eighth …: what is repeated does not fill the log."""

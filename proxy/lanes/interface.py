@@ -8,7 +8,7 @@ from enum import Enum, Flag
 from typing import Protocol
 
 from proxy.core.arrival import Arrival, LaneName
-from proxy.core.audit import AuditRecord
+from proxy.core.audit import AuditRecord, Own
 from proxy.core.hosts import Hostname
 from proxy.core.lease import Lease, LeaseKey, LeaseReply
 from proxy.core.settings import Timeouts
@@ -101,6 +101,13 @@ class Recorder(Protocol):
 
     def decided(self, record: AuditRecord, seconds: float) -> None: ...
     def finished(self, record: AuditRecord) -> None: ...
+
+    def repeated(self, record: AuditRecord, own: Own, seconds: float) -> None:
+        """`decided`, of another request that said the same: `record.of(own)`."""
+
+    def ended(self, record: AuditRecord, own: Own) -> None:
+        """`finished`, of that."""
+
     def opened(self, arrival: Arrival) -> None: ...
     def closed(self, arrival: Arrival, sent: int, received: int) -> None: ...
     def shook_hands(self, peer: TlsPeer, kernel: KernelTls) -> None: ...

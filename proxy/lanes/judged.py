@@ -16,7 +16,7 @@ from proxy.core.reasons import Reason
 from proxy.lanes.complaints import Attached, Complaints
 from proxy.lanes.in_flight import UnderWay
 from proxy.lanes.interface import LaneWorld
-from proxy.lanes.memory import Familiar
+from proxy.lanes.memory import Begun, Familiar
 from proxy.lanes.request_body import RequestBody
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head, HeadProblem
@@ -151,6 +151,18 @@ class Judged(UnderWay):
         self._world.recorder.decided(opening.record, self._elapsed())
         # Last: what could not be recorded does not travel.
         self._open_with(opening)
+
+    def take_over(self, begun: Begun) -> None:
+        """Be one that was opened, told of and sent without an exchange."""
+        familiar, lease = begun.familiar, begun.lease
+        self.familiar = familiar
+        # What it was opened by, whatever is in force, learnt or leased by now.
+        self._pod = familiar.pod
+        self._now, self._id, self._started = begun.own.time, begun.own.request_id, begun.started
+        if familiar.again.is_timed:
+            self._complaints.signed_at = begun.signed_at
+        self._leased = Attached(familiar.key, lease.id, lease.expires, self._now)
+        self._open_with(begun.forward.with_record(begun.record.of(begun.own)))
 
     def as_familiar(self, note: object = None) -> Familiar | None:
         """What another one that says the same can be opened with; None: each is to be judged by itself."""

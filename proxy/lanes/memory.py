@@ -7,13 +7,13 @@ was judged by, the very object, and until a policy begins or ends to be valid, o
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.arrival import Arrival
-from proxy.core.audit import AuditRecord
-from proxy.core.lease import LeaseKey
+from proxy.core.audit import AuditRecord, Own
+from proxy.core.lease import Lease, LeaseKey
 from proxy.transaction.head import Head
-from proxy.transaction.opening import Again
+from proxy.transaction.opening import Again, Forward
 from proxy.transaction.pod import PodState
 
 # An application asks the same of a service again (models, health, the same object's next part: not the last
@@ -51,6 +51,20 @@ class Familiar:
             and (self.until is None or now < self.until)
             and (self.arrival is arrival or _alike(self.arrival, arrival))
         )
+
+
+class Begun(NamedTuple):
+    """A request that is opened as a familiar one was, and has no exchange."""
+
+    familiar: Familiar
+    lease: Lease
+    # How it goes on, and what it was signed with, where it was.
+    forward: Forward
+    signed_at: datetime
+    # That of the familiar one, and what this one has of its own.
+    record: AuditRecord
+    own: Own
+    started: float
 
 
 class RequestMemory:

@@ -12,6 +12,7 @@ from proxy.core.secret import Secret
 from proxy.transaction.granted import Granted
 from proxy.transaction.lease_memory import NO_FORMS, openings, placed
 from proxy.transaction.opening import Asked, Forward, Opening, Refused
+from proxy.transaction.pod import PodState
 from proxy.transaction.recording import leased
 from proxy.transaction.steps import Steps, WantLease
 
@@ -74,6 +75,10 @@ class AttachedAgain:
 
     def ends(self, now: datetime) -> datetime | None:
         return self._granted.rules.stays_until(now)
+
+    def known(self, pod: PodState, lease: Lease, signed_at: datetime) -> Forward | None:
+        del signed_at
+        return openings(lease.parts).get(pod, self)
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
         del signed_at

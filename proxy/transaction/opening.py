@@ -41,6 +41,9 @@ class Again(Protocol):
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> "Opening": ...
 
+    def known(self, pod: PodState, lease: Lease, signed_at: datetime) -> "Forward | None":
+        """What `opened` would give but for its record, where it was opened with this lease before."""
+
 
 # No slots: one like another is made of its dictionary, in a fifth of the time.
 @dataclass(frozen=True)

@@ -68,6 +68,16 @@ def edit_response(
     return ResponseEdits(tuple(edited), redactor, dropped, redacted)
 
 
+def is_plain(forward: Forward, keys: Sequence[str], answer: bytes) -> bool:
+    """Whether nothing would be done with any of it: with its fields, of these names in lower case, and with
+    its body, which `answer` holds whole."""
+    return (
+        _SPECIAL.isdisjoint(keys)
+        and forward.credential_fields.isdisjoint(keys)
+        and not shows(answer, forward.forms)
+    )
+
+
 def edit_trailers(forward: Forward, fields: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Trailers are fields like any other; `grpc-message` may quote what it was sent."""
     return edit_response(forward, 101, fields).fields

@@ -40,6 +40,7 @@ from proxy.transaction.granted import Granted, Signing
 from proxy.transaction.head import HttpVersion
 from proxy.transaction.lease_memory import openings, signing
 from proxy.transaction.opening import Asked, Fields, Forward, Opening, Refused
+from proxy.transaction.pod import PodState
 from proxy.transaction.recording import leased
 from proxy.transaction.steps import Steps, WantBody, WantLease
 
@@ -163,6 +164,9 @@ class SignedAgain:
 
     def ends(self, now: datetime) -> datetime | None:
         return self._granted.rules.stays_until(now)
+
+    def known(self, pod: PodState, lease: Lease, signed_at: datetime) -> Forward | None:
+        return openings(lease.parts).get(pod, self, int(signed_at.timestamp()))
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
         second, known = int(signed_at.timestamp()), openings(lease.parts)

@@ -22,6 +22,9 @@ class Asked:
     # Another request may follow on its connection.
     goes_on: bool
 
+    # It is nothing but a head, and no other protocol is asked for.
+    is_usual: bool
+
     @property
     def is_chunked(self) -> bool:
         return self.framing == CHUNKED
@@ -40,4 +43,5 @@ def read_asked(raw: bytes) -> Asked | HeadProblem:
     is_new = reading.minor_version > 0
     waits = head.has_body and is_new and ",".join(head.values("expect")).strip().lower() == CONTINUE
     goes_on = is_new and "close" not in options_of(head)
-    return Asked(head, reading.framing, reading.minor_version, waits, goes_on)
+    is_usual = goes_on and not head.has_body and not head.wants_websocket
+    return Asked(head, reading.framing, reading.minor_version, waits, goes_on, is_usual)

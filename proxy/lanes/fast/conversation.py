@@ -9,6 +9,7 @@ from proxy.lanes.familiar import recall
 from proxy.lanes.fast.asked import Asked, read_asked
 from proxy.lanes.fast.messages import own_answer
 from proxy.lanes.fast.one_request import OneRequest
+from proxy.lanes.fast.shortcut import Shortcut
 from proxy.lanes.fast.side import Side
 from proxy.lanes.fast.timed_request import TimedRequest
 from proxy.lanes.fast.upstreams import Upstreams
@@ -32,8 +33,11 @@ class Conversation:
         self._origin = (accepted.arrival.name, accepted.address)
         self._client = client
         self._upstreams = upstreams
-        self._request: OneRequest | None = None
+        self._request: OneRequest | Shortcut | None = None
         self._makes = OneRequest if world.timeouts.request is None else TimedRequest
+        # Where a request may take only so long in all, each has a time of its own.
+        has_short = world.timeouts.request is None
+        self._short = Shortcut(world, self._arrival, client, self._origin, upstreams) if has_short else None
         # How many bytes had moved when it was last looked at, and since when none did.
         self._moved = -1
         self._since = world.clock.monotonic()
@@ -62,6 +66,16 @@ class Conversation:
             if raw is not None:
                 self._refuse(problem_of(raw))
             return False
+        if self._short is not None:
+            self._request = self._short
+            try:
+                done = await self._short.serve(raw, self._cut)
+            finally:
+                self._request = None
+            if isinstance(done, bool):
+                return done
+            if done is not None:
+                return await self._serve(done)
         exchange = recall(self._world, self._arrival, raw, self._cut)
         known = exchange.familiar.note if exchange is not None and exchange.familiar is not None else None
         asked = known if isinstance(known, Asked) else read_asked(raw)
@@ -70,11 +84,14 @@ class Conversation:
             return False
         if exchange is None:
             exchange = Exchange(self._world, self._arrival, asked.head, self._cut)
-        self._request = self._makes(
-            self._world, self._origin, self._client, self._upstreams, asked, exchange, raw
+        return await self._serve(
+            self._makes(self._world, self._origin, self._client, self._upstreams, asked, exchange, raw)
         )
+
+    async def _serve(self, request: OneRequest) -> bool:
+        self._request = request
         try:
-            return await self._request.serve()
+            return await request.serve()
         finally:
             self._request = None
 

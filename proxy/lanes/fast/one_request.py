@@ -16,6 +16,7 @@ from proxy.lanes.fast.side import Side
 from proxy.lanes.fast.tunnel import is_websocket, tunnel
 from proxy.lanes.fast.upload import Upload, outlived, passed, write_whole
 from proxy.lanes.fast.upstreams import Origin, Upstream, Upstreams
+from proxy.lanes.fast.watched import Sent, Waiting, Watched
 from proxy.lanes.held_body import IDEMPOTENT, HeldBody
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.opening import Answered, Forward, Refused
@@ -24,19 +25,17 @@ from proxy.wire.outcomes import BadHead
 from proxy.wire.response_head import ResponseHead
 
 
-class OneRequest:
+class OneRequest(Watched):
     # Of most requests these stay as they are, and are not written into each.
-    _upstream: Upstream | None = None
     _upload: Upload | None = None
     _sending: asyncio.Task[None] | None = None
     # What is sent in place of what comes: collected before it was judged, or kept for a second time.
     _whole: bytes | None = None
-    _is_left = False
-    _is_stalled = False
     # What is cut off of its answer would look whole.
     _resets = False
     # Something of it was sent to an upstream.
     _has_travelled = False
+    _sent: Sent | None = None
 
     def __init__(  # noqa: PLR0917 - what one request needs
         self,
@@ -48,10 +47,9 @@ class OneRequest:
         exchange: Exchange,
         raw_head: bytes,
     ) -> None:
+        super().__init__(client, upstreams)
         self._world = world
         self._origin = origin
-        self._client = client
-        self._upstreams = upstreams
         self._asked = asked
         self._head = asked.head
         self._raw_head = raw_head
@@ -62,17 +60,18 @@ class OneRequest:
         self._waits = asked.waits
         self._goes_on = asked.goes_on
 
-    @property
-    def moved(self) -> int:
-        side = self._upstream.side if self._upstream is not None else None
-        return side.came + side.went if side is not None else 0
+    def resume(self, sent: Sent, waiting: Waiting) -> None:
+        """To be served from where another left it: all of it is on its way."""
+        self.take_over(waiting)
+        self._sent, self._has_travelled = sent, True
+        self._held.allow(self._exchange.opening, self._head.method, 0)
 
     async def serve(self) -> bool:
         """Whether the connection goes on."""
         exchange, client = self._exchange, self._client
         client.on_news = self._news
         client.watch()
-        self._is_left = client.is_over
+        self._is_left = self._is_left or (client.is_over and not client.is_dropped)
         try:
             return await self._serve()
         except Exception as error:  # noqa: BLE001 - fail closed: what fails ends its connection
@@ -92,12 +91,6 @@ class OneRequest:
                 switched = exchange.status == SWITCHED
                 exchange.finish(Ending.COMPLETED if switched else self._how_it_broke)
 
-    @property
-    def _how_it_broke(self) -> Ending:
-        client = self._client
-        left = self._has_left or (client.is_over and not client.is_dropped)
-        return Ending.CLIENT_GONE if left else Ending.CUT
-
     def _is_lost(self) -> bool:
         """Nobody waits for it any more, or nobody may."""
         return self._has_left or self._exchange.is_cut or self._client.is_broken
@@ -106,47 +99,29 @@ class OneRequest:
     def _has_left(self) -> bool:
         return self._is_left or (self._upload is not None and self._upload.is_left)
 
-    def _news(self) -> None:
-        """The client said something, or left, while we are about its request."""
-        if self._client.is_over:
-            self._is_left = True
-            self._let_go()
-
     def cut(self) -> None:
         """Without a word: a farewell would make a body that ends with its connection look whole."""
         self._let_go()
         self._client.drop(reset=self._resets)
 
-    def _let_go(self, *, park: bool = False) -> None:
-        upstream, self._upstream = self._upstream, None
-        if upstream is None:
-            return
-        if park:
-            self._upstreams.park(upstream)
-        else:
-            self._upstreams.end(upstream)
-
-    def stall(self) -> bool:
-        """Nothing moves. False: there is nothing that could still be answered."""
-        if self._is_stalled or self._upstream is None:
-            return False
-        self._is_stalled = True
-        self._upstream.side.drop()
-        return True
-
     # --- the verdict ---
 
     async def _serve(self) -> bool:
         exchange = self._exchange
-        if exchange.familiar is None:
+        if self._sent is not None:
+            goes_on = await self._answered(self._sent)
+            if goes_on is not None:
+                return goes_on
+        elif exchange.familiar is None:
             if not exchange.open_now():
                 await exchange.open()
             remember(self._world, self._raw_head, exchange, self._asked)
-        while exchange.wants_body and not self._is_left:
-            self._go_on()  # nobody else could ask for it
-            await self._collect()
-            await exchange.open()
         while not self._is_lost():
+            if exchange.wants_body:
+                self._go_on()  # nobody else could ask for it
+                await self._collect()
+                await exchange.open()
+                continue
             opening = exchange.opening
             if isinstance(opening, Refused | Answered):
                 return await self._answer(opening)
@@ -216,13 +191,18 @@ class OneRequest:
         if found.name != name or not isinstance(exchange.opening, Forward):
             self._world.recorder.failed_open("fast")
             return await self._fail((Reason.INTERNAL_ERROR, "a self-check failed"))
-        side, heard = found.side, found.side.came
-        fault = await self._send(opening, side)
+        sent = Sent(found, opening, found.side.came, was_idle=upstream is not None)
+        fault = await self._send(opening, found.side)
         if fault is not None:
             return await self._spoil(fault)
+        return await self._answered(sent)
+
+    async def _answered(self, sent: Sent) -> bool | None:
+        """Its answer, whichever comes. None as in `_travel`."""
+        side, (name, _) = sent.upstream.side, self._origin
         response = await final_head(side, self._head.method, self._go_on)
         if isinstance(response, ResponseHead):
-            return await self._pass_on(response, found)
+            return await self._pass_on(response, sent.upstream)
         if self._upload is not None and self._upload.fault is not None:
             return await self._spoil(self._upload.fault)
         if self._is_lost():
@@ -231,11 +211,11 @@ class OneRequest:
             return await self._fail((Reason.UPSTREAM_FAILED, faults.TWO_READINGS))
         if self._is_stalled:
             return await self._fail(faults.stalled(name, self._world.timeouts.idle))
-        if upstream is not None and side.came == heard and self._may_go_again(opening):
+        if sent.was_idle and side.came == sent.heard and self._may_go_again(sent.opening):
             # It had died while it was idle, and nobody had told us.
             await self._stop_sending()
             self._let_go()
-            return await self._travel(opening, fresh=True)
+            return await self._travel(sent.opening, fresh=True)
         return await self._fail(faults.silent(name))
 
     def _may_go_again(self, opening: Forward) -> bool:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.core.arrival import LaneName
-from proxy.core.audit import AuditRecord, Ending
+from proxy.core.audit import AuditRecord, Ending, Own
 from proxy.core.hosts import Hostname
 from proxy.edge.metrics import Metrics
 from proxy.edge.recorder import LONG_SECONDS, MAX_KINDS, EdgeRecorder
@@ -110,6 +110,33 @@ def test_a_request_that_is_judged_again_delays_no_line_its_own_or_anothers(house
 
     told = [(record.request_id, record.retried) for record in house.audited]
     assert told == [(RECORD.request_id, True), ("2", False)]
+
+
+def test_a_request_that_says_the_same_is_told_of_as_if_it_had_a_record_of_its_own() -> None:
+    own = Own(NOON, "other", "192.0.2.9:443", 206, 3, 4, 1, 5.5, Ending.CLIENT_GONE)
+    record = replace(RECORD, static_credential_seen=True)
+    told = []
+    for is_short in (False, True):
+        house, audited = House(), []
+        house.recorder._audit = lambda record, own=None, audited=audited: audited.append(  # type: ignore[misc]
+            record if own is None else record.of(own)
+        )
+        begun = Own(NOON, "other", "192.0.2.9:443")
+        if is_short:
+            house.recorder.repeated(record, begun, 0.001)
+        else:
+            house.recorder.decided(record.of(begun), 0.001)
+        house.clock.seconds += LONG_SECONDS + 1
+        house.recorder.tell_of_long_ones()
+        if is_short:
+            house.recorder.ended(record, own)
+        else:
+            house.recorder.finished(record.of(own))
+        assert not house.recorder._under_way
+        told.append((audited, house.log.lines, house.metrics.exposition()[0].split(b"process_")[0]))
+
+    assert told[0] == told[1]
+    assert [one.ending for one in told[0][0]] == [Ending.OPEN, Ending.CLIENT_GONE]
 
 
 def test_a_finished_request_is_not_long(house: House) -> None:

@@ -636,6 +636,31 @@ def test_a_grant_that_ends_while_it_is_connected_for_sends_nothing() -> None:
     assert only(play(story, world))[2] is Ending.REFUSED
 
 
+def test_a_policy_that_wants_the_body_and_came_while_it_was_connected_for_gets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(wants=10)
+
+    async def story(scene: Scene) -> None:
+        real = scene.street.connect
+
+        async def slow(origin: Origin) -> Upstream:
+            scripted(monkeypatch, script)
+            scene.take_away(pod_of(POLICY))
+            return await real(origin)
+
+        scene.street.connect = slow  # type: ignore[method-assign]
+        await scene.client.say(upload(b"hello"))
+        upstream = await scene.upstream()
+        await upstream.hear(b"hello")
+        await upstream.say(OK)
+        assert await scene.client.hear_exactly(len(OK)) == OK
+        await until(lambda: scene.recorder.records)
+
+    assert only(play(story))[2] is Ending.COMPLETED
+    assert script.bodies == [b"hello"]
+
+
 def test_a_lease_that_ends_while_it_is_connected_for_is_replaced() -> None:
     world = World()
     tokens = [f"first-{token_hex(16)}", NEXT]

@@ -1,0 +1,350 @@
+"""The short way: it does what the long way does, or leaves it to that."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from secrets import token_hex
+from typing import Final
+
+import pytest
+
+from proxy.core.audit import AuditRecord, Ending, Own
+from proxy.core.parts import Part
+from proxy.core.secret import Secret
+from proxy.lanes.fast import shortcut as module
+from tests.fast_world import ADDRESS, End, Scene, play, turns, until
+from tests.judge_world import policy
+from tests.lane_world import HOST, LIVE, World, live_lease, pod_of
+
+OK: Final = b"HTTP/1.1 200 OK\r\nServer:  a\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"
+PASSED: Final = b"HTTP/1.1 200 OK\r\nServer:  a\r\nContent-Length: 2\r\n\r\nok"
+NEXT: Final = f"next-{token_hex(16)}"
+
+
+def head(method: str = "GET", *fields: str) -> bytes:
+    return "\r\n".join([f"{method} /v1/x HTTP/1.1", "Host: api.example.com", *fields, "", ""]).encode()
+
+
+GET: Final = head()
+ORIGIN: Final = (HOST, ADDRESS)
+
+
+async def warmed(scene: Scene, request: bytes = GET) -> End:
+    """Asked twice: the third one is known."""
+    upstream: End | None = None
+    for _ in range(2):
+        await scene.client.say(request)
+        upstream = upstream or await scene.upstream()
+        await upstream.hear()
+        await upstream.say(OK)
+        await scene.client.hear_exactly(len(PASSED))
+    assert upstream is not None
+    assert scene.recorder.short == []
+    return upstream
+
+
+def story_of(
+    then: Callable[[Scene, End], Awaitable[None]], request: bytes = GET
+) -> Callable[[Scene], Awaitable[None]]:
+    async def story(scene: Scene) -> None:
+        await then(scene, await warmed(scene, request))
+
+    return story
+
+
+def only_third(world: World) -> AuditRecord:
+    assert world.recorder.crashes == []
+    assert len(world.recorder.records) == 3
+    return world.recorder.records[-1]
+
+
+def test_the_third_is_sent_answered_and_recorded_as_the_second_was() -> None:
+    heard = []
+
+    async def story(scene: Scene) -> None:
+        upstream = None
+        for _ in range(4):
+            await scene.client.say(GET)
+            upstream = upstream or await scene.upstream()
+            sent = await upstream.hear()
+            await upstream.say(OK)
+            heard.append((sent, await scene.client.hear_exactly(len(PASSED))))
+        await until(lambda: len(scene.recorder.records) == 4)
+        assert scene.street.idle == 1
+        assert scene.side.on_news is None
+
+    world = play(story)
+
+    assert heard[1:] == heard[:1] * 3
+    assert heard[0][1] == PASSED
+    assert LIVE.encode() in heard[0][0]
+    records = world.recorder.records
+    assert world.recorder.short == [one.request_id for one in records[2:]]
+    assert {replace(one, request_id="", time=records[0].time) for one in records} == {
+        replace(records[0], request_id="")
+    }
+    assert records[0].ending is Ending.COMPLETED
+    assert [one.request_id for one in world.recorder.decisions] == [one.request_id for one in records]
+
+
+UNUSUAL: Final = {
+    "no content": b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+    "elsewhere": b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n",
+    "refused": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+    "in chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "its last": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+    "an announcement": b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK,
+    "a session": b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok",
+    "our credential in a field": f"HTTP/1.1 200 OK\r\nX-Echo: {LIVE}\r\nContent-Length: 2\r\n\r\nok".encode(),
+    "our credential": b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(LIVE), LIVE.encode()),
+    "another answer behind it": OK + OK,
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+    "no answer": b"nonsense\r\n\r\n",
+    "a switch": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+}
+
+
+def outcome(answer: bytes, *, is_short: bool, pieces: int) -> tuple[bytes, list[AuditRecord], object, int]:
+    """What the client gets, to the end of what comes; the records; and what is left of the upstream."""
+    got = bytearray()
+    left = []
+
+    async def then(scene: Scene, upstream: End) -> None:
+        if not is_short:
+            scene.conversation._short = None
+        await scene.client.say(GET)
+        await upstream.hear()
+        size = -(-len(answer) // pieces)
+        for at in range(0, len(answer), size):
+            await upstream.say(answer[at : at + size])
+            await turns()
+        await until(lambda: len(scene.recorder.records) == 3)
+        await turns()
+        scene.client.end()
+        got.extend(await scene.client.hear_all())
+        left.append((scene.street.idle, dict(scene.street._open)))
+
+    world = play(story_of(then))
+    assert bool(world.recorder.short) is is_short
+    assert world.recorder.crashes == []
+    records = [replace(one, request_id="") for one in world.recorder.records]
+    return bytes(got), records, left[0], len(world.recorder.decisions)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_an_answer_unlike_most_goes_the_long_way(what: str, pieces: int) -> None:
+    answer = UNUSUAL[what]
+
+    long, short = (outcome(answer, is_short=is_short, pieces=pieces) for is_short in (False, True))
+
+    assert short == long
+    assert LIVE.encode() not in short[0]
+
+
+def test_an_answer_that_comes_in_pieces_goes_the_long_way() -> None:
+    assert outcome(OK, is_short=True, pieces=5) == outcome(OK, is_short=False, pieces=5)
+
+
+@pytest.mark.parametrize(("how", "ends"), [(End.end, True), (End.reset, True)])
+def test_a_client_that_leaves_meanwhile_ends_the_upstream(how: Callable[[End], None], *, ends: bool) -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET)
+        await upstream.hear()
+        how(scene.client)
+        assert await upstream.has_ended() is ends
+        await until(lambda: len(scene.recorder.records) == 3)
+        assert scene.street._open == {}
+
+    world = play(story_of(then))
+    assert only_third(world).ending is Ending.CLIENT_GONE
+    assert world.recorder.short
+
+
+def test_a_client_that_says_more_meanwhile_is_served_in_turn() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET + GET)
+        for _ in range(2):
+            await upstream.hear()
+            await upstream.say(OK)
+            assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+
+    assert len(play(story_of(then)).recorder.short) == 2
+
+
+def test_an_upstream_that_stands_still_is_told_of() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET)
+        await upstream.hear()
+        scene.look(0)
+        scene.look(scene.world.timeouts.idle)
+        assert b"podkey-reason: upstream_stalled\r\n" in await scene.client.hear()
+        assert await upstream.has_ended()
+
+    assert only_third(play(story_of(then))).status == 504
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
+def test_a_connection_that_had_died_is_replaced_for_what_may_go_twice(method: str, status: int) -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(head(method))
+        await upstream.hear()
+        upstream.leave()
+        if status == 200:
+            other = await scene.upstream()
+            await other.hear()
+            await other.say(OK)
+        await scene.client.hear()
+        await until(lambda: len(scene.recorder.records) == 3)
+
+    world = play(story_of(then, head(method)))
+    assert (only_third(world).status, bool(world.recorder.short)) == (status, True)
+
+
+def test_half_an_answer_is_seen_to_be_half() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET)
+        await upstream.hear()
+        await upstream.say(OK[:-1])
+        await turns()
+        upstream.leave()
+        await scene.client.has_ended()
+        await until(lambda: len(scene.recorder.records) == 3)
+
+    assert only_third(play(story_of(then))).ending is Ending.UPSTREAM_FAILED
+
+
+def test_another_policy_is_asked() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        scene.take_away(pod_of(policy("{hosts: [api.example.com], paths: [/other], credential: a}")))
+        await scene.client.say(GET)
+        assert b"podkey-reason: path_not_granted\r\n" in await scene.client.hear()
+        assert await upstream.is_silent()
+
+    assert play(story_of(then)).recorder.short == []
+
+
+def test_another_lease_is_another_credential() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        parts = {Part.TOKEN: Secret(NEXT.encode())}
+        other = replace(live_lease(scene.world.leases.asked[0]), id="lease-2", parts=parts)
+        scene.world.leases.reply = lambda _: other
+        for _ in range(2):
+            await scene.client.say(GET)
+            sent = await upstream.hear()
+            assert NEXT.encode() in sent
+            assert LIVE.encode() not in sent
+            await upstream.say(OK)
+            await scene.client.hear_exactly(len(PASSED))
+
+    world = play(story_of(then))
+    assert [one.lease_id for one in world.recorder.records] == ["lease-1", "lease-1", "lease-2", "lease-2"]
+    assert len(world.recorder.short) == 1
+
+
+def test_a_lease_that_was_overwritten_carries_nothing() -> None:
+    secret = Secret(LIVE.encode())
+    world = World()
+    world.leases.reply = lambda ref: replace(live_lease(ref), parts={Part.TOKEN: secret})
+
+    async def then(scene: Scene, upstream: End) -> None:
+        secret.overwrite()
+        await scene.client.say(GET)
+        await scene.client.hear()
+        assert await upstream.is_silent()
+
+    assert play(story_of(then), world).recorder.short == []
+
+
+def test_what_a_policy_would_cut_goes_the_long_way() -> None:
+    cut = "{hosts: [api.example.com], paths: [/v1/**], credential: a}"
+    world = World(pod=pod_of(policy(cut).replace("grants:", "onRevoke: cut\n  grants:", 1)))
+
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET)
+        await upstream.hear()
+        assert len(world.lane_world.in_flight) == 1
+        await upstream.say(OK)
+        await scene.client.hear_exactly(len(PASSED))
+
+    assert play(story_of(then), world).recorder.short == []
+
+
+def test_a_request_with_a_body_goes_the_long_way() -> None:
+    async def story(scene: Scene) -> None:
+        upstream: End | None = None
+        for _ in range(3):
+            await scene.client.say(head("PUT", "Content-Length: 2") + b"ab")
+            upstream = upstream or await scene.upstream()
+            await upstream.hear(b"ab")
+            await upstream.say(OK)
+            await scene.client.hear_exactly(len(PASSED))
+
+    assert play(story).recorder.short == []
+
+
+def test_the_last_request_of_its_connection_goes_the_long_way() -> None:
+    last = head("GET", "Connection: close")
+    world = World()
+
+    async def story(scene: Scene) -> None:
+        await scene.client.say(last)
+        upstream = await scene.upstream()
+        await upstream.hear()
+        await upstream.say(OK)
+        assert b"connection: close\r\n" in await scene.client.hear()
+
+    for _ in range(3):
+        play(story, world)
+    assert world.recorder.short == []
+
+
+def test_who_is_stopped_meanwhile_is_recorded_once_and_leaves_no_connection() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET)
+        await upstream.hear()
+        scene.running.cancel()
+        await asyncio.wait({scene.running})
+        assert scene.street._open == {}
+        assert await upstream.has_ended()
+
+    assert only_third(play(story_of(then))).ending is Ending.CUT
+
+
+def test_what_could_not_be_recorded_goes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        def breaks(record: AuditRecord, own: Own, seconds: float) -> None:
+            raise OSError(record, own, seconds)
+
+        monkeypatch.setattr(scene.recorder, "repeated", breaks)
+        await scene.client.say(GET)
+        assert await upstream.has_ended()
+        other = await scene.upstream()
+        await other.hear()
+        await other.say(OK)
+        assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+        assert scene.street._open == {ORIGIN: 1}
+
+    world = play(story_of(then))
+    assert [where for where, _ in world.recorder.crashes] == ["fast lane"]
+    assert len(world.recorder.records) == len(world.recorder.decisions) == 3
+
+
+def test_who_breaks_after_that_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError
+
+    async def then(scene: Scene, upstream: End) -> None:
+        monkeypatch.setattr(module, "_usual_answer", breaks)
+        await scene.client.say(GET)
+        await upstream.hear()
+        await upstream.say(OK)
+        assert await scene.client.has_ended()
+        await scene.over()
+        assert scene.street._open == {}
+
+    world = play(story_of(then))
+    assert [where for where, _ in world.recorder.crashes] == ["fast lane"]
+    assert len(world.recorder.records) == 3
+    assert world.recorder.records[-1].ending is Ending.CUT
