@@ -97,7 +97,7 @@ LATE_PLACES = (
 LATE_PLACES_OF: dict[LaneName, tuple[str, ...]] = {
     LaneName.FAST: (
         "proxy.lanes.fast.answer:read_response_head",
-        "proxy.lanes.fast.answer:response_head",
+        "proxy.lanes.fast.answer:passed_head",
         "proxy.lanes.fast.answer:framed",
         "proxy.lanes.fast.upstreams:Upstreams.park",
     ),
