@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from proxy.core.audit import AUDIT_FIELDS, AUDIT_VERSION, LINE_FIELDS, AuditRecord, Ending, audit_schema
+from proxy.core.audit import AUDIT_FIELDS, AUDIT_VERSION, LINE_FIELDS, AuditRecord, Ending, Own, audit_schema
 from proxy.core.reasons import Reason
 from proxy.edge.audit_trail import MAX_LINE, render_record
 
@@ -176,3 +176,12 @@ def test_no_field_may_be_missing(name: str) -> None:
     del record[name]
 
     assert faults(record) == [f"'{name}' is a required property"]
+
+
+def test_the_record_of_another_that_said_the_same_has_what_is_its_own() -> None:
+    own = Own(OTHER.time, "other", "192.0.2.9:443", 206, 1, 2, 3, 4.5, Ending.CUT)
+
+    record = FULL.of(own)
+
+    assert record == replace(FULL, **own._asdict())
+    assert FULL.to_json(own) == record.to_json()

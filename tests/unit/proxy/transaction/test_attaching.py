@@ -117,3 +117,17 @@ def test_another_one_that_says_the_same_travels_with_the_lease_of_its_own_time()
     ] * 2
     assert [one.record.request_id for one in found] == [f"request-{number}" for number in range(4)]
     assert found[0].forms == found[2].forms != found[1].forms == found[3].forms
+
+
+def test_what_was_attached_of_this_lease_is_known() -> None:
+    first = drive(head()).opening
+    assert isinstance(first, Forward)
+    again, ref = first.again, CredentialRef("ml", "a")
+    assert again is not None
+    lease, other = lease_of(ref, "one-long-token"), lease_of(ref, "one-long-token")
+    assert again.known(ANY_POD, lease, NOON) is None
+
+    opened = again.opened(Asked(ANY_POD, API, "request-2", NOON), first.record, lease, NOON)
+
+    assert again.known(ANY_POD, lease, NOON) == opened
+    assert again.known(ANY_POD, other, NOON) is None

@@ -12,6 +12,7 @@ from proxy.transaction.response import (
     ResponseEdits,
     edit_response,
     edit_trailers,
+    is_plain,
 )
 from tests.transaction_world import CANARY, forwarded, head, to
 
@@ -163,3 +164,14 @@ def test_trailers_are_edited_like_fields() -> None:
     trailers = [("grpc-status", "7"), ("grpc-message", f"bad key {CANARY}"), ("set-cookie", "a=b")]
 
     assert edit_trailers(ATTACHED, trailers) == (("grpc-status", "7"), ("grpc-message", f"bad key {MASKED}"))
+
+
+def test_an_answer_is_plain_where_nothing_would_be_done_with_it() -> None:
+    plain = ["content-type", "content-length"]
+
+    assert is_plain(ATTACHED, plain, b"HTTP/1.1 200 OK\r\n\r\nok")
+    assert not is_plain(ATTACHED, plain, b"HTTP/1.1 200 OK\r\n\r\n" + CANARY.encode())
+    for name in (*CREDENTIAL_FIELDS, *NOT_FORWARDED):
+        assert not is_plain(ATTACHED, [*plain, name], b"")
+    named = replace(ATTACHED, credential_fields=frozenset({"x-token"}))
+    assert not is_plain(named, [*plain, "x-token"], b"")

@@ -857,3 +857,17 @@ def held_by(thing: object) -> Iterator[str]:
             yield one
         elif isinstance(one, bytes | bytearray):
             yield one.decode("latin-1")
+
+
+def test_what_was_signed_in_this_second_with_this_lease_is_known() -> None:
+    lease, other = (lease_with(KEYS)(CredentialRef("ml", "aws")) for _ in range(2))
+    again = sent(asked(f"https://{EU}/k")).again
+    assert again is not None
+    later = NOON + timedelta(seconds=1)
+    assert again.known(POD, lease, NOON) is None
+
+    opened = again.opened(Asked(POD, to(EU), "request-2", NOON), POD.proved, lease, NOON)
+
+    assert again.known(POD, lease, NOON) == opened
+    assert again.known(POD, lease, later) is None
+    assert again.known(POD, other, NOON) is None
