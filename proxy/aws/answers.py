@@ -4,13 +4,13 @@ Of one shape in STS's query protocol, in S3 and in Ceph's radosgw, which speaks 
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from proxy.aws.sigv4 import SigningKeys
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 
 # A session's reply has some 3 KiB, most of it the token, which AWS reserves the right to make longer.
 MAX_REPLY_BYTES: Final = 65_536
@@ -18,8 +18,7 @@ MAX_REPLY_BYTES: Final = 65_536
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """Temporary keys, and until when they count by AWS's clock."""
 
     access_key_id: str
@@ -32,8 +31,7 @@ class Session:
         return SigningKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
 
-@dataclass(frozen=True, slots=True)
-class AwsError:
+class AwsError(Struct, frozen=True):
     code: str
     message: str
 

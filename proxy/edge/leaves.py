@@ -6,11 +6,11 @@ leaf and separate nothing: whoever reads one of them in our memory reads all of 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NoReturn, final
 
 from proxy.core.hosts import Hostname, parse_hostname
+from proxy.core.structs import Struct, hiding
 from proxy.edge.authority import PodAuthority, TrustProblem
 from proxy.x509.certificates import (
     CLOCK_SKEW,
@@ -34,17 +34,18 @@ _RENEWAL_PART: Final = 4
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
-class Leaf:
+class Leaf(Struct, frozen=True, eq=False):
     """One host's certificate. A new leaf is a new object, so a TLS context may be kept by the leaf itself."""
 
     host: Hostname
     certificate: Certificate
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey
     begins: datetime
     ends: datetime
     # What a server sends: the leaf alone. The root is what the client has (RFC 8446 §4.4.2).
-    chain_pem: bytes = field(repr=False)
+    chain_pem: bytes
+
+    __repr__ = hiding("key", "chain_pem")
 
     def key_pem(self) -> bytes:
         """The secret itself, for a TLS library that takes no key objects."""
@@ -52,6 +53,9 @@ class Leaf:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a leaf holds a private key: it is not pickled or copied")
+
+    def __copy__(self) -> NoReturn:
+        self.__reduce_ex__(2)
 
 
 @final

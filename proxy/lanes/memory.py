@@ -5,13 +5,13 @@ each time, and attached or signed with anew. What is remembered counts only for 
 was judged by, the very object, and until a policy begins or ends to be valid, or the pod's proof ends.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Own
 from proxy.core.lease import Lease, LeaseKey
+from proxy.core.structs import Struct
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Again, Forward
 from proxy.transaction.pod import PodState
@@ -25,8 +25,7 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_HEAD: Final = 8192
 
 
-@dataclass(slots=True, repr=False)
-class Familiar:
+class Familiar(Struct):
     """A head that was read, and how another request that says the same is opened. No repr: the head may hold
     a credential of the application's own."""
 
@@ -42,6 +41,9 @@ class Familiar:
     until: datetime | None
     # The lane's own: what else it read of the head.
     note: object = None
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
     def holds(self, arrival: Arrival, pod: PodState, now: datetime) -> bool:
         """Whether a request with this head would be judged the same."""

@@ -1,10 +1,10 @@
 """The built-in catalogue: the package's own files, through the reader that users' entries go through."""
 
-from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
 from proxy.core.services import Catalogue, Service
+from proxy.core.structs import replace
 from proxy.documents.reader import read_documents
 
 

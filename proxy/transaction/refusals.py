@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from typing import Final, NamedTuple, assert_never
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from proxy.core.contract import REASON_HEADER
 from proxy.core.reason_pages import REASONS
 from proxy.core.reasons import Reason
 from proxy.core.services import Dialect
+from proxy.core.structs import Struct
 from proxy.core.verdict import RuleRef
 
 # Percent-encoded it has at most three times the bytes, and still fits into the 8 KiB of metadata that gRPC
@@ -21,8 +21,7 @@ _ELLIPSIS: Final = " … "
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """`message` may quote what the application sent; it is made harmless when it is rendered."""
 
     reason: Reason
@@ -34,8 +33,7 @@ class Refusal:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class OwnAnswer:
+class OwnAnswer(Struct, frozen=True):
     status: int
     headers: Headers
     body: bytes = b""

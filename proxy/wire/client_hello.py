@@ -4,9 +4,9 @@ A connection is relayed or decrypted by what stands here, so the reading is as s
 servers behind us: a hello that OpenSSL and BoringSSL could read differently is not read at all.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from proxy.core.structs import Struct
 from proxy.wire.outcomes import NEED_MORE, NeedMore
 
 # All records of the hello, with their headers. Post-quantum key shares bring real ones to 2 KiB; rustls and
@@ -31,8 +31,7 @@ _ECH_OUTER: Final = 0  # RFC 9849 §5, ECHClientHelloType
 _ECH_INNER: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(Struct, frozen=True):
     """`server_name` is what the client wrote, in lower case and not judged further.
 
     `has_ech` says that it may be a cover name. Browsers without a key for the server send a meaningless ECH
@@ -44,8 +43,7 @@ class ClientHello:
     has_ech: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NotTls:
+class NotTls(Struct, frozen=True):
     """`reason` starts with `malformed:` where it began as TLS, and holds nothing that the client wrote."""
 
     reason: str

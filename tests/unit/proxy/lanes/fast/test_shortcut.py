@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from secrets import token_hex
 from typing import Final
 
@@ -11,6 +10,7 @@ import pytest
 from proxy.core.audit import AuditRecord, Ending, Own
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.lanes.fast import shortcut as module
 from tests.fast_world import ADDRESS, End, Scene, play, turns, until
 from tests.judge_world import policy
