@@ -18,34 +18,35 @@ from proxy.core.structs import Struct
 from proxy.core.vault_source import VaultSecret
 
 
-class Bearer(Struct, frozen=True):
+# Tagged: the catalogue is kept as JSON, which has to say which one it is.
+class Bearer(Struct, frozen=True, tag=True):
     """`Authorization: Bearer <token>`"""
 
 
-class Basic(Struct, frozen=True):
+class Basic(Struct, frozen=True, tag=True):
     """`Authorization: Basic <username:password>`. With a fixed user name, the token is the password."""
 
     username: str | None = None
 
 
-class Header(Struct, frozen=True):
+class Header(Struct, frozen=True, tag=True):
     """A header of the service's own, with an optional prefix before the token."""
 
     name: str
     prefix: str = ""
 
 
-class QueryParameter(Struct, frozen=True):
+class QueryParameter(Struct, frozen=True, tag=True):
     """A query parameter that holds the token."""
 
     name: str
 
 
-class SigV4(Struct, frozen=True):
+class SigV4(Struct, frozen=True, tag=True):
     """AWS Signature Version 4 over the request."""
 
 
-class EcrToken(Struct, frozen=True):
+class EcrToken(Struct, frozen=True, tag=True):
     """Basic authentication with a registry token of Amazon ECR, which podkey gets with AWS credentials."""
 
 

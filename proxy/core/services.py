@@ -201,15 +201,14 @@ class CredentialSlots(Struct, frozen=True):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Service:
+class Service(Struct, frozen=True, dict=True):
     name: str
     title: str
     summary: str
     endpoints: tuple[Endpoint, ...]
     attach: tuple[AttachScheme, ...]
     blob_hosts: tuple[Glob, ...] = ()
-    slots: CredentialSlots = dataclasses.field(default_factory=CredentialSlots)
+    slots: CredentialSlots = CredentialSlots()
     placeholders: tuple[Placeholder, ...] = ()
     base_urls: tuple[BaseUrl, ...] = ()
     minting: tuple[MintingApi, ...] = ()
@@ -231,7 +230,7 @@ class Service:
     grpc: bool = False
     dialect: Dialect = Dialect.PLAIN_JSON
     spent: tuple[SpentSign, ...] = DEFAULT_SPENT
-    built_in: bool = dataclasses.field(default=False, compare=False)
+    built_in: bool = False
 
     def pin(self, name: str) -> Pin | None:
         return next((pin for pin in self.pins if pin.name == name), None)

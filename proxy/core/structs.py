@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct, field, structs, to_builtins
+from msgspec import Struct, field, json, structs, to_builtins
 from msgspec.structs import astuple, fields
 
-__all__ = ["Struct", "astuple", "field", "fields", "hiding", "replace", "to_builtins"]
+__all__ = ["Struct", "astuple", "field", "fields", "from_json", "hiding", "replace", "to_builtins", "to_json"]
 
 
 def replace[Value](value: Value, /, **changes: Any) -> Value:  # noqa: ANN401 - each field has its type
@@ -19,6 +19,16 @@ def replace[Value](value: Value, /, **changes: Any) -> Value:  # noqa: ANN401 - 
     if isinstance(value, Struct):
         return structs.replace(value, **changes)
     return dataclasses.replace(value, **changes)  # type: ignore[type-var]
+
+
+def to_json(value: object) -> bytes:
+    """As a file to be looked at: the same value gives the same text."""
+    return json.format(json.encode(value, order="deterministic"), indent=1) + b"\n"
+
+
+def from_json[Value](data: bytes, kind: type[Value]) -> Value:
+    """What `to_json` wrote of a value of this type; raises ValueError for anything else."""
+    return json.decode(data, type=kind)
 
 
 def hiding(*names: str) -> Callable[[Any], str]:
