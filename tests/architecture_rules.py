@@ -109,9 +109,9 @@ IO_MODULES: Final = frozenset(
 )
 IO_NAMES: Final = frozenset(
     "datetime.date.today datetime.datetime.now datetime.datetime.today datetime.datetime.utcnow "
-    "importlib.resources pathlib.Path sys.argv sys.stderr sys.stdin sys.stdout time.monotonic "
-    "time.monotonic_ns time.perf_counter time.perf_counter_ns time.process_time time.sleep time.time "
-    "time.time_ns uuid.uuid1 uuid.uuid4".split()
+    "importlib.resources pathlib.Path pkgutil.get_data sys.argv sys.stderr sys.stdin sys.stdout "
+    "time.monotonic time.monotonic_ns time.perf_counter time.perf_counter_ns time.process_time time.sleep "
+    "time.time time.time_ns uuid.uuid1 uuid.uuid4".split()
 )
 
 # mitmproxy fills it from the Host header, which the application chooses.
@@ -337,7 +337,8 @@ def _io_of(module: Module) -> tuple[str, ...]:
 def _io_in(module: Module) -> Iterator[str]:
     performs = _is_in(module.name, PERFORMERS)
     aliases = _aliases(module.tree)
-    allowed = {"importlib.resources"} if _is_in(module.name, READERS_OF_PACKAGE_DATA) else set()
+    reads = _is_in(module.name, READERS_OF_PACKAGE_DATA)
+    allowed = {"importlib.resources", "pkgutil.get_data"} if reads else set()
     for node in ast.walk(module.tree):
         names = _names(node, aliases)
         if "print" in names and not _is_in(module.name, PRINTERS):

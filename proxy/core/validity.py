@@ -1,10 +1,9 @@
 """When a policy is valid: not before, not after, and in which weekly windows."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import IntEnum
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from proxy.core.reasons import Reason
 from proxy.core.structs import Struct
@@ -34,7 +33,7 @@ class WeeklyWindow(Struct, frozen=True):
     days: tuple[Day, ...]
     start_minute: int
     end_minute: int
-    zone: ZoneInfo
+    zone: tzinfo
 
     def contains(self, now: datetime) -> bool:
         try:

@@ -12,6 +12,7 @@ from proxy.core.identity import Claim, WorkloadIdentity
 from proxy.core.policy import AccessPolicy, Mode
 from proxy.core.services import Catalogue
 from proxy.core.structs import Struct, field, hiding, replace
+from proxy.documents.host_names import forget_suffixes
 from proxy.documents.reader import DocumentName, name_of, read_documents
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
 from proxy.edge.attestation import Attested
@@ -74,7 +75,10 @@ class PolicyFolder(Struct, frozen=True):
 
     def compile(self, files: Mapping[str, bytes]) -> LoadedPolicy | RejectedPolicy:
         """No documents at all grant nothing, soundly."""
-        result = read_documents(files, self.catalogue)
+        try:
+            result = read_documents(files, self.catalogue)
+        finally:
+            forget_suffixes()
         if result.problems:
             shown = [f"{problem}; {problem.fix}" for problem in result.problems[:MAX_SHOWN_PROBLEMS]]
             more = len(result.problems) - len(shown)

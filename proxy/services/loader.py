@@ -5,7 +5,7 @@ them, by `make generate`, and a start takes that.
 """
 
 from functools import cache
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Final
 
 from proxy.core.services import Catalogue, Service
@@ -20,11 +20,15 @@ _ENTRIES: Final = "catalogue"
 @cache
 def built_in_catalogue() -> Catalogue:
     """All services that podkey ships. Fresh by a test, and by `make current`."""
-    return Catalogue.of(from_json(files(__package__).joinpath(KEPT).read_bytes(), tuple[Service, ...]))
+    # Not `importlib.resources`: with all that it imports it takes as long as the rest of this.
+    kept = get_data(__package__, KEPT) or b""
+    return Catalogue.of(from_json(kept, tuple[Service, ...]))
 
 
 def written_catalogue() -> bytes:
     """What is kept, made of the entries anew."""
+    from importlib.resources import files  # noqa: PLC0415 - see above
+
     folder = files(__package__).joinpath(_ENTRIES)
     entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     return to_json(tuple(load_catalogue({entry.name: entry.read_bytes() for entry in entries}).values()))
