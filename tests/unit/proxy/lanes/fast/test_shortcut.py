@@ -277,7 +277,8 @@ def test_a_request_with_a_body_goes_the_long_way() -> None:
         for _ in range(3):
             await scene.client.say(head("PUT", "Content-Length: 2") + b"ab")
             upstream = upstream or await scene.upstream()
-            await upstream.hear(b"ab")
+            await upstream.hear()
+            assert await upstream.hear_exactly(2) == b"ab"
             await upstream.say(OK)
             await scene.client.hear_exactly(len(PASSED))
 
