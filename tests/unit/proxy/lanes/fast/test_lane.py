@@ -273,7 +273,11 @@ def test_who_does_not_shake_hands_leaves_nothing_behind(play: Play, how: str) ->
             theirs.close()
         elif how == "garbage":
             theirs.send(b"GET / HTTP/1.1\r\n\r\n")
+        else:
+            await until(lambda: pod.lane._handshakes)
+            pod.world.clock.seconds += 5
         await pod.ended()
+        assert pod.lane._handshakes == {}
 
     world = play(story, World(timeouts=timeouts(header=0.05)))
     assert len(world.recorder.departures) == 1
