@@ -4,6 +4,7 @@ A connection is relayed or decrypted by what stands here, so the reading is as s
 servers behind us: a hello that OpenSSL and BoringSSL could read differently is not read at all.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ MAX_RECORDS: Final = 128
 
 _RECORD_HEADER: Final = 5
 _HANDSHAKE_HEADER: Final = 4
+_EXTENSION: Final = struct.Struct("!HH")  # RFC 8446 §4.2: its type, and the length of what it holds
 _HANDSHAKE: Final = 22  # RFC 8446 §5.1, ContentType
 _CLIENT_HELLO: Final = 1  # RFC 8446 §4, HandshakeType
 
@@ -124,6 +126,10 @@ def _require_handshake(header: bytes, *, is_first: bool) -> None:
         raise _malformed("the hello is interrupted by something that is not a handshake record")
 
 
+def _cut_short() -> _RefusedError:
+    return _malformed("a length is larger than what follows")
+
+
 class _Bytes:
     """TLS's presentation language (RFC 8446 §3): numbers, and vectors that begin with their length."""
 
@@ -138,7 +144,7 @@ class _Bytes:
     def take(self, size: int) -> bytes:
         taken = self._data[self._at : self._at + size]
         if len(taken) < size:
-            raise _malformed("a length is larger than what follows")
+            raise _cut_short()
         self._at += size
         return taken
 
@@ -174,23 +180,31 @@ def _read_hello(body: _Bytes) -> ClientHello:
     alpn = extensions.get(_ALPN)
     ech = extensions.get(_ECH)
     return ClientHello(
-        None if server_name is None else _read_server_name(server_name),
-        () if alpn is None else _read_alpn(alpn),
-        has_ech=ech is not None and _is_ech_outer(ech),
+        None if server_name is None else _read_server_name(_Bytes(server_name)),
+        () if alpn is None else _read_alpn(_Bytes(alpn)),
+        has_ech=ech is not None and _is_ech_outer(_Bytes(ech)),
     )
 
 
-def _read_extensions(body: _Bytes) -> dict[int, _Bytes]:
-    found: dict[int, _Bytes] = {}
+def _read_extensions(body: _Bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
     if body.is_empty:
         return found  # before TLS 1.3 a hello may end here
-    block = body.vector(2)
+    block = body.vector(2).rest()
     body.require_end()
-    while not block.is_empty:
-        kind, content = block.number(2), block.vector(2)
+    at, end = 0, len(block)
+    # There are a dozen of them and more, and each hello is read: without an object for each.
+    while at < end:
+        if end - at < _EXTENSION.size:
+            raise _cut_short()
+        kind, size = _EXTENSION.unpack_from(block, at)
+        at += _EXTENSION.size
+        if end - at < size:
+            raise _cut_short()
         if kind in found:  # RFC 8446 §4.2
             raise _malformed("an extension is there twice")
-        found[kind] = content
+        found[kind] = block[at : at + size]
+        at += size
     return found
 
 
