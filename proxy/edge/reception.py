@@ -68,7 +68,7 @@ class Reception:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener, serve)
 
     def _accept(self, listener: socket.socket, serve: Serve) -> None:
-        """One connection. Where more of them wait, this is called again, after those that are served already."""
+        """One connection. Where more of them wait, this is called again, behind those that are served."""
         try:
             self._accept_one(listener, serve)
         except (BlockingIOError, InterruptedError):

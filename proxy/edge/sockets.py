@@ -24,8 +24,8 @@ SPARE_FILES: Final = 128
 NEIGHBOUR_SECONDS: Final = 5.0
 # All of 127.0.0.0/8 is ours.
 MAX_NEIGHBOURS: Final = 64
-# Addresses that were looked at: it takes longer to read one than to look it up.
-MAX_FENCES: Final = 256
+# Addresses that were read before: an application calls the same ones again and again.
+MAX_READ: Final = 256
 
 # linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h: both are 80.
 _SO_ORIGINAL_DST: Final = 80
@@ -148,7 +148,6 @@ class Neighbours:
         return True
 
 
-@lru_cache(maxsize=MAX_FENCES)
 def is_fenced(host: str) -> bool:
     """Whether no connection is opened to the address on behalf of an application.
 
@@ -162,6 +161,7 @@ def is_loopback(host: str) -> bool:
     return _plain(host).is_loopback
 
 
+@lru_cache(maxsize=MAX_READ)
 def _plain(host: str) -> IPv4Address | IPv6Address:
     """The address that is meant: `::ffff:169.254.169.254` and its kin reach the IPv4 host."""
     address = ip_address(host.partition("%")[0])

@@ -9,6 +9,7 @@ from proxy.edge import reception as module
 from proxy.edge import sockets
 from proxy.edge.reception import Guest, Reception, Serve
 from proxy.lanes.interface import Accepted
+from tests.fast_world import turns, until
 from tests.lane_world import Recorder, arrival_of
 
 
@@ -177,7 +178,7 @@ def test_a_caller_that_has_gone_is_no_failure(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_door_that_rests_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BREATHER", 0.01)
+    monkeypatch.setattr(module, "BREATHER", 0.0)
 
     async def run() -> None:
         async with house() as one:
@@ -188,10 +189,9 @@ def test_a_door_that_rests_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> Non
             monkeypatch.setattr(one.reception, "_accept_one", never)
             await one.call()
             async with asyncio.timeout(5):
-                while not one.told.crashes:
-                    await asyncio.sleep(0)
+                await until(lambda: one.told.crashes)
             one.reception.close_doors()
-            await asyncio.sleep(0.05)
+            await turns()
             assert [where for where, _ in one.told.crashes] == ["accept"]
 
     asyncio.run(run())
