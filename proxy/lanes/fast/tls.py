@@ -4,6 +4,7 @@ that are always verified, for exactly that name.
 By the standard library, on the socket itself: OpenSSL may then leave encryption to the kernel.
 """
 
+import errno
 import os
 import socket
 import ssl
@@ -32,9 +33,7 @@ _TLS_RX: Final = 2
 _CRYPTO_INFO: Final = 4
 # Where OpenSSL was built with it and the kernel has it, records are encrypted on their way out.
 KERNEL_TLS: Final = getattr(ssl, "OP_ENABLE_KTLS", 0)
-_OPTIONS: Final = (
-    ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | KERNEL_TLS
-)
+_OPTIONS: Final = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
 # As OpenSSL names the alerts by which a client says no to our certificate (RFC 8446 §6.2: 42 to 46,
 # and 48), or to its signature (51: of two authorities by one name it has the other). What stands
 # before says in which version they came to be.
@@ -96,6 +95,10 @@ def _server_context(leaf: Leaf) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= _OPTIONS
+    # OpenSSL would ask for it in every handshake, twice in each direction. This context is made anew within a
+    # day, and finds out whether the kernel has learnt it since.
+    if kernel_has_tls():
+        context.options |= KERNEL_TLS
     context.num_tickets = TICKETS
     context.set_alpn_protocols([HTTP1])
     # OpenSSL takes a chain and a key from a file only. This one has no name and is gone when it is closed.
@@ -119,7 +122,7 @@ class UpstreamTls:
         # The subject's common name is no host name (RFC 6125 §6.4.4).
         context.hostname_checks_common_name = False
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= _OPTIONS
+        context.options |= _OPTIONS | KERNEL_TLS
         context.set_alpn_protocols([HTTP1])
         context.load_verify_locations(cadata=roots_pem.decode("ascii"))
         self.context = context
@@ -134,6 +137,16 @@ def sign_of_distrust(error: ssl.SSLError) -> Distrust | None:
     if (error.reason or "").endswith(_DISTRUST):
         return Distrust.SAID
     return Distrust.LEFT if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) else None
+
+
+def kernel_has_tls() -> bool:
+    """Whether it can be asked for at all: it is refused to a socket that is not connected, and named so."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.IPPROTO_TCP, _TCP_ULP, b"tls")
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return True
 
 
 def in_kernel(sock: socket.socket) -> KernelTls:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
+from typing import Self
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from proxy.core.hosts import Hostname
 from proxy.lanes.fast import tls as module
 from proxy.lanes.fast.handshakes import shake_hands
-from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, sign_of_distrust
+from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, kernel_has_tls, sign_of_distrust
 from proxy.lanes.interface import Distrust, KernelTls
 from tests.fast_world import opened_pair, perform
 from tests.lane_world import Internet, MadeLeaf, ssl_client
@@ -350,6 +351,44 @@ def test_the_kernel_is_asked_what_it_does(
     ulp: bytes | OSError, sends: bytes | OSError, receives: bytes | OSError, told: KernelTls
 ) -> None:
     assert in_kernel(Kernel(ulp, sends, receives)) is told  # type: ignore[arg-type] # as much as is asked
+
+
+class Probe:
+    def __init__(self, error: OSError | None) -> None:
+        self._error = error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def setsockopt(self, *_: object) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "has"),
+    [
+        (OSError(errno.ENOTCONN, "not connected"), True),
+        (OSError(errno.ENOENT, "no such protocol"), False),
+        (OSError(errno.EPERM, "not allowed"), False),
+        (None, True),
+    ],
+)
+def test_a_kernel_that_cannot_do_tls_is_not_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch, internet: Internet, error: OSError | None, *, has: bool
+) -> None:
+    leaves = Leaves(internet)
+    monkeypatch.setattr(socket, "socket", lambda: Probe(error))
+    assert kernel_has_tls() is has
+    asked = ClientTls(leaves).context(NAME).options & module.KERNEL_TLS
+    assert bool(asked) is (has and bool(module.KERNEL_TLS))
+
+
+def test_a_kernel_says_what_it_has() -> None:
+    assert kernel_has_tls() or "tls" not in _ulps()
 
 
 def _ulps() -> list[str]:
