@@ -1,15 +1,24 @@
 """The beginning of TLS on a socket that does not block."""
 
 import asyncio
+import socket
 import ssl
+from contextlib import suppress
 from typing import Final
 
+TLS13: Final = "TLSv1.3"
 # Of one that is still going on: whoever waits is told to stop.
 _GIVEN_UP: Final = "the handshake took too long"
 
 
+def set_cork(sock: socket.socket, *, on: bool) -> None:
+    """Hold packets back until they are full, or let them go (tcp(7))."""
+    with suppress(OSError):  # it may be gone
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
+
 async def shake_hands(sock: ssl.SSLSocket) -> None:
-    """Raises what OpenSSL and the socket raise; whichever way it ends, the socket is not watched behind it."""
+    """Raises what OpenSSL and the socket raise. Behind it the socket is not watched, however it ended."""
     handshake = Handshake(sock)
     await handshake.run()
     handshake.unwatch()
@@ -22,8 +31,11 @@ class Handshake:
     and whoever serves the connection watches it, too. He takes the watch over before he waits for anything.
     """
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
+    def __init__(self, sock: ssl.SSLSocket, *, corks: bool = False) -> None:
+        """`corks`: what TLS 1.3 sends behind the client's last word, a ticket, is held back (`is_corked`)."""
         self._sock = sock
+        self._corks = corks
+        self.is_corked = False
         self._loop = asyncio.get_running_loop()
         self._number = sock.fileno()
         self._ready: asyncio.Future[None] | None = None
@@ -32,22 +44,35 @@ class Handshake:
 
     async def run(self) -> None:
         try:
-            while not self._is_given_up:
-                try:
-                    self._sock.do_handshake()
-                except ssl.SSLWantReadError:
-                    if not self._is_reading:
-                        self._loop.add_reader(self._number, self._wake)
-                        self._is_reading = True
-                    await self._wait()
-                except ssl.SSLWantWriteError:
-                    await self._writable()
-                else:
-                    return
-            raise TimeoutError(_GIVEN_UP)
+            await self._run()
         except BaseException:
             self.unwatch()
             raise
+
+    async def _run(self) -> None:
+        while not self._is_given_up:
+            try:
+                self._sock.do_handshake()
+            except ssl.SSLWantReadError:
+                if not self._is_reading:
+                    self._loop.add_reader(self._number, self._wake)
+                    self._is_reading = True
+                self._cork(on=False)  # it was no last word: the client asks for another round
+                await self._wait()
+                self._cork(on=self._corks)
+            except ssl.SSLWantWriteError:
+                await self._writable()
+            else:
+                # Before TLS 1.3 the client waits for what was written last.
+                if self.is_corked and self._sock.version() != TLS13:
+                    self._cork(on=False)
+                return
+        raise TimeoutError(_GIVEN_UP)
+
+    def _cork(self, *, on: bool) -> None:
+        if on != self.is_corked:
+            set_cork(self._sock, on=on)
+            self.is_corked = on
 
     def unwatch(self) -> None:
         if self._is_reading:

@@ -5,12 +5,13 @@ import ssl
 from typing import Final
 
 from proxy.core.arrival import LaneName
+from proxy.lanes.fast.client_side import ClientSide
 from proxy.lanes.fast.conversation import Conversation
 from proxy.lanes.fast.handshakes import Handshake
 from proxy.lanes.fast.side import Side
 from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, sign_of_distrust
 from proxy.lanes.fast.upstreams import Upstreams
-from proxy.lanes.interface import Accepted, LaneWorld, TlsPeer
+from proxy.lanes.interface import Accepted, KernelTls, LaneWorld, TlsPeer
 
 # How often it is looked for what stands still: a time-out is late by so much at most.
 LOOK_SECONDS: Final = 1.0
@@ -66,7 +67,7 @@ class FastLane:
                 accepted.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
             accepted.sock = sock
-            await self._shake_hands(sock)
+            is_corked = await self._shake_hands(sock)
         except ssl.SSLError as error:
             # Who speaks no TLS of ours has not come as far as trust.
             if (sign := sign_of_distrust(error)) is not None:
@@ -74,20 +75,27 @@ class FastLane:
         except (OSError, TimeoutError):
             pass  # the application went away; there is nobody to tell
         else:
-            side = Side(sock)
-            side.watch()  # in place of the handshake
-            self._world.recorder.shook_hands(TlsPeer.APPLICATION, in_kernel(sock))
-            return side
+            return self._side_of(sock, is_corked=is_corked)
         return None
 
-    async def _shake_hands(self, sock: ssl.SSLSocket) -> None:
-        handshake = Handshake(sock)
+    def _side_of(self, sock: ssl.SSLSocket, *, is_corked: bool) -> Side:
+        kernel = in_kernel(sock)
+        is_read = kernel is not KernelTls.NOTHING and KernelTls.RECEIVES in kernel
+        side = ClientSide(sock, is_corked=is_corked, is_read_by_kernel=is_read)
+        side.watch()  # in place of the handshake
+        self._world.recorder.shook_hands(TlsPeer.APPLICATION, kernel)
+        return side
+
+    async def _shake_hands(self, sock: ssl.SSLSocket) -> bool:
+        """Whether it ended with the socket corked."""
+        handshake = Handshake(sock, corks=True)
         self._handshakes[handshake] = self._world.clock.monotonic()
         self._look_on()
         try:
             await handshake.run()
         finally:
             del self._handshakes[handshake]
+        return handshake.is_corked
 
     async def _converse(self, accepted: Accepted, client: Side) -> None:
         conversation = Conversation(self._world, accepted, client, self._upstreams)
