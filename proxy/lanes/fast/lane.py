@@ -67,7 +67,9 @@ class FastLane:
                 accepted.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
             accepted.sock = sock
-            is_corked = await self._shake_hands(sock)
+            is_corked = await self._shake_hands(sock, corks=context.num_tickets > 0)
+            if sock.session_reused:
+                self._client_tls.came_back(name)
         except ssl.SSLError as error:
             # Who speaks no TLS of ours has not come as far as trust.
             if (sign := sign_of_distrust(error)) is not None:
@@ -86,9 +88,9 @@ class FastLane:
         self._world.recorder.shook_hands(TlsPeer.APPLICATION, kernel)
         return side
 
-    async def _shake_hands(self, sock: ssl.SSLSocket) -> bool:
+    async def _shake_hands(self, sock: ssl.SSLSocket, *, corks: bool) -> bool:
         """Whether it ended with the socket corked."""
-        handshake = Handshake(sock, corks=True)
+        handshake = Handshake(sock, corks=corks)
         self._handshakes[handshake] = self._world.clock.monotonic()
         self._look_on()
         try:

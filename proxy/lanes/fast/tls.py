@@ -19,6 +19,11 @@ HTTP1: Final = "http/1.1"
 MAX_CONTEXTS: Final = 256
 # RFC 8446 §4.6.1. One is enough for a client that comes back; OpenSSL's two cost a record more.
 TICKETS: Final = 1
+# Many clients never come back by one: Python's libraries do not, nor does Go unless it is told to. After so
+# many handshakes in a row without one that was resumed, only some are given one: to make it takes a tenth of
+# a handshake. Whoever comes back by it has everybody given one again.
+TICKETS_IN_VAIN: Final = 64
+TICKET_EVERY: Final = 8
 # Of clients that resume TLS 1.2 without tickets OpenSSL keeps 20,480 sessions for two hours, and Python does
 # not let us say less. One takes some 800 bytes: all of them are 16 MiB for each host, these are 0.2 MiB.
 MAX_SESSIONS: Final = 256
@@ -60,12 +65,23 @@ class Leaves(Protocol):
 class _Kept:
     """A context, made for a leaf."""
 
-    __slots__ = ("_asked", "context", "leaf")
+    __slots__ = ("_asked", "_in_vain", "context", "leaf")
 
     def __init__(self, leaf: Leaf) -> None:
         self.leaf = leaf
         self.context = _server_context(leaf)
         self._asked = 0
+        # Handshakes since one was resumed.
+        self._in_vain = 0
+
+    def offer(self) -> None:
+        """Settle whether the next handshake ends with a ticket."""
+        self._in_vain += 1
+        gives = self._in_vain <= TICKETS_IN_VAIN or self._in_vain % TICKET_EVERY == 0
+        self.context.num_tickets = TICKETS if gives else 0
+
+    def came_back(self) -> None:
+        self._in_vain = 0
 
     def is_full(self) -> bool:
         """Whether it has as many sessions as it may; to be asked once for each connection."""
@@ -80,7 +96,13 @@ class ClientTls:
         self._leaves = leaves
         self._contexts: OrderedDict[Hostname, _Kept] = OrderedDict()
 
+    def came_back(self, name: Hostname) -> None:
+        """A client resumed a session with this host."""
+        if (known := self._contexts.get(name)) is not None:
+            known.came_back()
+
     def context(self, name: Hostname) -> ssl.SSLContext:
+        """For the next handshake, and no other."""
         leaf = self._leaves.leaf_for(name)
         known = self._contexts.get(name)
         if known is None or known.leaf is not leaf or known.is_full():
@@ -88,6 +110,7 @@ class ClientTls:
             if len(self._contexts) > MAX_CONTEXTS:
                 self._contexts.popitem(last=False)
         self._contexts.move_to_end(name)
+        known.offer()
         return known.context
 
 

@@ -265,6 +265,39 @@ def test_each_handshake_is_told_of_once(play: Play) -> None:
     assert peers == [TlsPeer.APPLICATION, TlsPeer.UPSTREAM, TlsPeer.APPLICATION]
 
 
+def test_a_client_that_comes_back_by_its_ticket_is_told_to_those_who_make_them(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Hostname] = []
+
+    async def story(pod: Pod) -> None:
+        monkeypatch.setattr(pod.lane._client_tls, "came_back", told.append)
+        context = ssl_client(pod.internet.root)
+        session: ssl.SSLSession | None = None
+        for comes_back in (False, True):
+            theirs, _ = pod.accept()
+            sock = context.wrap_socket(
+                theirs, server_hostname=HOST, do_handshake_on_connect=False, session=session
+            )
+            with sock:
+                await shake_hands(sock)
+                sock.send(GET)
+                await until(lambda sock=sock: _has_answer(sock))
+                assert sock.session_reused is comes_back
+                session = sock.session
+            await pod.ended()
+
+    play(story)
+    assert told == [HOST]
+
+
+def _has_answer(sock: ssl.SSLSocket) -> bool:
+    try:
+        return sock.recv(len(OK)) == OK
+    except ssl.SSLWantReadError:
+        return False
+
+
 @pytest.mark.parametrize("how", ["silent", "gone", "garbage"])
 def test_who_does_not_shake_hands_leaves_nothing_behind(play: Play, how: str) -> None:
     async def story(pod: Pod) -> None:

@@ -14,7 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from proxy.core.hosts import Hostname
 from proxy.lanes.fast import tls as module
 from proxy.lanes.fast.handshakes import shake_hands
-from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, kernel_has_tls, sign_of_distrust
+from proxy.lanes.fast.tls import (
+    TICKET_EVERY,
+    TICKETS,
+    TICKETS_IN_VAIN,
+    ClientTls,
+    UpstreamTls,
+    in_kernel,
+    kernel_has_tls,
+    sign_of_distrust,
+)
 from proxy.lanes.interface import Distrust, KernelTls
 from tests.fast_world import opened_pair, perform
 from tests.lane_world import Internet, MadeLeaf, ssl_client
@@ -105,6 +114,21 @@ def test_a_context_is_made_once_for_a_leaf_and_again_for_the_next(internet: Inte
     assert tls.context(NAME) is first
     leaves.made.clear()
     assert tls.context(NAME) is not first
+
+
+def test_where_nobody_comes_back_only_some_are_given_a_ticket(internet: Internet) -> None:
+    tls = ClientTls(Leaves(internet))
+    tls.came_back(NAME)  # by a ticket of a context that is no more
+
+    def given(count: int) -> list[int]:
+        return [tls.context(NAME).num_tickets for _ in range(count)]
+
+    assert given(TICKETS_IN_VAIN) == [TICKETS] * TICKETS_IN_VAIN
+    for _ in range(3):
+        assert given(TICKET_EVERY) == [0] * (TICKET_EVERY - 1) + [TICKETS]
+    assert tls.context(Hostname("other.example.com")).num_tickets == TICKETS
+    tls.came_back(NAME)
+    assert given(TICKETS_IN_VAIN + 1) == [TICKETS] * TICKETS_IN_VAIN + [0]
 
 
 def test_contexts_are_kept_up_to_a_limit_and_the_one_used_last_stays(
