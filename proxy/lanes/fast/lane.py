@@ -5,6 +5,7 @@ import ssl
 from typing import Final
 
 from proxy.core.arrival import LaneName
+from proxy.core.hosts import Hostname
 from proxy.lanes.fast.client_side import ClientSide
 from proxy.lanes.fast.conversation import Conversation
 from proxy.lanes.fast.handshakes import Handshake
@@ -67,9 +68,7 @@ class FastLane:
                 accepted.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
             accepted.sock = sock
-            is_corked = await self._shake_hands(sock, corks=context.num_tickets > 0)
-            if sock.session_reused:
-                self._client_tls.came_back(name)
+            side = await self._shake_hands(sock, name, corks=context.num_tickets > 0)
         except ssl.SSLError as error:
             # Who speaks no TLS of ours has not come as far as trust.
             if (sign := sign_of_distrust(error)) is not None:
@@ -77,27 +76,29 @@ class FastLane:
         except (OSError, TimeoutError):
             pass  # the application went away; there is nobody to tell
         else:
-            return self._side_of(sock, is_corked=is_corked)
+            return side
         return None
 
-    def _side_of(self, sock: ssl.SSLSocket, *, is_corked: bool) -> Side:
-        kernel = in_kernel(sock)
-        is_read = kernel is not KernelTls.NOTHING and KernelTls.RECEIVES in kernel
-        side = ClientSide(sock, is_corked=is_corked, is_read_by_kernel=is_read)
-        side.watch()  # in place of the handshake
-        self._world.recorder.shook_hands(TlsPeer.APPLICATION, kernel)
-        return side
-
-    async def _shake_hands(self, sock: ssl.SSLSocket, *, corks: bool) -> bool:
-        """Whether it ended with the socket corked."""
+    async def _shake_hands(self, sock: ssl.SSLSocket, name: Hostname, *, corks: bool) -> Side:
         handshake = Handshake(sock, corks=corks)
         self._handshakes[handshake] = self._world.clock.monotonic()
         self._look_on()
         try:
             await handshake.run()
+            kernel = in_kernel(sock)
+            is_read = kernel is not KernelTls.NOTHING and KernelTls.RECEIVES in kernel
+            side = ClientSide(sock, is_corked=handshake.is_corked, is_read_by_kernel=is_read)
+            side.watch()  # in place of the handshake
+            self._world.recorder.shook_hands(TlsPeer.APPLICATION, kernel)
+            if sock.session_reused:
+                self._client_tls.came_back(name)
+        except BaseException:
+            # A watch that outlives its socket would be taken for one of the next by that number.
+            handshake.unwatch()
+            raise
         finally:
             del self._handshakes[handshake]
-        return handshake.is_corked
+        return side
 
     async def _converse(self, accepted: Accepted, client: Side) -> None:
         conversation = Conversation(self._world, accepted, client, self._upstreams)

@@ -337,6 +337,42 @@ def test_without_a_leaf_a_connection_ends_and_the_others_go_on(play: Play) -> No
     assert len(world.recorder.departures) == 2
 
 
+@pytest.mark.parametrize("where", ["watch", "shook_hands"])
+def test_a_crash_behind_the_handshake_leaves_no_watch_behind(
+    play: Play, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The next connection has the same number, and would never be heard."""
+
+    async def story(pod: Pod) -> None:
+        def crash(*_: object) -> None:
+            raise RuntimeError(LIVE)
+
+        with monkeypatch.context() as patched:
+            if where == "watch":
+                patched.setattr(module.ClientSide, "watch", crash)
+            else:
+                patched.setattr(pod.recorder, "shook_hands", crash)
+            theirs, accepted = pod.accept()
+            context = ssl_client(pod.internet.root)
+            sock = context.wrap_socket(theirs, server_hostname=HOST, do_handshake_on_connect=False)
+            number = accepted.sock.fileno()
+            with sock:
+                await shake_hands(sock)
+                await pod.ended()
+        again, accepted = pod.accept()
+        assert accepted.sock.fileno() in {number, number + 1}
+        reader, writer = await asyncio.open_connection(
+            sock=again, ssl=ssl_client(pod.internet.root), server_hostname=HOST
+        )
+        writer.write(GET)
+        assert await reader.readexactly(len(OK)) == OK
+        await leave(writer)
+        await pod.ended()
+
+    world = play(story)
+    assert [place for place, _ in world.recorder.crashes] == ["fast lane"]
+
+
 def test_an_upstream_that_proves_another_name_gets_no_byte(play: Play) -> None:
     async def story(pod: Pod) -> None:
         pod.lane._upstreams._tls = UpstreamTls(Internet().root.public_bytes(Encoding.PEM))
