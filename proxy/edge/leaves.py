@@ -77,7 +77,8 @@ class Leaves:
         self._lifetime = lifetime
         self._max_cached = max_cached
         self._key = new_key()
-        self._leaves: dict[Hostname, Leaf] = {}
+        # Each with the time until when it is handed out.
+        self._leaves: dict[Hostname, tuple[Leaf, datetime]] = {}
         self.minted = 0
 
     @property
@@ -86,7 +87,7 @@ class Leaves:
 
     @property
     def earliest_expiry(self) -> datetime | None:
-        return min((leaf.ends for leaf in self._leaves.values()), default=None)
+        return min((leaf.ends for leaf, _ in self._leaves.values()), default=None)
 
     def use(self, authority: PodAuthority) -> None:
         """Go on with a renewed authority. Leaves are made anew: the old end may have cut theirs short."""
@@ -96,22 +97,21 @@ class Leaves:
     def leaf_for(self, host: Hostname) -> Leaf | TrustProblem:
         """The leaf of exactly this host."""
         now = self._now()
-        leaf = self._leaves.pop(host, None)
-        if leaf is None or not self._is_fresh(leaf, now):
+        kept = self._leaves.pop(host, None)
+        if kept is None or not kept[0].begins <= now < kept[1]:
             made = self._minted(host, now)
             if isinstance(made, TrustProblem):
                 return made
-            leaf = made
-        self._leaves[host] = leaf  # now the most recently used
+            kept = made, self._fresh_until(made)
+        self._leaves[host] = kept  # now the most recently used
         if len(self._leaves) > self._max_cached:
             del self._leaves[next(iter(self._leaves))]
-        return leaf
+        return kept[0]
 
-    def _is_fresh(self, leaf: Leaf, now: datetime) -> bool:
+    def _fresh_until(self, leaf: Leaf) -> datetime:
         # One that ends with the authority is kept to the end: a new one could not live longer.
         last = leaf.ends == self._authority.ends
-        margin = timedelta() if last else (leaf.ends - leaf.begins) / _RENEWAL_PART
-        return leaf.begins <= now < leaf.ends - margin
+        return leaf.ends if last else leaf.ends - (leaf.ends - leaf.begins) / _RENEWAL_PART
 
     def _minted(self, host: Hostname, now: datetime) -> Leaf | TrustProblem:
         if parse_hostname(host) != host:
