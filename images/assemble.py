@@ -1,6 +1,6 @@
 """Run while an image is built, by the Python that will run in it: compiles, writes the program and the SBOM.
 
-`assemble.py PROGRAM MODULE`: /opt/podkey/PROGRAM calls `MODULE.run`. Standard library only: no more is there.
+`assemble.py PROGRAM MODULE ARCH`: /opt/podkey/PROGRAM calls `MODULE.run`. Standard library only: there is no more.
 """
 
 import compileall
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from email.parser import HeaderParser
 from importlib.metadata import Distribution, distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +21,9 @@ APP: Final = HOME / "app"
 PACKAGES: Final = HOME / "packages"
 # Of the image that this goes into, which may be of another architecture.
 DPKG: Final = HOME / "dpkg-status"
+
+# As images name what they are for.
+MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 # -I: neither the environment nor the working directory adds modules. -S: nor does the base's site-packages.
 # -OO: no assert, as the tests of security run, and no docstring: those are a megabyte of memory in each pod.
@@ -35,7 +39,7 @@ run()
 """
 
 
-def main(program: str, module: str) -> None:
+def main(program: str, module: str, arch: str) -> None:
     # Not checked against the sources at start: they stand below the same read-only root (see the Dockerfile).
     compiled = compileall.compile_dir(
         HOME, quiet=1, optimize=2, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
@@ -45,14 +49,19 @@ def main(program: str, module: str) -> None:
     launcher = HOME / program
     launcher.write_text(PROGRAM.format(python=sys.executable, app=APP, packages=PACKAGES, module=module))
     launcher.chmod(0o755)
-    version = _version(module)
+    version = _version(module, is_native=MACHINES.get(platform.machine()) == arch)
     (HOME / "sbom.cdx.json").write_text(json.dumps(_sbom(program, version), indent=1) + "\n")
 
 
-def _version(module: str) -> str:
+def _version(module: str, *, is_native: bool) -> str:
     sys.path[:0] = [str(APP), str(PACKAGES)]
     version: str = __import__("proxy").__version__
-    __import__(module)  # a module that is missing from the image shows here, and not in a cluster
+    # A module that is missing from the image shows here, and not in a cluster. What is compiled for another
+    # machine cannot be loaded by this one.
+    if is_native:
+        __import__(module)
+    elif find_spec(module) is None:
+        sys.exit(f"assemble: there is no {module}")
     return version
 
 
