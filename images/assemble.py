@@ -1,6 +1,6 @@
 """Run while an image is built, by the Python that will run in it: compiles, writes the program and the SBOM.
 
-`assemble.py PROGRAM MODULE ARCH`: /opt/podkey/PROGRAM calls `MODULE.run`. Standard library only: there is no more.
+`assemble.py PROGRAM MODULE ARCH`: /opt/podkey/PROGRAM calls `MODULE.run`. Of the standard library alone.
 """
 
 import compileall
