@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 from proxy.core.contract import API_GROUP
 
 AUDIT_VERSION: Final = 1
+_ONE_SECOND: Final = timedelta(seconds=1)
 
 
 class Ending(Enum):
@@ -111,8 +112,9 @@ class AuditRecord:
         """The record of another request that said the same."""
         return self.changed(**own._asdict())
 
-    def to_json(self, own: Own | None = None) -> str:
-        """What `to_record` gives, as JSON: ASCII, and not a space. `own`: what `of` would give."""
+    def to_json(self, own: Own | None = None, opening: str = "{") -> str:
+        """What `to_record` gives, as JSON: ASCII, and not a space. `own`: what `of` would give. `opening`: it
+        may begin with more than a brace."""
         values = self.__dict__
         kept: str | None = values.get(_KEPT)
         if kept is None:
@@ -122,7 +124,7 @@ class AuditRecord:
         time, request_id, upstream, status, sent, received, redactions, took, ending = own or _own(values)
         # Each record has its own; written out, they take a third of the time that a table of them takes.
         return (
-            f'{{"version":{AUDIT_VERSION},"time":"{time.isoformat(timespec="milliseconds")}",'
+            f'{opening}"version":{AUDIT_VERSION},"time":"{_moment(time)}",'
             f'"requestId":{encode_basestring_ascii(request_id)},{kept},'
             f'"upstream":{encode_basestring_ascii(upstream)},'
             f'"status":{"null" if status is None else status},"sentBytes":{sent},'
@@ -171,6 +173,31 @@ _WRITTEN: Final[dict[object, Callable[..., str]]] = {
     int | None: lambda value: "null" if value is None else int.__repr__(value),
     datetime | None: _time,
 }
+
+
+class _Second(NamedTuple):
+    begins: datetime
+    ends: datetime
+    text: str
+
+
+# The last in which something happened: most of a time's text is the text of its second.
+_second = _Second(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), "")
+
+
+def _moment(time: datetime) -> str:
+    """`isoformat`, to the millisecond."""
+    global _second  # noqa: PLW0603 - whoever replaces it, it says the same of its second
+    if time.tzinfo is not UTC:
+        return time.isoformat(timespec="milliseconds")
+    begins, ends, text = _second
+    if not begins <= time < ends:
+        begins = time.replace(microsecond=0)
+        text = begins.isoformat()[: -len("+00:00")]
+        # The very last second of all has no end.
+        ends = begins + _ONE_SECOND if begins.year < MAXYEAR else begins
+        _second = _Second(begins, ends, text)
+    return f"{text}.{time.microsecond // 1000:03d}+00:00"
 
 
 class _Fields:

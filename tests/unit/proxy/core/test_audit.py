@@ -1,9 +1,11 @@
 import json
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from proxy.core.audit import AUDIT_FIELDS, AUDIT_VERSION, LINE_FIELDS, AuditRecord, Ending, Own, audit_schema
@@ -185,3 +187,26 @@ def test_the_record_of_another_that_said_the_same_has_what_is_its_own() -> None:
 
     assert record == replace(FULL, **own._asdict())
     assert FULL.to_json(own) == record.to_json()
+
+
+NEAR = datetime(2026, 3, 4, 12, 0, 7, tzinfo=UTC)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=2))])),
+            st.sampled_from([
+                datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), NEAR, NEAR,
+                NEAR + timedelta(microseconds=999_999), NEAR - timedelta(microseconds=1),
+                NEAR + timedelta(seconds=1), NEAR.astimezone(timezone(timedelta(hours=2))),
+            ]),
+        ),
+        max_size=6,
+    )
+)  # fmt: skip
+def test_a_time_is_written_alike_whatever_was_written_before(times: list[datetime]) -> None:
+    for time in times:
+        assert json.loads(replace(FULL, time=time).to_json())["time"] == time.isoformat(
+            timespec="milliseconds"
+        )
