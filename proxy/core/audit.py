@@ -104,8 +104,22 @@ class AuditRecord:
         made = self.__dict__ | values
         if _KEPT in made and not _OWN_TO_ONE.issuperset(values):
             del made[_KEPT]
+        if _AROUND in made and not _OWN_TO_ONE.issuperset(values):
+            del made[_AROUND]
         record = object.__new__(type(self))
         object.__setattr__(record, "__dict__", made)
+        return record
+
+    def elsewhere(self, path: str) -> Self:
+        """The same of another path. What is written before and behind that is written once."""
+        values = self.__dict__
+        around: tuple[str, str] | None = values.get(_AROUND)
+        if around is None:
+            around = values[_AROUND] = (_BEFORE_PATH.format(values), _BEHIND_PATH.format(values))
+        before, behind = around
+        kept = f'{before},"path":{encode_basestring_ascii(path)},{behind}'
+        record = object.__new__(type(self))
+        object.__setattr__(record, "__dict__", values | {"path": path, _KEPT: kept})
         return record
 
     def of(self, own: Own) -> Self:
@@ -218,8 +232,12 @@ _END: Final = _NAMES.index("upstream")
 # What another request of the same kind has in common with this one stands between.
 _OWN_TO_ONE: Final = frozenset((*_NAMES[:_BEGIN], *_NAMES[_END:]))
 _KEPT: Final = "_kept"
+_AROUND: Final = "_around"
 _own: Final = itemgetter(*Own._fields)
 _MIDDLE: Final = _Fields(_NAMES[_BEGIN:_END])
+_PATH: Final = _NAMES.index("path")
+_BEFORE_PATH: Final = _Fields(_NAMES[_BEGIN:_PATH])
+_BEHIND_PATH: Final = _Fields(_NAMES[_PATH + 1 : _END])
 
 
 # What each field says: for the schema and the documentation. A test holds that none is missing.

@@ -85,11 +85,15 @@ class Shortcut(Watched):
 
     def _handed_over(self, begun: Begun, cut_off: CutOff) -> OneRequest:
         """What is under way, as something that serves it on."""
-        familiar = begun.familiar
+        familiar, path = begun.familiar, begun.path
+        asked = cast("Asked", familiar.note)  # or it had not begun
+        if path is not None:
+            familiar = familiar.elsewhere(path)
+            familiar.note = asked = asked.elsewhere(familiar.head)
+            begun = begun._replace(familiar=familiar)
         sent = Sent(self._sent_on, begun.forward, self._heard_before, was_idle=True)
         exchange = Exchange(self._world, self._arrival, familiar.head, cut_off)
         exchange.take_over(begun)
-        asked = cast("Asked", familiar.note)  # or it had not begun
         # It is remembered already, so the bytes of its head are of no more use.
         request = OneRequest(self._world, self._origin, self._client, self._upstreams, asked, exchange, b"")
         request.resume(sent, self.give_up())
@@ -113,16 +117,26 @@ class Shortcut(Watched):
             return False
         try:
             now, started = world.clock.now(), world.clock.monotonic()
-            familiar = world.memory.recall(raw, self._arrival, world.pod(), now)
-            if familiar is None or not isinstance(familiar.note, Asked) or not familiar.note.is_usual:
+            pod, path = world.pod(), None
+            familiar = world.memory.recall(raw, self._arrival, pod, now)
+            if familiar is None:
+                akin = world.memory.akin(raw, self._arrival, pod, now)
+                if akin is None:
+                    return False
+                familiar, path = akin
+            again, note = familiar.again, familiar.note
+            if not isinstance(note, Asked) or not note.is_usual:
                 return False
             lease = world.leases.at_hand(familiar.key)
-            if lease is None or familiar.record.lease_id != lease.id:
+            if lease is None:
                 return False
-            again, record = familiar.again, familiar.record
             signed_at = world.clocks.at(self._arrival.name, now) if again.is_timed else now
-            forward = again.known(familiar.pod, lease, signed_at)
-            if forward is None or forward.on_revoke is OnRevoke.CUT:
+            if path is None:
+                record, forward = familiar.record, again.known(pod, lease, signed_at)
+            else:
+                record = familiar.leased(lease).elsewhere(path)
+                forward = again.elsewhere(pod, path, lease, now, signed_at)
+            if forward is None or record.lease_id != lease.id or forward.on_revoke is OnRevoke.CUT:
                 return False
             found = self._upstreams.take(self._origin)
             if found is None:
@@ -130,7 +144,7 @@ class Shortcut(Watched):
             if found.name != self._arrival.name:
                 self._upstreams.park(found)
                 return False  # the long way takes that one, too, and tells of it
-            written = request_head(forward, familiar.note.head.method, waits=False)
+            written = request_head(forward, note.head.method, waits=False)
             own = Own(now, world.new_id(), found.peer)
             # First: what could not be recorded does not travel.
             world.recorder.repeated(record, own, world.clock.monotonic() - started)
@@ -139,7 +153,7 @@ class Shortcut(Watched):
             if found is not None:
                 self._upstreams.end(found)
             return False
-        self._begun = Begun(familiar, lease, forward, signed_at, record, own, started)
+        self._begun = Begun(familiar, lease, forward, signed_at, record, own, started, path)
         self._upstream = self._sent_on = found
         self._is_left = self._is_stalled = False
         side = found.side

@@ -210,3 +210,19 @@ def test_a_time_is_written_alike_whatever_was_written_before(times: list[datetim
         assert json.loads(replace(FULL, time=time).to_json())["time"] == time.isoformat(
             timespec="milliseconds"
         )
+
+
+def test_the_record_of_another_path_is_the_same_but_for_that() -> None:
+    FULL.to_json()
+    for path in ("/b", '/"\\', "/b"):
+        there = FULL.elsewhere(path)
+        assert there == replace(FULL, path=path)
+        assert json.loads(there.to_json()) == there.to_record()
+        changed = there.changed(policy="a/b")
+        assert json.loads(changed.to_json()) == changed.to_record()
+        assert json.loads(changed.elsewhere("/c").to_json())["policy"] == "a/b"
+        later = there.changed(status=404)
+        assert json.loads(later.elsewhere("/d").to_json()) == replace(later, path="/d").to_record()
+    unwritten = replace(FULL).elsewhere("/e").changed(policy="c/d")
+    assert json.loads(unwritten.elsewhere("/f").to_json()) == replace(unwritten, path="/f").to_record()
+    assert FULL.changed(host="other").elsewhere("/g").host == "other"

@@ -423,7 +423,7 @@ def test_another_request_and_half_a_request_are_served_behind_it() -> None:
             assert await scene.client.hear_exactly(len(PASSED)) == PASSED
 
     world = play(story_of(then))
-    assert (len(world.recorder.records), len(world.recorder.short)) == (5, 2)
+    assert (len(world.recorder.records), len(world.recorder.short)) == (5, 3)
 
 
 def test_who_does_not_read_is_not_served_on() -> None:
@@ -498,3 +498,52 @@ def test_each_answer_is_looked_through() -> None:
             assert not (await asked(scene, upstream, saying(NEXT))).endswith(NEXT.encode())
 
     assert play(story_of(then)).recorder.crashes == []
+
+
+# --- other paths ---
+
+
+def test_another_path_is_served_at_once_and_remembered_when_it_comes_again() -> None:
+    other = GET.replace(b"/v1/x", b"/v1/y")
+
+    async def then(scene: Scene, upstream: End) -> None:
+        for _ in range(4):
+            await scene.client.say(other)
+            assert (await upstream.hear()).startswith(b"GET /v1/y HTTP/1.1\r\n")
+            await upstream.say(OK)
+            assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+        await until(lambda: len(scene.recorder.records) == 6)
+
+    world = play(story_of(then))
+    records = world.recorder.records
+    # The second of them is judged by itself, and the third opened as that was.
+    assert world.recorder.short == [records[at].request_id for at in (2, 5)]
+    assert [one.path for one in records] == ["/v1/x"] * 2 + ["/v1/y"] * 4
+    assert len({replace(one, request_id="", path="") for one in records}) == 1
+
+
+@pytest.mark.parametrize("path", ["/v2/x", "/v1/../v2/x", "/v1/%2e%2e/v2", "/v1//x/../../..", "/v1/a\\b"])
+def test_a_path_that_is_not_granted_is_refused(path: str) -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET.replace(b"/v1/x", path.encode()))
+        assert b"podkey-reason: " in await scene.client.hear()
+        assert await upstream.is_silent()
+
+    assert play(story_of(then)).recorder.short == []
+
+
+def test_another_path_that_goes_the_long_way_is_itself() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET.replace(b"/v1/x", b"/v1/y"))
+        for answer in (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno", OK):
+            assert (await upstream.hear()).startswith(b"GET /v1/y HTTP/1.1\r\n")
+            await upstream.say(answer)
+        assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+        await until(lambda: len(scene.recorder.records) == 3)
+
+    world = World()
+    world.leases.reply = lambda ref: replace(
+        live_lease(ref), id="lease-2" if world.leases.given_back else "lease-1"
+    )
+    last = only_third(play(story_of(then), world))
+    assert (last.path, last.retried, last.lease_id) == ("/v1/y", True, "lease-2")
