@@ -280,7 +280,7 @@ def test_a_request_with_a_body_goes_the_long_way() -> None:
         for _ in range(3):
             await scene.client.say(head("PUT", "Content-Length: 2") + b"ab")
             upstream = upstream or await scene.upstream()
-            await upstream.hear(b"ab")
+            await upstream.hear(b"\r\n\r\nab")
             await upstream.say(OK)
             await scene.client.hear_exactly(len(PASSED))
 
