@@ -18,7 +18,7 @@ from proxy.documents.reader import DOCUMENTS
 from proxy.documents.settings import settings_page
 from proxy.documents.shapes import Field, ListOf, MapOf, Record
 from proxy.documents.yaml_nodes import write_documents
-from proxy.services.loader import built_in_catalogue
+from proxy.services.loader import KEPT, built_in_catalogue, written_catalogue
 
 ROOT = Path(__file__).parent.parent
 NOTE = "Made by `make generate`; do not edit."
@@ -26,6 +26,8 @@ NOTE = "Made by `make generate`; do not edit."
 
 def generated() -> Iterator[tuple[str, str]]:
     """Each file's path below the root, and its text."""
+    # First: what follows reads it.
+    yield f"proxy/services/{KEPT}", written_catalogue().decode()
     for kind in KINDS:
         yield f"docs/schema/{kind.lower()}.json", json.dumps(json_schema(kind), indent=2) + "\n"
     yield "docs/schema/audit-record.json", json.dumps(audit_schema(), indent=2) + "\n"

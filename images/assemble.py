@@ -22,9 +22,10 @@ PACKAGES: Final = HOME / "packages"
 DPKG: Final = HOME / "dpkg-status"
 
 # -I: neither the environment nor the working directory adds modules. -S: nor does the base's site-packages.
-# -O: what the tests of shipped code are run without. One argument, for the kernel passes only one.
+# -OO: no assert, as the tests of security run, and no docstring: those are a megabyte of memory in each pod.
+# One argument, for the kernel passes only one.
 PROGRAM: Final = """\
-#!{python} -ISO
+#!{python} -ISOO
 import sys
 
 sys.path[:0] = ["{app}", "{packages}"]
@@ -37,7 +38,7 @@ run()
 def main(program: str, module: str) -> None:
     # Not checked against the sources at start: they stand below the same read-only root (see the Dockerfile).
     compiled = compileall.compile_dir(
-        HOME, quiet=1, optimize=1, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+        HOME, quiet=1, optimize=2, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
     )
     if not compiled:
         sys.exit("assemble: a module could not be compiled")

@@ -5,7 +5,7 @@ asked. Whatever the index leaves out, chooses or remembers must come to the same
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -46,6 +46,7 @@ from proxy.core.request import (
     RequestFacts,
 )
 from proxy.core.services import Catalogue, HostReading, Service
+from proxy.core.structs import replace
 from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.core.verdict import PassThrough, ReadBody, Refuse, RuleRef, Verdict
 from proxy.documents.problems import ProblemCode

@@ -4,7 +4,7 @@ script = scripted(monkeypatch, Script(wants=10))
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
@@ -13,6 +13,7 @@ from proxy.attach.bodies import BodyFault, BodyTransform
 from proxy.core.arrival import Arrival
 from proxy.core.credentials import Derivation
 from proxy.core.reasons import Reason
+from proxy.core.structs import replace
 from proxy.lanes import judged
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head

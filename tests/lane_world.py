@@ -7,7 +7,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
@@ -36,6 +36,7 @@ from proxy.core.lease import Lease, LeaseKey, LeaseReply, NoLease
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture, Timeouts
+from proxy.core.structs import replace
 from proxy.lanes.interface import Distrust, KernelTls, LaneWorld, TlsPeer
 from proxy.lanes.mitm.conversation import Conversation
 from proxy.lanes.mitm.engine_options import lane_options

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from types import MappingProxyType
@@ -22,6 +22,8 @@ from urllib.parse import quote, unquote
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from proxy.core.structs import replace
 
 EMPTY: Final = hashlib.sha256(b"").hexdigest()
 CHUNK: Final = 64 * 1024

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from tests.netns import NAMESPACES, PodNetwork
 # Far above what anything takes here; reached only when something hangs.
 WAIT_SECONDS: Final = 10.0
 STEP_SECONDS: Final = 0.01
+SETTLES_SECONDS: Final = 2.0
 
 _SAMPLE: Final = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)").fullmatch
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"').findall
@@ -97,6 +99,19 @@ class Sidecar:
             f"{count} audit records",
             seconds,
         )
+
+    def audited(self) -> int:
+        """How many records there are, when those of all that was judged are written: the last ones may still
+        be on their way when whoever asked has gone on. What is still under way is not waited for."""
+
+        def count() -> list[int]:
+            records = self.audit()
+            ended = sum(record["ending"] != "open" for record in records)
+            return [len(records)] if ended >= self.metric("podkey_requests_total") else []
+
+        with suppress(AssertionError):
+            return wait_for(count, "the records of what was judged", SETTLES_SECONDS)[0]
+        return len(self.audit())
 
     def wait_log(self, event: str, seconds: float = WAIT_SECONDS, count: int = 1) -> list[dict[str, Any]]:
         """The log lines of an event, as soon as there are that many."""

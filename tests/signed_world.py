@@ -9,7 +9,7 @@ was. Nothing of `proxy.aws` takes part in that.
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,6 +27,7 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.lease import Lease
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.documents.problems import ProblemCode
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Forward

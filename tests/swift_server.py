@@ -25,13 +25,14 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
+from proxy.core.structs import replace
 from tests import netns
 from tests.netns import INTERNET_V4
 from tests.s3_signer import EMPTY, Keys, Signer

@@ -1,7 +1,7 @@
 """A small world for tests of the transaction: a pod, its policies and leases, and heads as they are sent."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -15,6 +15,7 @@ from proxy.core.lease import Lease, LeaseReply
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head, HeadProblem, HttpVersion
 from proxy.transaction.opening import Forward, Opening, Refused

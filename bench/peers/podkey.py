@@ -7,7 +7,6 @@ the checkout's. The capture is transparent, and the redirect is the ground's.
 import json
 import os
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from bench.peers.subject import AUDIT, Credentials, Owes, Program, Subject
 from bench.upstream import BUCKET
 from proxy.core.arrival import LaneName
 from proxy.core.contract import IDENTITY_AUDIENCE, PROXY_UID
+from proxy.core.structs import replace
 from proxy.documents.settings_table import SETTINGS
 from tests.built_images import PROXY, engine, is_podman, why_missing
 from tests.pod_tokens import TokenIssuer, jwks

@@ -14,13 +14,13 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 
 from injector.core.api import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, ClusterFault, JsonObject, Resource
 from proxy.cli.exit_status import OK, PROBLEMS
 from proxy.cli.terminal import printable
+from proxy.core.structs import Struct
 
 # What the webhooks' own `timeoutSeconds` says: later nobody waits any more.
 CALL_SECONDS: Final = 5.0
@@ -41,8 +41,7 @@ class Unanswered(Exception):  # noqa: N818 - what was found, not an error of the
     """What is wrong with a webhook."""
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(Struct, frozen=True):
     """As the API server has it."""
 
     host: str

@@ -1,12 +1,12 @@
 """The API server in words: what is asked for, what it answers, and how it says no."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from proxy.core.contract import API_VERSION
+from proxy.core.structs import Struct
 
 type JsonObject = Mapping[str, Any]
 
@@ -21,8 +21,7 @@ class ObjectKey(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """One kind as its path names it: `Resource("apps/v1", "deployments")`."""
 
     group_version: str
@@ -49,8 +48,7 @@ MUTATING_WEBHOOKS: Final = Resource("admissionregistration.k8s.io/v1", "mutating
 VALIDATING_WEBHOOKS: Final = Resource("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A part of a list. `continue_token` is empty on the last one."""
 
     items: Sequence[object]

@@ -1,8 +1,9 @@
 """What is known of the cluster when a pod is judged: from caches, never asked for at that time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from proxy.core.structs import Struct, field
 
 
 class NamespaceInjection(Enum):
@@ -28,22 +29,19 @@ ALLOWS_REDIRECT = frozenset({PodSecurity.PRIVILEGED})
 ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(Struct, frozen=True):
     """A namespace as it was last seen. What its labels mean is read by `reading/namespaces.py`."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterFacts:
+class ClusterFacts(Struct, frozen=True):
     # Whether every kubelet knows `restartPolicy: Always` of init containers (1.29).
     native_sidecars: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PodNeeds:
+class PodNeeds(Struct, frozen=True):
     """What the policies that select a pod need in it. All of it sorted, so that it is the same each time."""
 
     # `namespace/name`

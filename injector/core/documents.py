@@ -1,11 +1,11 @@
 """An AccessPolicy or CredentialSource as the API server has it, before anybody reads what it says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from proxy.core.structs import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class RawDocument:
+class RawDocument(Struct, frozen=True):
     """One object of a watch. What names it stands beside `document`, so that a broken one has a name, too."""
 
     kind: str

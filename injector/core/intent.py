@@ -1,10 +1,10 @@
 """What a pod's annotations ask for, read and sound."""
 
-from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
 from proxy.core.settings import Capture
+from proxy.core.structs import Struct, field
 
 
 class Wish(Enum):
@@ -16,8 +16,7 @@ class Wish(Enum):
     OBSERVE = "observe"
 
 
-@dataclass(frozen=True, slots=True)
-class Quantities:
+class Quantities(Struct, frozen=True):
     """CPU in thousandths of a core, memory in bytes. None: not said."""
 
     cpu_request: int | None = None
@@ -26,8 +25,7 @@ class Quantities:
     memory_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True):
     """Everything that the user's annotations under `podkey.io/` say."""
 
     wish: Wish | None = None

@@ -1,12 +1,10 @@
 """What becomes of a pod, with all reasons. Matched to the end."""
 
-from dataclasses import dataclass
-
 from proxy.core.injection_codes import InjectionCode
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One reason or warning: its code, what was found where, and what to change."""
 
     code: InjectionCode
@@ -17,24 +15,21 @@ class Finding:
         return f"{self.code.value}: {self.message}" + (f"; {self.fix}" if self.fix else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Inject:
+class Inject(Struct, frozen=True):
     """The pod gets a sidecar. A pod that has it already is injected, too, and its patch is empty."""
 
     reasons: tuple[Finding, ...]
     warnings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Struct, frozen=True):
     """It starts as it is."""
 
     reasons: tuple[Finding, ...]
     warnings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Struct, frozen=True):
     """It does not start: all reasons are told at once."""
 
     reasons: tuple[Finding, ...]

@@ -1,16 +1,15 @@
 """What is decided about one pod before anything is written into it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from injector.core.cluster import PodNeeds
 from injector.core.intent import Intent
 from proxy.core.services import Service
 from proxy.core.settings import Capture
+from proxy.core.structs import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """`capture`, `native` and the rest are settled: `craft` writes them down and asks nobody any more."""
 
     intent: Intent

@@ -1,13 +1,13 @@
 """What one injector was told when it started. Read once, checked as a whole, never changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
 from injector.core.cluster import PodSecurity
 from injector.core.intent import Quantities
 from proxy.core.settings import LogFormat, LogLevel
+from proxy.core.structs import Struct, field
 
 
 class OnDanger(Enum):
@@ -25,8 +25,7 @@ class NativeSidecars(Enum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True)
-class SidecarSettings:
+class SidecarSettings(Struct, frozen=True):
     """What every injected container is made of."""
 
     image: str
@@ -51,8 +50,7 @@ class SidecarSettings:
         return hash(self.image)
 
 
-@dataclass(frozen=True, slots=True)
-class PodRules:
+class PodRules(Struct, frozen=True):
     """Which pods get a sidecar, and how they are captured."""
 
     # Resource names that are accelerators besides those we know; a name may end with a star.
@@ -75,8 +73,7 @@ class PodRules:
         return hash(self.own_namespace)
 
 
-@dataclass(frozen=True, slots=True)
-class ServingSettings:
+class ServingSettings(Struct, frozen=True):
     address: str = "::"
     port: int = 8443
     admin_address: str = "::"
@@ -89,8 +86,7 @@ class ServingSettings:
     linger_seconds: int = 10
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateSettings:
+class CertificateSettings(Struct, frozen=True):
     """A folder with `tls.crt` and `tls.key` that somebody else renews; None: podkey makes its own."""
 
     folder: str | None = None
@@ -100,8 +96,7 @@ class CertificateSettings:
     validating_webhook: str = "podkey-injector"
 
 
-@dataclass(frozen=True, slots=True)
-class InjectorSettings:
+class InjectorSettings(Struct, frozen=True):
     sidecar: SidecarSettings
     pods: PodRules = field(default_factory=PodRules)
     serving: ServingSettings = field(default_factory=ServingSettings)

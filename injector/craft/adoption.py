@@ -6,8 +6,6 @@ pod has already wins, as if the policy had come a moment later; it cannot give a
 write into it anyway. Image, command, walls and mode are not taken over: they have to be ours (`coverage.py`).
 """
 
-from dataclasses import dataclass, replace
-
 from injector.core.cluster import PodNeeds
 from injector.core.plan import Plan
 from injector.craft.endpoints import endpoints_of
@@ -20,13 +18,13 @@ from proxy.core.contract import (
     TOKENS_VOLUME,
 )
 from proxy.core.settings import Capture, Endpoint
+from proxy.core.structs import Struct, replace
 from proxy.documents.problems import Fault
 from proxy.documents.setting_kinds import Setting
 from proxy.documents.settings_table import CAPTURE, ENDPOINT_TOKEN, ENDPOINTS
 
 
-@dataclass(frozen=True, slots=True)
-class Existing:
+class Existing(Struct, frozen=True):
     """What was drawn for the pod by the call before."""
 
     # The annotation's text, for `read_placeholders`.

@@ -8,7 +8,6 @@ is not: then the pod is refused, whoever did it.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from injector.craft.reserved import normal_path
 from injector.reading.pod_fields import shown
 from injector.reading.pods import Container, Volume
 from proxy.core.injection_codes import InjectionCode
+from proxy.core.structs import Struct
 from proxy.documents.settings_table import GPU
 
 type Raw = Mapping[str, Any]
@@ -64,8 +64,7 @@ _FROM_OTHERS: Final = re.compile(
 _SECRETS_OF_OTHERS: Final = "/run/secrets/"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     path: str
     found: object
     # None: nothing should be there.

@@ -11,7 +11,6 @@ stay there: the order of others is theirs, and a container of ours is never move
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
@@ -35,6 +34,7 @@ from proxy.core import contract
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.redirect import Redirect
 from proxy.core.settings import Capture
+from proxy.core.structs import Struct
 from proxy.documents.settings_table import GPU
 
 type Raw = Mapping[str, Any]
@@ -48,8 +48,7 @@ _INITS: Final = ("spec", ContainerKind.INIT.value)
 _APPS: Final = ("spec", ContainerKind.APP.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Injected:
+class Injected(Struct, frozen=True):
     patch: tuple[Operation, ...]
     warnings: tuple[Finding, ...] = ()
 

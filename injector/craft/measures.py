@@ -1,6 +1,5 @@
 """What the containers and volumes of ours are cut by: pods of the same measures get the same ones."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from injector.core.cluster import PodNeeds
@@ -10,10 +9,10 @@ from injector.core.settings import PodRules, SidecarSettings
 from injector.craft.resources import budgeted, is_guaranteed
 from injector.reading.pods import Pod
 from proxy.core.settings import Capture, Endpoint
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Measures:
+class Measures(Struct, frozen=True):
     """All of it can be hashed, and none of it is chance."""
 
     intent: Intent

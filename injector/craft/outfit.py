@@ -5,7 +5,6 @@ is written into a pod is never changed afterwards (`jsonpatch.py` copies), so po
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from injector.craft.sidecar import sidecar_container
 from injector.craft.volumes import volumes_of
 from proxy.core.redirect import Redirect
 from proxy.core.settings import Capture
+from proxy.core.structs import Struct
 
 type Raw = Mapping[str, Any]
 
@@ -34,8 +34,7 @@ _MOST_KEPT: Final = 128
 MAX_KEPT_SIZE: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Outfit:
+class Outfit(Struct, frozen=True):
     # In the order in which they start. The sidecar is the last.
     containers: tuple[Raw, ...]
     volumes: tuple[Raw, ...]

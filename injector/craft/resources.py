@@ -1,7 +1,6 @@
 """What podkey's containers ask for and may take: always both, or quotas refuse the pod."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Final
 
 from injector.core.intent import Quantities
@@ -10,6 +9,7 @@ from injector.core.settings import SidecarSettings
 from injector.reading.pods import Container, Pod, Resources
 from proxy.core.contract import API_GROUP
 from proxy.core.injection_codes import InjectionCode
+from proxy.core.structs import fields
 
 # A Python and two `nft`: 0.1 s of CPU, which a limit of 100m would stretch to more than a second of each
 # pod's start. A quota counts the larger of an init container's limit and the sidecar's, which is 1 CPU, too.

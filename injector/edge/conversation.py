@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, final
 
@@ -11,6 +10,7 @@ from injector.edge.clock import Clock
 from injector.edge.http_messages import Bad, Head, Messages, Pause, Reply, Whole, reply_to, text_reply
 from injector.edge.room import Part, Room, nobody_waits
 from injector.edge.serving import Site
+from proxy.core.structs import Struct
 
 PIECE: Final = 1 << 16
 # Of one write: a record of TLS (RFC 8446 §5.1). OpenSSL keeps room for the largest as long as a connection
@@ -19,8 +19,7 @@ WRITTEN: Final = 1 << 14
 _CROWDED: Final = text_reply(503, "podkey: there are too many bodies at this time", Retry_After="1")
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
+class Deadlines(Struct, frozen=True):
     """In seconds."""
 
     # An API server's own handshake and head take a round trip each.

@@ -11,9 +11,10 @@ hold this reader against it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, final
+
+from proxy.core.structs import Struct
 
 # An API server's head has some 250 bytes; what a mesh or a tracer adds still fits.
 MAX_HEAD: Final = 16 << 10
@@ -45,8 +46,7 @@ class Rejected(Enum):
     NO_LENGTH = "no_length"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     method: str
     # Without the query.
     path: str
@@ -58,15 +58,13 @@ class Head:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """The body of the request whose head came last."""
 
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Bad:
+class Bad(Struct, frozen=True):
     """Nothing can be read after it."""
 
     why: Rejected
@@ -79,8 +77,7 @@ class Pause(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What is answered. Of the body's bytes only the length is known here."""
 
     status: int

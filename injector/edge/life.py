@@ -8,7 +8,6 @@ late, and a review that meets a closed port is a pod that does not start.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, final
@@ -21,6 +20,7 @@ from injector.edge.probes import MAX_CONNECTIONS, ProbeSite, Readiness
 from injector.edge.serving import Handler, ReviewSite
 from injector.edge.tls import CertificateFault, FolderCertificate, OwnCertificate, ServerCertificate
 from injector.engine.leaf import server_names
+from proxy.core.structs import Struct
 from proxy.files.watch import FolderWatch
 from proxy.telemetry.log import Log
 
@@ -37,8 +37,7 @@ DRAIN_SECONDS: Final = 5.0
 Work = Callable[[], Coroutine[None, None, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
+class Ways(Struct, frozen=True):
     """What the cluster's side tells the process."""
 
     readiness: Readiness
@@ -49,8 +48,7 @@ class Ways:
     saw_authority: Callable[[Mapping[str, bytes]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSide:
+class ClusterSide(Struct, frozen=True):
     """What the process needs of the cluster's side: caches, reviews, leading."""
 
     # By path.

@@ -15,7 +15,6 @@ import ssl
 from asyncio import sslproto
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Final, Protocol, final
@@ -24,6 +23,7 @@ from injector.edge.clock import Clock
 from injector.edge.conversation import PIECE, Conversation, Deadlines, Lost
 from injector.edge.room import Room
 from injector.edge.serving import Site
+from proxy.core.structs import Struct
 
 # What asyncio's TLS reads into: each connection has that much from its first packet to its end, also one that
 # never says a word. With asyncio's own 256 KiB a thousand of those take 310 MiB, which is more than a replica
@@ -44,8 +44,7 @@ class Counts(Protocol):
     def connections(self, number: int) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class _Connection:
+class _Connection(Struct, eq=False):
     peer: socket.socket
     # Whether no request is on its way.
     idle: bool = True

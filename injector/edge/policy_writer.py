@@ -7,7 +7,6 @@ there; for each thing only the last word counts. What could not be written is tr
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from random import random
 from typing import Any, Final
@@ -19,6 +18,7 @@ from injector.edge.worker import Hand, Worker
 from injector.engine.config_maps import Create, Recreate, difference, written_policy
 from injector.engine.orphans import orphans
 from proxy.core.contract import POLICY_CONFIG_MAP, TRUST_CONFIG_MAP
+from proxy.core.structs import Struct
 from proxy.telemetry.log import Log
 
 CALL_SECONDS: Final = 5.0
@@ -44,8 +44,7 @@ class Kind(IntEnum):
     STATUS = 3
 
 
-@dataclass(slots=True)
-class Piece:
+class Piece(Struct):
     """Something to do; when it is due again, and how often it has failed."""
 
     work: Callable[[], None]

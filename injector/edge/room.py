@@ -5,8 +5,9 @@ for the longest time. An API server's body comes in one go.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, final
+
+from proxy.core.structs import Struct
 
 # Four of the largest, or a thousand ordinary reviews.
 MAX_HELD_BODIES: Final = 32 << 20
@@ -16,8 +17,7 @@ def nobody_waits() -> None:
     """For the rest of a body."""
 
 
-@dataclass(slots=True, eq=False)
-class Part:
+class Part(Struct, eq=False):
     """What is there of one body. `give_up` wakes whoever waits for the rest of it."""
 
     give_up: Callable[[], None] = nobody_waits

@@ -22,10 +22,10 @@ leader's next look. Where all authorities have ended everything begins anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from proxy.core.structs import Struct, hiding, replace
 from proxy.x509.certificates import (
     CLOCK_SKEW,
     Certificate,
@@ -68,10 +68,11 @@ PREVIOUS: Final = "previous.crt"
 REPLACED_AT: Final = "previous.replaced-at"
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Struct, frozen=True):
     certificate: Certificate
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey
+
+    __repr__ = hiding("key")
 
     @property
     def begins(self) -> datetime:
@@ -90,8 +91,7 @@ class Authority:
         return self.begins + (self.ends - self.begins) * 2 / 3
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorityState:
+class AuthorityState(Struct, frozen=True):
     """What the Secret says. `current` signs; all of them are trusted."""
 
     current: Authority | None = None
@@ -112,24 +112,23 @@ class AuthorityState:
         return tuple(dict.fromkeys((*current, *self.previous, *following)))
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """Write the Secret as a whole, on the condition that it is still as it was read."""
 
-    data: Mapping[str, bytes] = field(repr=False)
+    data: Mapping[str, bytes]
     # For the log.
     why: str
 
+    __repr__ = hiding("data")
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+
+class Publish(Struct, frozen=True):
     """Write the bundle into every webhook, on the condition that the configurations are as they were read."""
 
     bundle: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     """Nothing is to be done before that time, unless somebody else changes something."""
 
     until: datetime

@@ -8,7 +8,6 @@ replaced by its last version that was, as long as the object is there.
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, cast
 
 from injector.core.cluster import Namespace
@@ -31,6 +30,7 @@ from proxy.core.credentials import CredentialSource
 from proxy.core.labels import LabelSelector
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.documents.cluster_wide import check_cluster_wide
 from proxy.documents.limits import check_limits
 from proxy.documents.placed import Placed, child

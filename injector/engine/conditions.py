@@ -5,12 +5,12 @@ if it were not there.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
 from typing import Any, Final
 
+from proxy.core.structs import Struct, astuple, replace
 from proxy.documents.problems import Problem
 
 # The object lives in etcd and in every cache that watches it; nobody mends more at a time.
@@ -55,8 +55,7 @@ class StatusReason(Enum):
     PENDING = "Pending"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     type: str
     status: str
     reason: str
@@ -65,15 +64,13 @@ class Condition:
     since: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ToldProblem:
+class ToldProblem(Struct, frozen=True):
     path: str
     message: str
     fix: str
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     observed_generation: int
     conditions: tuple[Condition, ...]
     # None: nobody counted, or it is no policy.

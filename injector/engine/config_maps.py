@@ -1,7 +1,6 @@
 """The two ConfigMaps that the injector writes into a namespace, and what to do to have them there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -14,6 +13,7 @@ from proxy.core.contract import (
     POLICY_KEY,
     TRUST_CONFIG_MAP,
 )
+from proxy.core.structs import Struct
 
 # Tells a text that we wrote from one that somebody has edited since: only ours is worth falling back to.
 DIGEST_ANNOTATION: Final = f"{API_GROUP}/digest"
@@ -71,13 +71,11 @@ def _texts(found: object) -> dict[str, str]:
 # --- what has to be done -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     config_map: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(Struct, frozen=True):
     """With the resource version of what is there, so that a change in between makes it fail."""
 
     config_map: JsonObject
@@ -85,8 +83,7 @@ class Replace:
     taken_over: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Recreate:
+class Recreate(Struct, frozen=True):
     """The API server lets nobody change an immutable ConfigMap: it is deleted, and created anew."""
 
     config_map: JsonObject

@@ -7,7 +7,6 @@ namespaces; a pod is told of once.
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 from injector.core.cluster import Namespace
@@ -15,6 +14,7 @@ from injector.core.outcome import Finding, Inject, Outcome, Refuse, Skip
 from injector.engine.happenings import EventKind, EventReason, Happening, Involved
 from injector.reading.objects import ObjectFault, read_meta
 from proxy.core.contract import SIDECAR_CONTAINER
+from proxy.core.structs import Struct
 
 # What one round may tell: a namespace that is enabled while 5,000 pods run in it is told of in as many rounds
 # as it takes, and does not push the Events of admissions out of their queue.
@@ -28,8 +28,7 @@ _OVER: Final = frozenset({"Succeeded", "Failed"})
 type Raw = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(Struct, frozen=True):
     """What one round found. Namespaces where nothing is missing stand in it with 0."""
 
     missing: Mapping[str, int]

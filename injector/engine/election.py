@@ -12,12 +12,12 @@ when it renews next.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from injector.core.api import ClusterFault
 from injector.reading.objects import Lease
+from proxy.core.structs import Struct
 
 # The numbers of Kubernetes' own components (leader-elect-lease-duration, -renew-deadline, -retry-period).
 LEASE_SECONDS: Final = 15
@@ -27,25 +27,21 @@ RETRY_SECONDS: Final = 2.0
 SPREAD: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """Read the lease."""
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     lease: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(Struct, frozen=True):
     """A merge patch that names the resource version which it is about (RFC 7396; 409 for any other)."""
 
     patch: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     seconds: float
 
 

@@ -5,7 +5,6 @@ the same in CEL, without a webhook that could be down.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from injector.core.cluster import PodNeeds
@@ -19,6 +18,7 @@ from injector.reading.pods import Container, Pod, read_pod
 from injector.reading.reviews import Answer, GroupVersionName, Review, answer_of
 from proxy.core.contract import POLICY_CONFIG_MAP, TRUST_CONFIG_MAP
 from proxy.core.injection_codes import InjectionCode
+from proxy.core.structs import replace
 
 _PODS: Final = GroupVersionName("", "v1", "pods")
 _CONFIG_MAPS: Final = GroupVersionName("", "v1", "configmaps")

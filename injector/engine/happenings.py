@@ -11,13 +11,13 @@ one patch in a while. All of it is bounded: Events are for people, and what does
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
 from injector.core.api import ClusterFault
 from proxy.core.contract import MANAGED_BY
+from proxy.core.structs import Struct
 
 # Some seconds of a busy scheduler.
 MOST_WAITING: Final = 256
@@ -46,8 +46,7 @@ class EventReason(Enum):
     MISSING = "PodkeyMissing"
 
 
-@dataclass(frozen=True, slots=True)
-class Involved:
+class Involved(Struct, frozen=True):
     """What an Event is about. `kubectl describe` finds it by its uid; without one only lists of Events do."""
 
     api_version: str
@@ -56,8 +55,7 @@ class Involved:
     uid: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(Struct, frozen=True):
     """`namespace` is the pod's. A message has no name of a pod in it where many pods share an owner: they
     would be as many Events. Never for a dry run, which leaves nothing behind."""
 
@@ -73,15 +71,13 @@ def about_namespace(namespace: str) -> Involved:
     return Involved("v1", "Namespace", namespace)
 
 
-@dataclass(frozen=True, slots=True)
-class CreateEvent:
+class CreateEvent(Struct, frozen=True):
     happening: Happening
     event: Mapping[str, Any]
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class CountEvent:
+class CountEvent(Struct, frozen=True):
     """A merge patch of an Event that was written before."""
 
     happening: Happening
@@ -93,8 +89,7 @@ class CountEvent:
 Write = CreateEvent | CountEvent
 
 
-@dataclass(slots=True)
-class _Told:
+class _Told(Struct):
     """An Event that is there, or will be."""
 
     name: str

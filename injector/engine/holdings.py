@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, NamedTuple, cast
 
@@ -11,6 +10,7 @@ from injector.engine.conditions import Status, read_status
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialSource
 from proxy.core.policy import AccessPolicy
+from proxy.core.structs import Struct, field, replace
 from proxy.documents.cluster_wide import check_cluster_wide
 from proxy.documents.object_nodes import Json
 from proxy.documents.placed import Placed
@@ -40,8 +40,7 @@ def key_of(document: Document) -> DocumentKey:
     return DocumentKey(kind, document.namespace, document.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """One object as it is now."""
 
     key: DocumentKey
@@ -117,8 +116,7 @@ def place(document: Document) -> Placed[Document]:
 # --- what is in force --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """What one object said in one generation."""
 
     value: Document
@@ -134,8 +132,7 @@ class Standing(Enum):
     LEFT_OUT = "left_out"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What became of one document when a namespace was compiled, and why."""
 
     standing: Standing
@@ -148,8 +145,7 @@ class Report:
 Inputs = frozenset[tuple[DocumentKey, str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """What is in force in one namespace."""
 
     namespace: str

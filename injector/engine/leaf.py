@@ -1,7 +1,6 @@
 """The certificate that one replica serves: signed by itself with the authority's key, kept in memory only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NoReturn, final
 
@@ -14,6 +13,7 @@ from injector.engine.authority import (
     signer,
 )
 from proxy.core.hosts import Hostname
+from proxy.core.structs import Struct, hiding
 from proxy.x509.certificates import CLOCK_SKEW, Certificate, certificate_pem, is_signed_by, key_pem, sign_leaf
 
 # Renewed when a third of its life is left: more than two days in which the API server may be away.
@@ -21,11 +21,12 @@ _RENEWAL_PART: Final = 3
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
-class ReplicaLeaf:
+class ReplicaLeaf(Struct, frozen=True, eq=False):
     names: tuple[Hostname, ...]
     certificate: Certificate
-    key_pem: bytes = field(repr=False)
+    key_pem: bytes
+
+    __repr__ = hiding("key_pem")
 
     @property
     def chain_pem(self) -> bytes:
@@ -42,6 +43,9 @@ class ReplicaLeaf:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a leaf holds a private key: it is not pickled or copied")
+
+    def __copy__(self) -> NoReturn:
+        self.__reduce_ex__(2)
 
 
 def server_names(service: str, namespace: str, cluster_domain: str) -> tuple[Hostname, ...]:

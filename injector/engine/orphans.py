@@ -1,7 +1,6 @@
 """ConfigMaps of ours that no namespace needs any more: what the sweeper deletes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from injector.core.api import JsonObject
@@ -9,14 +8,14 @@ from injector.core.cluster import Namespace, NamespaceInjection
 from injector.engine.config_maps import is_ours
 from injector.reading.namespaces import injection_of
 from proxy.core.contract import POLICY_CONFIG_MAP, TRUST_CONFIG_MAP
+from proxy.core.structs import Struct
 
 NAMES: Final = frozenset({POLICY_CONFIG_MAP, TRUST_CONFIG_MAP})
 # Where pods never get a sidecar, whatever the labels say.
 PROTECTED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(Struct, frozen=True):
     """To be deleted with `uid` and `resource_version` as preconditions: it may have changed since."""
 
     namespace: str

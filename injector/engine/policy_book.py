@@ -4,7 +4,6 @@ One loop changes it. What it gives away (`Held`, `Compiled`, `PodNeeds`) are val
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from injector.core.cluster import Namespace, PodNeeds
@@ -16,10 +15,10 @@ from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.selection import selects_namespace
 from proxy.core.services import Catalogue
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One document before and after; the same twice where nothing changed that a sidecar could notice."""
 
     before: Held | None

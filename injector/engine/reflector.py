@@ -13,12 +13,12 @@ out could be the very policy that forbids something. The last whole copy stays.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from injector.core.api import BAD_ANSWER, TOO_LARGE, TOO_MANY, ClusterFault, ObjectKey, Page
 from injector.reading.objects import ObjectFault, read_meta
+from proxy.core.structs import Struct
 
 # client-go's own page size.
 PAGE: Final = 500
@@ -38,52 +38,45 @@ LONGEST_WISH: Final = 60.0
 _START_OVER: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage:
+class ListPage(Struct, frozen=True):
     """Ask for the page after `continue_token`, the first where it is empty: consistent, not from a cache."""
 
     continue_token: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """With bookmarks, for so many seconds."""
 
     resource_version: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     seconds: float
 
 
 Step = ListPage | Watch | Wait
 
 
-@dataclass(frozen=True, slots=True)
-class Replace[V]:
+class Replace[V](Struct, frozen=True):
     """All that there is: what is not in it is gone."""
 
     values: Mapping[ObjectKey, V]
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert[V]:
+class Upsert[V](Struct, frozen=True):
     key: ObjectKey
     value: V
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     """Of what may be gone already."""
 
     key: ObjectKey
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """It is kept out of the copy."""
 
     key: ObjectKey | None

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from injector.core.cluster import ClusterFacts, Namespace
@@ -16,13 +15,13 @@ from injector.engine.policy_book import PolicyBook
 from injector.engine.world import World
 from injector.reading.reviews import Answer, GroupVersionName, Review
 from proxy.core.services import Catalogue
+from proxy.core.structs import Struct
 
 _POD: Final = GroupVersionName("", "v1", "Pod")
 _PODS: Final = GroupVersionName("", "v1", "pods")
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
+class Rehearsed(Struct, frozen=True):
     answer: Answer
     # As it would be stored; as it was where it is refused.
     pod: dict[str, Any]

@@ -13,13 +13,13 @@ made until one changes nothing. So what comes out stays, and does not depend on 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from injector.engine.holdings import Document, DocumentKey, Held, Version
 from proxy.core.contract import CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.policy import AccessPolicy
+from proxy.core.structs import Struct, field
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode
 
@@ -34,8 +34,7 @@ MAX_PASSES: Final = 4
 _OTHER: Final = re.compile(r"\((AccessPolicy [^ /()]+/[^ /()]+)\)").search
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """A version, and what it says in this namespace with the text that sidecars get."""
 
     version: Version
@@ -43,8 +42,7 @@ class Option:
     text: str
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(Struct):
     """One object and its versions, the best first."""
 
     held: Held

@@ -1,15 +1,14 @@
 """Everything that a pod is judged by, as the watchers said it last: nobody is asked on the way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from injector.core.cluster import ClusterFacts, Namespace
 from injector.core.settings import InjectorSettings
 from injector.engine.policy_book import PolicyBook
+from proxy.core.structs import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """`namespaces` and `book` go on changing behind it; one review sees one moment, for it never waits."""
 
     namespaces: Mapping[str, Namespace]

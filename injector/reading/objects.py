@@ -8,11 +8,11 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from injector.core.api import ObjectKey
 from injector.core.cluster import Namespace
 from injector.core.documents import RawDocument
+from proxy.core.structs import Struct, hiding
 
 # That of Kubernetes, with what a vendor puts behind: `v1.29.3-eks-a18cd3a`, `v1.30.1+k3s1`.
 _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?![\d])").match
@@ -22,8 +22,7 @@ class ObjectFault(Exception):  # noqa: N818 - a fault in what was answered
     """Which field is not as it should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(Struct, frozen=True):
     """What every object says of itself."""
 
     key: ObjectKey
@@ -75,11 +74,12 @@ def read_document(raw: object, kind: str) -> RawDocument:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SecretData:
+class SecretData(Struct, frozen=True):
     key: ObjectKey
     resource_version: str
-    data: Mapping[str, bytes] = field(repr=False)
+    data: Mapping[str, bytes]
+
+    __repr__ = hiding("data")
 
 
 def read_secret(raw: object) -> SecretData:
@@ -93,8 +93,7 @@ def read_secret(raw: object) -> SecretData:
     return SecretData(meta.key, meta.resource_version, data)
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """`holder` is empty where nobody holds it."""
 
     resource_version: str

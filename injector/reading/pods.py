@@ -6,7 +6,6 @@ absent or null is what Go makes of it (empty, false, no list), and what we do no
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -32,6 +31,7 @@ from injector.reading.pod_fields import (
 from injector.reading.pod_limits import check_limits
 from injector.reading.quantities import QuantityFault, read_quantity
 from proxy.core.contract import DEFAULT_NAMESPACE, REDIRECT_CONTAINER, SIDECAR_CONTAINER
+from proxy.core.structs import Struct
 
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
@@ -44,16 +44,14 @@ class ContainerKind(Enum):
     EPHEMERAL = "ephemeralContainers"
 
 
-@dataclass(frozen=True, slots=True)
-class SecretUse:
+class SecretUse(Struct, frozen=True):
     """A Secret that is shown as files or variables. No keys: all of them."""
 
     name: str
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
+class Security(Struct, frozen=True):
     """A securityContext. The last two exist on pods only, the three before them on containers only."""
 
     user: int | None = None
@@ -66,8 +64,7 @@ class Security:
     fs_group: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(Struct, frozen=True):
     """Quantities in billionths of their units, as `reading/quantities.py` has them."""
 
     requests: Mapping[str, int]
@@ -76,16 +73,14 @@ class Resources:
     claims: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     volume: str
     path: str
     read_only: bool
     raw: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Struct, frozen=True):
     index: int
     name: str
     raw: Raw
@@ -95,8 +90,7 @@ class Volume:
     audiences: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     kind: ContainerKind
     index: int
     name: str
@@ -136,8 +130,7 @@ _KIND_WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """The controller that made the pod: a ReplicaSet, Job, StatefulSet, PyTorchJob …"""
 
     api_version: str
@@ -149,8 +142,7 @@ class Owner:
         return f"{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Pod:
+class Pod(Struct, frozen=True):
     """Nothing in it is ever changed: what is written into a pod is written by operations of a patch."""
 
     raw: Raw

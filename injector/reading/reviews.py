@@ -7,13 +7,13 @@ else who reaches the port may, and what two readers understand differently must 
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final, assert_never
 
 from injector.core.outcome import Inject, Outcome, Refuse, Skip
 from injector.reading.pod_fields import shown
 from proxy.core.injection_codes import CodeKind
+from proxy.core.structs import Struct, field
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
@@ -35,8 +35,7 @@ MAX_WARNINGS_TOGETHER: Final = 4000
 MAX_MESSAGE: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class GroupVersionName:
+class GroupVersionName(Struct, frozen=True):
     """A kind or a resource."""
 
     group: str
@@ -44,8 +43,7 @@ class GroupVersionName:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(Struct, frozen=True):
     """One request of the API server, as far as anybody here asks. What is absent is empty."""
 
     uid: str
@@ -62,16 +60,14 @@ class Review:
     user: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewFault:
+class ReviewFault(Struct, frozen=True):
     """What is answered by HTTP, because there is no review that could be answered."""
 
     status: int
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the API server is told. A patch belongs to what is allowed; `render_answer` sees to it."""
 
     uid: str

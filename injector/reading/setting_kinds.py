@@ -2,11 +2,11 @@
 
 import ipaddress
 import re
-from dataclasses import replace
 from typing import Final
 
 from injector.core.intent import Quantities
 from injector.reading.quantities import QuantityFault, read_quantity, thousandths, whole_units
+from proxy.core.structs import replace
 from proxy.documents.egress_kinds import NO_PROXY_ENTRY
 from proxy.documents.problems import Fault, did_you_mean
 from proxy.documents.setting_kinds import Kind, matching, number, shown

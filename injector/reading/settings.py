@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields
 from itertools import pairwise
 from typing import Final
 
@@ -16,6 +15,7 @@ from injector.core.settings import (
 )
 from injector.reading import settings_table as table
 from injector.reading.settled import SETTLED
+from proxy.core.structs import fields
 from proxy.documents import settings_table as sidecar
 from proxy.documents.problems import Fault, did_you_mean
 from proxy.documents.redirect_settings import read_redirect

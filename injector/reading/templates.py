@@ -4,10 +4,10 @@ The webhook sees pods only, whoever makes them. Here is one place that knows whe
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.core.contract import DEFAULT_NAMESPACE
+from proxy.core.structs import Struct
 
 type Raw = Mapping[str, Any]
 
@@ -76,8 +76,7 @@ _MADE_OTHERWISE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PodOfWorkload:
+class PodOfWorkload(Struct, frozen=True):
     """A pod as the API server will get it, before it has been there."""
 
     pod: dict[str, Any]

@@ -1,13 +1,12 @@
 """What happens to a request's body on its way: mostly nothing; else a transform, which holds one chunk."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class BodyFault:
+class BodyFault(Struct, frozen=True):
     """Why a body cannot go on: the refusal that it earns, and one clause that shows nothing of the body."""
 
     reason: Reason

@@ -6,8 +6,9 @@ loose (`int(size, 16)` takes `0x`, `+`, `_` and spaces), a store and we could se
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from proxy.core.structs import Struct
 
 CRLF: Final = b"\r\n"
 
@@ -44,8 +45,7 @@ _ENDINGS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkHeader:
+class ChunkHeader(Struct, frozen=True):
     """`opening` is all before the signature, as the client spelled it."""
 
     opening: bytes
@@ -53,8 +53,7 @@ class ChunkHeader:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """What follows the last chunk's header: `opening`, a signature unless nothing is signed, `closing`.
 
     `canonical` is what is signed: a line for each trailer, in the order of their names, as Java, .NET and

@@ -6,11 +6,11 @@ the region, where the host names none, and the first link of a chain of signed c
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from proxy.aws.partitions import is_region
+from proxy.core.structs import Struct
 
 HMAC: Final = "AWS4-HMAC-SHA256"
 ECDSA: Final = "AWS4-ECDSA-P256-SHA256"
@@ -23,8 +23,7 @@ _AUTHORIZATION: Final = re.compile(
 _TIMESTAMP: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSignature:
+class ClientSignature(Struct, frozen=True):
     """`scope` is what follows the access key id: `20261121/eu-west-1/s3/aws4_request`; with ECDSA there is no
     region in it."""
 

@@ -5,12 +5,12 @@ Words and modes: "Authenticating Requests: Using the Authorization Header", Amaz
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from proxy.attach.bodies import BodyFault
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 from proxy.wire.framing import read_length
 
 CONTENT_HASH: Final = "x-amz-content-sha256"
@@ -38,25 +38,21 @@ class ChunkAlgorithm(Enum):
     ECDSA = "AWS4-ECDSA-P256-SHA256"
 
 
-@dataclass(frozen=True, slots=True)
-class Unsigned:
+class Unsigned(Struct, frozen=True):
     """The body travels as it is, and the signature says nothing of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Struct, frozen=True):
     """The body travels as it is; its hash is in the signature."""
 
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnsignedTrailer:
+class UnsignedTrailer(Struct, frozen=True):
     """aws-chunked without signatures: it travels as it is, and its checksum comes last."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedChunks:
+class SignedChunks(Struct, frozen=True):
     """aws-chunked, each chunk signed after the one before it."""
 
     algorithm: ChunkAlgorithm
@@ -77,8 +73,7 @@ _WORDS: Final[dict[str, Payload]] = {
 _KNOWN: Final = f"the SHA-256 of the body in lower-case hexadecimal, {', '.join(_WORDS)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkPlan:
+class ChunkPlan(Struct, frozen=True):
     """What a body that is signed in chunks has to turn out to be."""
 
     decoded_length: int

@@ -3,13 +3,13 @@
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, assert_never
 from urllib.parse import quote_from_bytes
 
 from proxy.core.credentials import AttachScheme, Basic, Bearer, EcrToken, Header, QueryParameter, SigV4
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 
 # Tokens with many claims reach some 12 KiB. Servers stop at 8 to 32 KiB for a whole head, so what is longer
 # is a file that was mounted by mistake.
@@ -34,8 +34,7 @@ _NAMES: Final[Mapping[Part, str]] = {
 Parts = Mapping[Part, Secret]
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """What is added to the request, as it stands on the wire: the values in `query` are percent-encoded.
 
     `secrets` is what no response may show. A user name is not among them: it is no secret (RFC 7617 §4), and
@@ -47,8 +46,7 @@ class Placement:
     secrets: tuple[Secret, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unplaceable:
+class Unplaceable(Struct, frozen=True):
     """Why not: one clause that names the part and the problem, and shows nothing of the value."""
 
     why: str

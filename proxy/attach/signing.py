@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote, unquote_plus
@@ -33,6 +32,7 @@ from proxy.core.parts import Part
 from proxy.core.policy import StoreEndpoint
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 
 EXPRESS: Final = "s3express"
 EXPRESS_TOKEN: Final = "x-amz-s3session-token"  # noqa: S105 - a header's name
@@ -49,8 +49,7 @@ _FIRST_REGION: Final = "us-east-1"
 EVERY_REGION: Final = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """For whom a signature is made. Without a region it is made for all of them, with SigV4a."""
 
     service: str
@@ -111,8 +110,7 @@ def keys_of(parts: Mapping[Part, Secret]) -> SigningKeys | Unplaceable:
     return SigningKeys(name.decode("ascii"), secret, token)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A request before it is signed. `fields` hold nothing that signs it, and not its host."""
 
     method: str
@@ -122,16 +120,14 @@ class Call:
     fields: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class SignedCall:
+class SignedCall(Struct, frozen=True):
     """`headers` are added; `rewrite` signs the body's chunks in their turn."""
 
     headers: tuple[tuple[str, str | Secret], ...]
     rewrite: BodyTransform | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(Struct, frozen=True):
     """How one request is signed: for whom, when, and what its own signature said before."""
 
     target: Target

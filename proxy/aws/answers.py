@@ -4,13 +4,15 @@ Of one shape in STS's query protocol, in S3 and in Ceph's radosgw, which speaks 
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
-from xml.etree.ElementTree import Element, ParseError, fromstring
+from typing import TYPE_CHECKING, Final
 
 from proxy.aws.sigv4 import SigningKeys
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 # A session's reply has some 3 KiB, most of it the token, which AWS reserves the right to make longer.
 MAX_REPLY_BYTES: Final = 65_536
@@ -18,8 +20,7 @@ MAX_REPLY_BYTES: Final = 65_536
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """Temporary keys, and until when they count by AWS's clock."""
 
     access_key_id: str
@@ -32,13 +33,12 @@ class Session:
         return SigningKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
 
-@dataclass(frozen=True, slots=True)
-class AwsError:
+class AwsError(Struct, frozen=True):
     code: str
     message: str
 
 
-def session_below(element: Element | None) -> Session | None:
+def session_below(element: "Element | None") -> Session | None:
     """The keys in its `Credentials`; None where there are none that could be used."""
     found = child_of(element, "Credentials")
     key_id, secret, token = (
@@ -60,13 +60,16 @@ def read_error(body: bytes) -> AwsError | None:
     return AwsError(code, _text(error, "Message"))
 
 
-def parsed(body: bytes) -> Element | None:
+def parsed(body: bytes) -> "Element | None":
     """Without declarations: entities can name files and grow without end, and AWS sends neither.
 
     Decoded first, so that no other encoding hides one.
     """
     if len(body) > MAX_REPLY_BYTES:
         return None
+    # Here, for most pods speak to nothing of AWS: it takes some milliseconds of a start.
+    from xml.etree.ElementTree import ParseError, fromstring  # noqa: PLC0415
+
     try:
         text = body.decode()
         return None if "<!" in text else fromstring(text)  # noqa: S314 - see above
@@ -74,12 +77,12 @@ def parsed(body: bytes) -> Element | None:
         return None
 
 
-def name_of(element: Element) -> str:
+def name_of(element: "Element") -> str:
     """Without the namespace, which AWS and Ceph write differently."""
     return element.tag.rpartition("}")[2]
 
 
-def child_of(element: Element | None, name: str) -> Element | None:
+def child_of(element: "Element | None", name: str) -> "Element | None":
     """The only child of this name: two of them could be read as either."""
     found = [child for child in element if name_of(child) == name] if element is not None else []
     return found[0] if len(found) == 1 else None
@@ -94,11 +97,11 @@ def moment_of(text: str) -> datetime | None:
         return None
 
 
-def _text(element: Element | None, name: str) -> str:
+def _text(element: "Element | None", name: str) -> str:
     child = child_of(element, name)
     return (child.text or "").strip() if child is not None else ""
 
 
-def _visible(element: Element | None, name: str) -> str:
+def _visible(element: "Element | None", name: str) -> str:
     text = _text(element, name)
     return text if _VISIBLE(text) else ""

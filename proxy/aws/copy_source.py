@@ -6,12 +6,12 @@ another object it is not read at all.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
 from proxy.core.paths import RequestPath
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 
 # What S3 keys end at, in UTF-8 (S3 User Guide, "Naming Amazon S3 objects").
 MAX_KEY_BYTES: Final = 1024
@@ -28,8 +28,7 @@ _VERSION: Final = re.compile(r"versionId=((?:[A-Za-z0-9._~/=:-]|%2[BbFf]|%3[Dd])
 _ESCAPED_SLASH: Final = re.compile("%2f", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class CopySource:
+class CopySource(Struct, frozen=True):
     """`bucket` is a name, or the ARN of an access point, as grants write it."""
 
     bucket: str

@@ -8,13 +8,13 @@ import json
 import re
 from base64 import b64decode
 from binascii import Error
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from proxy.aws.answers import MAX_REPLY_BYTES, AwsError
 from proxy.aws.partitions import partition_of
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 
 SERVICE: Final = "ecr"
 TARGET_HEADER: Final = "x-amz-target"
@@ -27,8 +27,7 @@ _VISIBLE: Final = re.compile(rb"[\x21-\x7e]+").fullmatch
 _CODE: Final = re.compile(r"(?:[\w.]+#)?([A-Za-z]{1,64})(?::.*)?", re.ASCII).fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryLogin:
+class RegistryLogin(Struct, frozen=True):
     """The user is `AWS`, as far as anybody has seen."""
 
     username: Secret

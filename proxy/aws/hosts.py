@@ -5,17 +5,16 @@ bucket. The exceptions of the tables are botocore's; a test compares every endpo
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from proxy.aws.partitions import PARTITIONS, partition_of
 from proxy.aws.sigv4 import Style
 from proxy.core.hosts import Hostname
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class AwsHost:
+class AwsHost(Struct, frozen=True):
     """`service` is the name in a signature's scope. Without a region, several regions may answer."""
 
     service: str

@@ -5,12 +5,12 @@ not by a list, so that a new one works without a new release of podkey.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from proxy.core.structs import Struct
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+
+class Partition(Struct, frozen=True):
     """`id` is what an ARN begins with: `arn:aws-cn:…`."""
 
     id: str

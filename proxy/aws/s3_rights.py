@@ -6,7 +6,6 @@ another: `data-*` is buckets, and no access point or directory bucket.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.aws.express import READ_ONLY
@@ -17,6 +16,7 @@ from proxy.core.globs import Glob
 from proxy.core.policy import Access, Grant
 from proxy.core.prefixes import KeyPrefixes
 from proxy.core.services import Operation, Service
+from proxy.core.structs import Struct, replace
 
 BUCKET: Final = "bucket"
 KEY: Final = "key"
@@ -69,8 +69,7 @@ def _is_bucket(glob: Glob) -> bool:
     return not glob.text.startswith(_ARN) and not glob.text.endswith(kinds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tenant:
+class _Tenant(Struct, frozen=True):
     """What may be done with whatever the grant's `buckets` name."""
 
     names: set[str]

@@ -7,7 +7,6 @@ bucket's name before a prefix) and stays podkey's to hold; docs/sources/aws-web-
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.aws import service_rights
@@ -18,6 +17,7 @@ from proxy.aws.s3_rights import s3_rights
 from proxy.core.aws_sources import AwsWebIdentity, SessionPolicy
 from proxy.core.policy import Grant
 from proxy.core.services import Dialect, Service
+from proxy.core.structs import Struct
 
 # Plain text of inline and managed session policies together ("IAM and STS quotas", IAM User Guide).
 MAX_POLICY_CHARACTERS: Final = 2048
@@ -29,8 +29,7 @@ WAYS_OUT: Final = (
 _DERIVED_FROM: Final = "`s3`, `bedrock-runtime`, `sagemaker-runtime` and `ecr`"
 
 
-@dataclass(frozen=True, slots=True)
-class Underivable:
+class Underivable(Struct, frozen=True):
     """Why there is no session policy; `WAYS_OUT` says what to do. `grant` is the number of the culprit."""
 
     message: str

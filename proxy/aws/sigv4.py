@@ -6,7 +6,6 @@ same canonical request with other keys; `chunk_chain.py` goes on from the signat
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
@@ -17,6 +16,7 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 from proxy.aws.signing_keys import signing_keys
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 TERMINATION: Final = "aws4_request"
@@ -45,8 +45,7 @@ class Style(Enum):
     GENERAL = "general"
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKeys:
+class SigningKeys(Struct, frozen=True):
     access_key_id: str
     secret_access_key: Secret
     session_token: Secret | None = None

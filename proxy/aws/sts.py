@@ -5,7 +5,6 @@ AWS STS API Reference, version 2011-06-15. Ceph's radosgw speaks the same, with 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -13,6 +12,7 @@ from urllib.parse import urlencode
 from proxy.aws.answers import Session, child_of, name_of, parsed, session_below
 from proxy.core.aws_sources import AssumedRole
 from proxy.core.identity import WorkloadIdentity
+from proxy.core.structs import Struct
 
 VERSION: Final = "2011-06-15"
 WEB_IDENTITY: Final = "AssumeRoleWithWebIdentity"
@@ -28,8 +28,7 @@ _UID_SHOWN: Final = 8
 # --- what is asked -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SessionBounds:
+class SessionBounds(Struct, frozen=True):
     """What a session may at most do, beside what its role may."""
 
     policy: str = ""

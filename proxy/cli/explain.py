@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
@@ -20,6 +19,7 @@ from proxy.core.reason_pages import REASONS
 from proxy.core.request import ClientCredential, RequestFacts
 from proxy.core.selection import resolved
 from proxy.core.services import Catalogue, Dialect
+from proxy.core.structs import replace, to_builtins
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, Verdict
 from proxy.documents.explain_input import ExplainInput, read_explain_input
 from proxy.documents.host_names import display_name
@@ -337,11 +337,8 @@ def _verdict_lines(verdict: Verdict, ink: Ink) -> Iterator[str]:
 
 
 def _as_json(explanation: Explanation) -> dict[str, Any]:
-    policies = [asdict(policy) for policy in explanation.policies]
-    for policy in policies:
-        for grant in policy["grants"]:
-            grant["reason"] = grant["reason"].value if grant["reason"] else None
-    return {"verdict": _verdict_json(explanation.verdict), "notes": explanation.notes, "policies": policies}
+    verdict, policies = _verdict_json(explanation.verdict), to_builtins(explanation.policies)
+    return {"verdict": verdict, "notes": explanation.notes, "policies": policies}
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`podkey run`: the sidecar."""
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -49,7 +50,9 @@ def run(variables: Mapping[str, str]) -> int:
         return PROBLEMS
     for name in KEY_LOGS:
         os.environ.pop(name, None)
-    # From here on imports take half a second: problems of settings are told before.
+    # Of what is loaded nothing is garbage; to look through it again and again is a tenth of a start.
+    gc.disable()
+    # From here on imports take a quarter of a second: problems of settings are told before.
     from proxy.edge.assembly import serve  # noqa: PLC0415
 
     return serve(settings)

@@ -1,10 +1,10 @@
 """How a request reached us, and whom it was meant for. All of it was checked before it stands here."""
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.core.hosts import Hostname
 from proxy.core.settings import Capture
+from proxy.core.structs import Struct, hiding
 
 
 class LaneName(Enum):
@@ -15,8 +15,7 @@ class LaneName(Enum):
     MITMPROXY = "mitmproxy"
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """One connection of the application.
 
     `name` is what the upstream's certificate will be verified for: the TLS server name that the client sent,
@@ -32,7 +31,9 @@ class Arrival:
     # The host that CONNECT named, where it was another one.
     asked: str = ""
     # An endpoint's first path segment, which only this pod knows.
-    path_prefix: str = field(default="", repr=False)
+    path_prefix: str = ""
+
+    __repr__ = hiding("path_prefix")
 
     @property
     def shown_name(self) -> str:

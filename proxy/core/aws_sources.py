@@ -1,11 +1,11 @@
 """Credentials for AWS and for what speaks its protocols: exchanged for the pod's token, or mounted."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Final
 
 from proxy.core.parts import Part
+from proxy.core.structs import Struct
 
 # STS gives no session of less, and the SDKs' own default is an hour.
 SHORTEST_SESSION: Final = timedelta(minutes=15)
@@ -32,8 +32,7 @@ class SessionPolicy(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class AssumedRole:
+class AssumedRole(Struct, frozen=True):
     """A second role, which the first one may assume: often one in another account."""
 
     role_arn: str
@@ -41,8 +40,7 @@ class AssumedRole:
     duration: timedelta = DEFAULT_SESSION
 
 
-@dataclass(frozen=True, slots=True)
-class AwsWebIdentity:
+class AwsWebIdentity(Struct, frozen=True):
     """AssumeRoleWithWebIdentity with the pod's projected token, and one further AssumeRole where `then` says.
 
     `duration` is the lifetime of the session that is used: with `then`, that of the second role counts.
@@ -68,8 +66,7 @@ class AwsWebIdentity:
         return self.then.role_arn if self.then is not None else self.role_arn
 
 
-@dataclass(frozen=True, slots=True)
-class AwsStatic:
+class AwsStatic(Struct, frozen=True):
     """An access key pair in a mounted secret, for stores that know no better."""
 
     secret_name: str

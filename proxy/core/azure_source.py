@@ -1,9 +1,9 @@
 """Azure workload identity: the pod's token as a federated credential of an application in Entra ID."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from proxy.core.parts import Part
+from proxy.core.structs import Struct
 
 
 class AzureCloud(Enum):
@@ -41,8 +41,7 @@ def cloud_at(authority: str) -> AzureCloud | None:
     return next((cloud for cloud in AzureCloud if cloud.authority == authority), None)
 
 
-@dataclass(frozen=True, slots=True)
-class AzureWorkloadIdentity:
+class AzureWorkloadIdentity(Struct, frozen=True):
     tenant: str
     client_id: str
     # One resource and `/.default`: an application is given no less than what was consented to.

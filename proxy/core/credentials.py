@@ -4,7 +4,6 @@ Two closed unions. A new kind of source is one type in the union, one shape in `
 `sources`; no other kind is touched.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
 from proxy.core.aws_sources import AwsStatic, AwsWebIdentity
@@ -15,43 +14,39 @@ from proxy.core.llm_source import LlmWorkloadIdentity
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.oauth_sources import Oauth2ClientCredentials, TokenExchange
 from proxy.core.parts import Part
+from proxy.core.structs import Struct
 from proxy.core.vault_source import VaultSecret
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
+# Tagged: the catalogue is kept as JSON, which has to say which one it is.
+class Bearer(Struct, frozen=True, tag=True):
     """`Authorization: Bearer <token>`"""
 
 
-@dataclass(frozen=True, slots=True)
-class Basic:
+class Basic(Struct, frozen=True, tag=True):
     """`Authorization: Basic <username:password>`. With a fixed user name, the token is the password."""
 
     username: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True, tag=True):
     """A header of the service's own, with an optional prefix before the token."""
 
     name: str
     prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class QueryParameter:
+class QueryParameter(Struct, frozen=True, tag=True):
     """A query parameter that holds the token."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SigV4:
+class SigV4(Struct, frozen=True, tag=True):
     """AWS Signature Version 4 over the request."""
 
 
-@dataclass(frozen=True, slots=True)
-class EcrToken:
+class EcrToken(Struct, frozen=True, tag=True):
     """Basic authentication with a registry token of Amazon ECR, which podkey gets with AWS credentials."""
 
 
@@ -93,8 +88,7 @@ def optional_parts(scheme: AttachScheme) -> frozenset[Part]:
     return frozenset({Part.SESSION_TOKEN} if isinstance(scheme, SigV4 | EcrToken) else ())
 
 
-@dataclass(frozen=True, slots=True)
-class ExpressSession:
+class ExpressSession(Struct, frozen=True):
     """A session for one directory bucket (S3 Express), from `GET /?session` at the bucket's own host."""
 
     host: str
@@ -102,8 +96,7 @@ class ExpressSession:
     read_only: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryToken:
+class RegistryToken(Struct, frozen=True):
     """A token for the registries of one region, from ECR's GetAuthorizationToken."""
 
     region: str
@@ -113,8 +106,7 @@ class RegistryToken:
 Derivation = ExpressSession | RegistryToken
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
+class Derived(Struct, frozen=True):
     """No document says this: it is made of a document's kind when a request needs what is derived."""
 
     base: "SourceKind"
@@ -190,8 +182,7 @@ class CredentialRef(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialSource:
+class CredentialSource(Struct, frozen=True):
     namespace: str
     name: str
     kind: SourceKind

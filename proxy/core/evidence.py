@@ -1,12 +1,12 @@
 """What the pod's identity rests on: a service-account token that was verified, or why there is none."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from proxy.core.structs import Struct
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+
+class Evidence(Struct, frozen=True):
     """A token that was verified against its issuer's keys. The token itself is not kept."""
 
     issuer: str
@@ -19,8 +19,7 @@ class Evidence:
     expires: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Unverified:
+class Unverified(Struct, frozen=True):
     """Why nobody has proved yet who the pod is: one clause for the people who can mend it."""
 
     message: str

@@ -1,17 +1,16 @@
 """Google Cloud workload identity federation: the pod's token for an access token of Google's."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from proxy.core.parts import Part
+from proxy.core.structs import Struct
 
 PUBLIC_UNIVERSE: Final = "googleapis.com"
 CLOUD_PLATFORM: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 
-@dataclass(frozen=True, slots=True)
-class Impersonation:
+class Impersonation(Struct, frozen=True):
     """The service account that the pod acts as, and those it goes through to become it."""
 
     service_account: str
@@ -20,8 +19,7 @@ class Impersonation:
     lifetime: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GcpWorkloadIdentity:
+class GcpWorkloadIdentity(Struct, frozen=True):
     """`provider` is `projects/…/providers/…`; without impersonation the token is the pool's own principal."""
 
     provider: str

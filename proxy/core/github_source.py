@@ -1,10 +1,10 @@
 """An installation token of a GitHub App, narrowed to repositories and permissions."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from proxy.core.parts import Part, SecretKey
+from proxy.core.structs import Struct
 
 GITHUB_API: Final = "https://api.github.com"
 
@@ -17,8 +17,7 @@ class GitHubLevel(Enum):
     ADMIN = "admin"
 
 
-@dataclass(frozen=True, slots=True)
-class GitHubApp:
+class GitHubApp(Struct, frozen=True):
     installation_id: int
     private_key: SecretKey
     # Exactly one of the two names the app.

@@ -8,8 +8,9 @@ literals and stars alone that loses no match, and the cost stays proportional to
 import re
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from proxy.core.structs import Struct
 
 ANY_SEGMENTS: Final = "**"
 
@@ -45,8 +46,7 @@ def segments_expression(segments: Sequence[str]) -> str:
     return f"{first}{kept}(?:/[^/]*)*{last}"
 
 
-@dataclass(frozen=True, slots=True)
-class Glob:
+class Glob(Struct, frozen=True):
     """A pattern for one value, such as a bucket name: `*` stands for any run of characters but a slash."""
 
     text: str

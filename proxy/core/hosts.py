@@ -6,10 +6,10 @@ lower case, A-labels (`xn--…`), no dot at the end.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final, NewType
 
 from proxy.core.globs import ANY_SEGMENTS, common_segments
+from proxy.core.structs import Struct
 
 Hostname = NewType("Hostname", str)
 
@@ -34,8 +34,7 @@ def parse_hostname(text: str) -> Hostname | None:
     return Hostname(name)
 
 
-@dataclass(frozen=True, slots=True)
-class HostPattern:
+class HostPattern(Struct, frozen=True):
     """An exact name, or `*.` and a name: exactly one label more."""
 
     text: str
@@ -81,8 +80,7 @@ SHAPED_CAPTURES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HostTemplate:
+class HostTemplate(Struct, frozen=True):
     """A name with captures: `{bucket+}.s3.{region}.amazonaws.com`. `{x}` is one label, `{x+}` one or more.
 
     A capture that stands twice is the same text both times.

@@ -1,9 +1,11 @@
 """Who the pod is: what a verified token and the injector say of it. Never an address."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from proxy.core.structs import Struct
 
 # sha256 is what every registry and the kubelet report today; sha512 is the other one that OCI registers.
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
@@ -14,8 +16,7 @@ def is_digest(text: str) -> bool:
     return _DIGEST(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class ImageReference:
+class ImageReference(Struct, frozen=True):
     """`registry.example.com/team/trainer:v1@sha256:…`, parted. A tag names nothing and is not kept."""
 
     repository: str
@@ -44,7 +45,7 @@ class Claim(Enum):
     IMAGES = "images"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class WorkloadIdentity:
     """One pod. Built once and handed to every decision, so its hash is computed once."""
 
@@ -54,7 +55,7 @@ class WorkloadIdentity:
     pod_name: str = ""
     pod_uid: str = ""
     node: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     images: tuple[ImageReference, ...] = ()
     wants_gpu: bool = False
     # What created the pod, such as `Job/train-resnet`.
@@ -62,7 +63,7 @@ class WorkloadIdentity:
     # What a verified token vouches for. The rest is what the pod's own specification says: labels, owner and
     # images are in no token of Kubernetes.
     attested: frozenset[Claim] = frozenset()
-    _hash: int = field(init=False, repr=False, compare=False, default=0)
+    _hash: int = dataclasses.field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         what = (self.namespace, self.service_account, self.pod_uid, self.images, self.wants_gpu)

@@ -4,9 +4,10 @@ The same code stands in the admission response, its warnings, the Event, the log
 code is never renamed. They stand here because `podkey reasons` explains them, too.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from proxy.core.structs import Struct
 
 
 class CodeKind(Enum):
@@ -68,8 +69,7 @@ class InjectionCode(Enum):
     NOT_CAPTURED = "not_captured"
 
 
-@dataclass(frozen=True, slots=True)
-class InjectionPage:
+class InjectionPage(Struct, frozen=True):
     kinds: tuple[CodeKind, ...]
     meaning: str
     change: str

@@ -1,9 +1,10 @@
 """Kubernetes label selectors, with the one difference that an empty one selects nobody."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
+
+from proxy.core.structs import Struct
 
 
 class Operator(Enum):
@@ -13,8 +14,7 @@ class Operator(Enum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
-@dataclass(frozen=True, slots=True)
-class LabelRequirement:
+class LabelRequirement(Struct, frozen=True):
     key: str
     operator: Operator
     values: tuple[str, ...] = ()
@@ -33,8 +33,7 @@ class LabelRequirement:
                 assert_never(self.operator)
 
 
-@dataclass(frozen=True, slots=True)
-class LabelSelector:
+class LabelSelector(Struct, frozen=True):
     match_labels: tuple[tuple[str, str], ...] = ()
     match_expressions: tuple[LabelRequirement, ...] = ()
 

@@ -1,7 +1,6 @@
 """One live credential, in memory only: what a CredentialSource gave us, and until when it counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
@@ -10,23 +9,16 @@ from typing import Final
 from proxy.core.credentials import CredentialRef, CredentialSource, Derivation, Derived
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct, replace
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseKey:
+class LeaseKey(Struct, frozen=True, cache_hash=True):
     """Which credential, for what: one lease is kept for each. Made when a policy is put in force, and asked
     for with every request, so its hash is computed once."""
 
     source: CredentialSource
     # What the pod's grants narrow the credential to; empty where its kind cannot be narrowed.
     scope: str = ""
-    _hash: int = field(init=False, repr=False, compare=False, default=0)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.source, self.scope)))
-
-    def __hash__(self) -> int:
-        return self._hash
 
     @property
     def ref(self) -> CredentialRef:
@@ -54,8 +46,7 @@ def _base_of(key: LeaseKey) -> LeaseKey:
     return LeaseKey(replace(key.source, kind=kind.base), key.scope) if isinstance(kind, Derived) else key
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """`id` names the lease in audit records. It tells that two leases differ, and nothing of their value."""
 
     id: str
@@ -76,8 +67,7 @@ class LeaseEvent(Enum):
     REVOKE_FAILED = "revoke_failed"
 
 
-@dataclass(frozen=True, slots=True)
-class NoLease:
+class NoLease(Struct, frozen=True):
     """Why there is none: one sentence for the people who can mend it, without a byte of any secret."""
 
     credential: CredentialRef

@@ -1,24 +1,22 @@
 """Workload identity federation of model providers: the pod's token for a short-lived one of theirs."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.core.parts import Part
+from proxy.core.structs import Struct
 
 # What their guides for Kubernetes project a token for.
 OPENAI_AUDIENCE: Final = "https://api.openai.com/v1"
 ANTHROPIC_AUDIENCE: Final = "https://api.anthropic.com"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAiFederation:
+class OpenAiFederation(Struct, frozen=True):
     identity_provider_id: str
     service_account_id: str
     audience: str = OPENAI_AUDIENCE
 
 
-@dataclass(frozen=True, slots=True)
-class AnthropicFederation:
+class AnthropicFederation(Struct, frozen=True):
     """The lifetime and the scope of the token stand in the federation rule; a request cannot name them."""
 
     federation_rule_id: str
@@ -29,8 +27,7 @@ class AnthropicFederation:
     audience: str = ANTHROPIC_AUDIENCE
 
 
-@dataclass(frozen=True, slots=True)
-class LlmWorkloadIdentity:
+class LlmWorkloadIdentity(Struct, frozen=True):
     federation: OpenAiFederation | AnthropicFederation
 
     @property

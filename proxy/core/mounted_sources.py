@@ -1,12 +1,10 @@
 """A credential that lies in a mounted secret, as somebody wrote it there."""
 
-from dataclasses import dataclass
-
 from proxy.core.parts import Part
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class JsonFields:
+class JsonFields(Struct, frozen=True):
     """One key of a secret that holds a JSON object, and where in it which part is: names from the outermost
     object to the field."""
 
@@ -14,8 +12,7 @@ class JsonFields:
     fields: tuple[tuple[Part, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MountedSecret:
+class MountedSecret(Struct, frozen=True):
     """A Kubernetes Secret, mounted in the sidecar only: which of its keys holds which part."""
 
     secret_name: str

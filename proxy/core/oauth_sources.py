@@ -1,11 +1,11 @@
 """Access tokens of an OAuth 2.0 authorization server: by a client's own credentials (RFC 6749 §4.4), or in
 exchange for the pod's token (RFC 8693)."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.core.parts import Part, SecretKey
 from proxy.core.signing import SigningAlgorithm
+from proxy.core.structs import Struct
 
 # RFC 8693 §3, and what a service-account token is in its terms.
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
@@ -14,22 +14,19 @@ JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
 # --- how a client proves itself ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SecretBasic:
+class SecretBasic(Struct, frozen=True):
     """`client_secret_basic`: id and secret in the Authorization header (RFC 6749 §2.3.1)."""
 
     secret: SecretKey
 
 
-@dataclass(frozen=True, slots=True)
-class SecretPost:
+class SecretPost(Struct, frozen=True):
     """`client_secret_post`: id and secret in the form (RFC 6749 §2.3.1)."""
 
     secret: SecretKey
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateKeyJwt:
+class PrivateKeyJwt(Struct, frozen=True):
     """`private_key_jwt`: an assertion that we sign (RFC 7523 §2.2). Its audience is the token endpoint,
     unless it is told otherwise."""
 
@@ -39,8 +36,7 @@ class PrivateKeyJwt:
     audience: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FederatedAssertion:
+class FederatedAssertion(Struct, frozen=True):
     """The pod's own token is the assertion (RFC 7523 §2.2, signed by the cluster): nothing is kept at all."""
 
     audience: str
@@ -51,16 +47,14 @@ ClientAuth = SecretBasic | SecretPost | PrivateKeyJwt | FederatedAssertion
 # --- who acts for the subject --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MountedActor:
+class MountedActor(Struct, frozen=True):
     """A token that lies in a mounted secret."""
 
     token: SecretKey
     token_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectedActor:
+class ProjectedActor(Struct, frozen=True):
     """The pod's token for another audience."""
 
     audience: str
@@ -72,8 +66,7 @@ Actor = MountedActor | ProjectedActor
 # --- the kinds -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Oauth2ClientCredentials:
+class Oauth2ClientCredentials(Struct, frozen=True):
     token_url: str
     client_id: str
     auth: ClientAuth
@@ -88,8 +81,7 @@ class Oauth2ClientCredentials:
         return frozenset({Part.TOKEN})
 
 
-@dataclass(frozen=True, slots=True)
-class TokenExchange:
+class TokenExchange(Struct, frozen=True):
     """The subject is the pod: its token for `subject_audience`. Without `auth` the client is a public one."""
 
     token_url: str

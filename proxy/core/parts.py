@@ -1,7 +1,8 @@
 """What a credential is made of, and where a part of one may be mounted."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from proxy.core.structs import Struct
 
 
 class Part(Enum):
@@ -15,8 +16,7 @@ class Part(Enum):
     SESSION_TOKEN = "sessionToken"  # noqa: S105 - likewise
 
 
-@dataclass(frozen=True, slots=True)
-class SecretKey:
+class SecretKey(Struct, frozen=True):
     """One key of a Kubernetes Secret, mounted in the sidecar only: with it a source itself is let in."""
 
     secret_name: str

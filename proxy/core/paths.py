@@ -6,12 +6,12 @@ Where two correct servers could read the outcome differently there is no normal 
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, unquote_to_bytes
 
 from proxy.core.globs import common_segments, segments_expression
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 
 # The request line that nginx, Apache and gunicorn accept by default is about this long; S3 keys end at
 # 1,024 bytes, three times that when every byte is escaped.
@@ -38,8 +38,7 @@ _DOTS_IN_PREFIX = re.compile(rf"{_BEFORE}(?:{_DOT}{{1,2}}[/\\;% ]|{_DOT}{{2}}\Z)
 _LAX = re.compile(r"//|;|[./ ](?:/|\Z)").search
 
 
-@dataclass(frozen=True, slots=True)
-class RequestPath:
+class RequestPath(Struct, frozen=True):
     """A path in normal form, or the reason why it has none; then `text` is empty."""
 
     text: str
@@ -124,8 +123,7 @@ def folded(path: str) -> str:
     return "/" + "/".join(segment for segment in segments if segment)
 
 
-@dataclass(frozen=True, slots=True)
-class PathPattern:
+class PathPattern(Struct, frozen=True):
     """`/v1/*/files/**`: `*` is a run within one segment, `**` any number of segments."""
 
     text: str

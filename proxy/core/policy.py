@@ -1,12 +1,12 @@
 """AccessPolicy: who may do what where, and with which credential."""
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.core.globs import ANY_SEGMENTS, Glob
 from proxy.core.hosts import Hostname, HostPattern
 from proxy.core.labels import LabelSelector
 from proxy.core.paths import PathPattern
+from proxy.core.structs import Struct, field
 from proxy.core.validity import Validity
 
 EVERY_SERVICE_ACCOUNT = "*"
@@ -65,8 +65,7 @@ class Addressing(Enum):
 DEFAULT_STORE_REGION = "us-east-1"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreEndpoint:
+class StoreEndpoint(Struct, frozen=True):
     """A store that speaks S3 and is not Amazon's. Its port stands in the grant's `ports`."""
 
     host: Hostname
@@ -87,16 +86,14 @@ class StoreEndpoint:
         return (*below, *self.host.split("."))
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRules:
+class ImageRules(Struct, frozen=True):
     """Every container image of the pod must match a repository pattern and a digest, where given."""
 
     repositories: tuple[PathPattern, ...] = ()
     digests: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadSelector:
+class WorkloadSelector(Struct, frozen=True):
     """Service accounts and labels select the pod; GPU and images are conditions on the selected pod."""
 
     service_accounts: tuple[str, ...] = ()
@@ -107,8 +104,7 @@ class WorkloadSelector:
     namespaces: LabelSelector | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """Exactly one of `service` and `hosts` is set. An empty tuple means: not narrowed by this."""
 
     credential: str
@@ -131,16 +127,14 @@ class Grant:
     foreign_presigned: ForeignPresigned = ForeignPresigned.REFUSE
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What the policies of the selected namespaces may grant. Nothing of it is granted by this."""
 
     hosts: tuple[HostPattern, ...] = ()
     services: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AccessPolicy:
+class AccessPolicy(Struct, frozen=True):
     """Exactly one of `grants` and `limits` says something, and limits select namespaces alone."""
 
     namespace: str

@@ -5,11 +5,11 @@ covers every key that begins with `train`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPrefixes:
+class KeyPrefixes(Struct, frozen=True):
     """Several prefixes, made ready: keys that are covered by themselves, and beginnings of covered keys."""
 
     exact: frozenset[str]

@@ -2,9 +2,10 @@
 metric, the audit record and `docs/reasons.md`, which is generated from this table. A code is never
 renamed and never reused."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from proxy.core.structs import Struct
 
 
 class Actor(Enum):
@@ -15,8 +16,7 @@ class Actor(Enum):
     PLATFORM = "platform team"
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonPage:
+class ReasonPage(Struct, frozen=True):
     """What the documentation says of one code."""
 
     meaning: str

@@ -1,13 +1,13 @@
 """What a decision may know of one request. Everything in it was checked before: see the parsers it holds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from proxy.core.hosts import Hostname
 from proxy.core.paths import RequestPath
 from proxy.core.queries import EMPTY_QUERY, Query
+from proxy.core.structs import Struct, field
 
 # The methods that a credential may travel with: registered ones (RFC 9110 §9, RFC 5789, WebDAV) less
 # CONNECT, which opens a tunnel, and TRACE, which shows the credential to the application. Anything else is
@@ -35,16 +35,14 @@ class ClientCredential(Enum):
     FOREIGN = "foreign"
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """One key that the body of a request names for deletion, and the version where it names one."""
 
     key: str
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(Struct, frozen=True):
     """`host` is the verified name. `headers` have lower-case names and hold at least those that
     `PolicyIndex.wanted_headers` lists, and those that begin as `HostRules.wanted_beginnings` say; one that is
     sent several times stands there once, its values joined by commas (RFC 9110 §5.3)."""

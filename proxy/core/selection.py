@@ -5,11 +5,11 @@ a pod that does not meet them is refused, and not left alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.labels import LabelSelector
 from proxy.core.policy import EVERY_SERVICE_ACCOUNT, AccessPolicy
+from proxy.core.structs import replace
 
 
 def selects(

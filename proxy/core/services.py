@@ -1,8 +1,8 @@
 """The service catalogue as types: what podkey knows of one service, read from one YAML file."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from string import ascii_letters, ascii_uppercase, digits
@@ -23,6 +23,7 @@ from proxy.core.globs import Glob, glob_expression
 from proxy.core.hosts import CAPTURE, Hostname, HostTemplate
 from proxy.core.paths import PathPattern
 from proxy.core.policy import Access, Grant
+from proxy.core.structs import Struct
 
 
 class Dialect(Enum):
@@ -37,8 +38,7 @@ class Dialect(Enum):
     PLAIN_JSON = "plain-json"
 
 
-@dataclass(frozen=True, slots=True)
-class PathTemplate:
+class PathTemplate(Struct, frozen=True):
     """`/{org}/{name}/resolve/{rest+}`: a capture is (part of) one segment; with a plus, as many as fit."""
 
     text: str
@@ -60,8 +60,7 @@ AWS_REGION: Final = "aws_region"
 AWS_PARTITION: Final = "aws_partition"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Hosts that are spoken to alike, and how their paths are read. The first template that fits counts.
 
     `values` makes further captures of those of the host: what the host spells in parts, or abbreviates.
@@ -76,8 +75,7 @@ class Endpoint:
     own_paths: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(Struct, frozen=True):
     """A tenant that a grant can name, and where a request shows it.
 
     `template` joins captures of host and path (`{org}/{name}`); else it is read from a header.
@@ -95,8 +93,7 @@ class Pin:
         return tuple(capture[1] for capture in CAPTURE.finditer(self.template or ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One row of a service's table of operations: it is told by method, captures and sub-resources."""
 
     name: str
@@ -119,8 +116,7 @@ class Operation:
     answered_here: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderAction:
+class HeaderAction(Struct, frozen=True):
     """Headers with which a request does more than its operation says: the grant must cover `action` too.
 
     Without an action no grant covers a request that carries one of them. A name may end with a star.
@@ -130,8 +126,7 @@ class HeaderAction:
     action: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MintingApi:
+class MintingApi(Struct, frozen=True):
     """An API whose answer holds a credential. Refused unless a grant names it."""
 
     name: str
@@ -141,8 +136,7 @@ class MintingApi:
     query: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SpentSign:
+class SpentSign(Struct, frozen=True):
     """An answer with which the service says that a credential is expired or revoked: by the status alone, or
     where its error has one of these codes."""
 
@@ -167,8 +161,7 @@ ALPHABETS: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholder:
+class Placeholder(Struct, frozen=True):
     """An environment variable that an SDK wants before it starts; `{hex:40}` is drawn anew per pod."""
 
     name: str
@@ -184,16 +177,14 @@ class Placeholder:
         return re.compile(expression)
 
 
-@dataclass(frozen=True, slots=True)
-class BaseUrl:
+class BaseUrl(Struct, frozen=True):
     """The environment variable by which an SDK is sent to another base URL, and the path it expects there."""
 
     name: str
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialSlots:
+class CredentialSlots(Struct, frozen=True):
     """Where a client of this service puts its own credential; all of them are cleared."""
 
     headers: tuple[str, ...] = ()
@@ -210,15 +201,14 @@ class CredentialSlots:
         )
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(Struct, frozen=True, dict=True):
     name: str
     title: str
     summary: str
     endpoints: tuple[Endpoint, ...]
     attach: tuple[AttachScheme, ...]
     blob_hosts: tuple[Glob, ...] = ()
-    slots: CredentialSlots = field(default_factory=CredentialSlots)
+    slots: CredentialSlots = CredentialSlots()
     placeholders: tuple[Placeholder, ...] = ()
     base_urls: tuple[BaseUrl, ...] = ()
     minting: tuple[MintingApi, ...] = ()
@@ -240,7 +230,7 @@ class Service:
     grpc: bool = False
     dialect: Dialect = Dialect.PLAIN_JSON
     spent: tuple[SpentSign, ...] = DEFAULT_SPENT
-    built_in: bool = field(default=False, compare=False)
+    built_in: bool = False
 
     def pin(self, name: str) -> Pin | None:
         return next((pin for pin in self.pins if pin.name == name), None)
@@ -299,8 +289,7 @@ class Service:
         return re.compile("|".join(glob_expression(g.text, "[^.]") for g in self.blob_hosts) or "(?!)")
 
 
-@dataclass(frozen=True, slots=True)
-class HostReading:
+class HostReading(Struct, frozen=True):
     """A host name as one service reads it."""
 
     service: Service
@@ -312,7 +301,7 @@ class HostReading:
 UNREADABLE_ENDPOINT: Final = Endpoint((), (PathTemplate("none"),))
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Catalogue(Mapping[str, Service]):
     """All services by name, and which of them a host belongs to."""
 

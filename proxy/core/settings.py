@@ -1,7 +1,6 @@
 """What one sidecar was told when it started. Read once, checked as a whole, never changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -9,6 +8,7 @@ from typing import Final
 
 from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.policy import Mode
+from proxy.core.structs import Struct, hiding
 
 
 class Capture(Enum):
@@ -31,31 +31,30 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One loopback listener for SDKs that take a base URL; `target` is a service's name or a host."""
 
     port: int
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerSettings:
+class ListenerSettings(Struct, frozen=True):
     capture: frozenset[Capture]
     transparent_port: int
     explicit_port: int
     endpoints: tuple[Endpoint, ...]
     # In the path of base URLs; empty: one is drawn, and kept in the state folder.
-    endpoint_token: str = field(repr=False)
+    endpoint_token: str
     admin_address: str
     admin_port: int
     max_connections: int
     # Whether HTTP/1.1 has a lane of its own; else mitmproxy serves it, too.
     fast_lane: bool
 
+    __repr__ = hiding("endpoint_token")
 
-@dataclass(frozen=True, slots=True)
-class FolderSettings:
+
+class FolderSettings(Struct, frozen=True):
     """Paths as they were given; what is relative counts from the working directory."""
 
     policy: str
@@ -66,16 +65,14 @@ class FolderSettings:
     placeholders_file: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TrustSettings:
+class TrustSettings(Struct, frozen=True):
     ca_lifetime: timedelta
     leaf_lifetime: timedelta
     upstream_ca_files: tuple[str, ...]
     roots_file: str | None  # None: the system's
 
 
-@dataclass(frozen=True, slots=True)
-class EgressProxy:
+class EgressProxy(Struct, frozen=True):
     """The way out of a company's network: it is asked with CONNECT, by TLS if `tls`."""
 
     host: str
@@ -86,8 +83,7 @@ class EgressProxy:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class EgressSettings:
+class EgressSettings(Struct, frozen=True):
     """How credential sources are reached."""
 
     proxy: EgressProxy | None  # None: straight
@@ -115,8 +111,7 @@ def _covers(entry: str | IPv4Network | IPv6Network, host: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """In seconds, as asyncio takes them."""
 
     drain: float
@@ -127,23 +122,20 @@ class Timeouts:
     request: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BodySettings:
+class BodySettings(Struct, frozen=True):
     """In bytes: one body that is read before it is sent, and all of them at one time."""
 
     hashed_limit: int
     held_limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutputSettings:
+class OutputSettings(Struct, frozen=True):
     log_level: LogLevel
     log_format: LogFormat
     audit_file: str | None  # None: standard output
 
 
-@dataclass(frozen=True, slots=True)
-class PodSettings:
+class PodSettings(Struct, frozen=True):
     """What the downward API and the injector say of the pod."""
 
     namespace: str
@@ -177,8 +169,7 @@ class PodSettings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class IdentitySettings:
+class IdentitySettings(Struct, frozen=True):
     """Which token proves the pod, and whose keys verify it: a file's, or those that discovery finds."""
 
     audience: str
@@ -189,8 +180,7 @@ class IdentitySettings:
     discovery_token_file: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
+class ProxySettings(Struct, frozen=True):
     listeners: ListenerSettings
     folders: FolderSettings
     trust: TrustSettings

@@ -1,13 +1,12 @@
 """When a policy is valid: not before, not after, and in which weekly windows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import IntEnum
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 
 END_OF_DAY: Final = 24 * 60
 
@@ -24,8 +23,7 @@ class Day(IntEnum):
     SUN = 6
 
 
-@dataclass(frozen=True, slots=True)
-class WeeklyWindow:
+class WeeklyWindow(Struct, frozen=True):
     """From a wall-clock minute to another in a time zone, on the days it starts.
 
     `22:00`–`06:00` runs into the next morning. The wall clock decides: when a zone sets its clocks back,
@@ -35,7 +33,7 @@ class WeeklyWindow:
     days: tuple[Day, ...]
     start_minute: int
     end_minute: int
-    zone: ZoneInfo
+    zone: tzinfo
 
     def contains(self, now: datetime) -> bool:
         try:
@@ -60,8 +58,7 @@ class WeeklyWindow:
                 yield datetime.combine(day, clock, self.zone).astimezone(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Validity:
+class Validity(Struct, frozen=True):
     not_before: datetime | None = None
     not_after: datetime | None = None
     windows: tuple[WeeklyWindow, ...] = ()

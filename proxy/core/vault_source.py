@@ -1,11 +1,11 @@
 """A credential that HashiCorp Vault or OpenBao keeps, or makes for us."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Final
 
 from proxy.core.parts import Part
+from proxy.core.structs import Struct
 
 # KV version 2 says no lifetime. Vault Agent reads such secrets again every five minutes, too
 # (`static_secret_render_interval`), so whoever rotates one for Vault's own agent knows this number.
@@ -21,8 +21,7 @@ class VaultMethod(Enum):
     JWT = "jwt"
 
 
-@dataclass(frozen=True, slots=True)
-class VaultAuth:
+class VaultAuth(Struct, frozen=True):
     method: VaultMethod
     # Where the auth method is mounted, below `auth/`.
     mount: str
@@ -30,8 +29,7 @@ class VaultAuth:
     audience: str
 
 
-@dataclass(frozen=True, slots=True)
-class VaultKv2:
+class VaultKv2(Struct, frozen=True):
     """A secret that somebody wrote there: which of its keys holds which part."""
 
     mount: str
@@ -42,8 +40,7 @@ class VaultKv2:
     max_age: timedelta = KV_MAX_AGE
 
 
-@dataclass(frozen=True, slots=True)
-class VaultDynamic:
+class VaultDynamic(Struct, frozen=True):
     """A secret that Vault makes when it is asked: an account of a database, keys of a cloud, a token."""
 
     path: str
@@ -52,8 +49,7 @@ class VaultDynamic:
     parameters: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class VaultSecret:
+class VaultSecret(Struct, frozen=True):
     address: str
     auth: VaultAuth
     read: VaultKv2 | VaultDynamic

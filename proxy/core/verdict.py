@@ -1,14 +1,12 @@
 """The outcome of a decision: a closed union, matched to its end wherever it is used."""
 
-from dataclasses import dataclass
-
 from proxy.core.credentials import AttachScheme, CredentialRef
 from proxy.core.policy import OnForeignCredential, OnRevoke, StoreEndpoint
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RuleRef:
+class RuleRef(Struct, frozen=True, order=True):
     """A grant by its place: policy and position, from which documents sort and people find it."""
 
     namespace: str
@@ -19,8 +17,7 @@ class RuleRef:
         return f"{self.namespace}/{self.policy} grants[{self.grant}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Attach:
+class Attach(Struct, frozen=True):
     """Put this credential on the request, in place of whatever the application sent in its slot."""
 
     rule: RuleRef
@@ -36,24 +33,21 @@ class Attach:
     source_owner: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadBody:
+class ReadBody(Struct, frozen=True):
     """The request is granted as far as its head says, and its body names further keys: read it, and ask again
     with `RequestFacts.removals`. It is no permission to forward anything."""
 
     granted: Attach
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Struct, frozen=True):
     """Answer the request ourselves. `rule` is the grant that came nearest, where one came near."""
 
     reason: Reason
     rule: RuleRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PassThrough:
+class PassThrough(Struct, frozen=True):
     """Forward the request as it is, with no credential of ours.
 
     `would` is what an enforcing policy would have done, when an observing one let the request pass.

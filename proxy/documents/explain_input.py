@@ -1,6 +1,5 @@
 """What `podkey explain` is asked: one pod, one request, one moment. Read like any other document."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from proxy.core.contract import DEFAULT_NAMESPACE
 from proxy.core.hosts import Hostname, parse_hostname
 from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.request import ClientCredential, Removal, RequestFacts
+from proxy.core.structs import replace
 from proxy.documents import values
 from proxy.documents.problems import Fault, Problem
 from proxy.documents.reading import Invalid, Place, Reading

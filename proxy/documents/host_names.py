@@ -3,10 +3,8 @@
 import ipaddress
 import re
 from functools import cache, cached_property
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Final, final
-
-import idna
 
 from proxy.core.hosts import Hostname, HostPattern, parse_hostname
 from proxy.documents.problems import Fault, ProblemCode
@@ -18,7 +16,7 @@ _PRIVATE_RULES: Final = b"===BEGIN PRIVATE DOMAINS==="
 
 @cache
 def _list() -> bytes:
-    return files("publicsuffixlist").joinpath("public_suffix_list.dat").read_bytes()
+    return get_data("publicsuffixlist", "public_suffix_list.dat") or b""
 
 
 @final
@@ -70,6 +68,12 @@ def _registries() -> _Suffixes:
     return _Suffixes(_list().partition(_PRIVATE_RULES)[0])
 
 
+def forget_suffixes() -> None:
+    """Until they are asked for again: they are 1.6 MB, and only a policy that is read asks."""
+    for kept in (_list, _listed_suffixes, _registries):
+        kept.cache_clear()
+
+
 def is_public_suffix(name: str) -> bool:
     """Whether strangers can register names directly below this one (`com`, `co.uk`, `github.io`)."""
     return _listed_suffixes().suffix_of(name) == name
@@ -105,6 +109,8 @@ def display_name(host: str) -> str:
     if "xn--" not in host:
         return host
     star, name = ("*.", host[2:]) if host.startswith("*.") else ("", host)
+    import idna  # noqa: PLC0415 - its tables are for such names alone
+
     try:
         shown = idna.decode(name)
     except idna.IDNAError:
@@ -142,6 +148,8 @@ def _reject_what_is_no_name(text: str) -> None:
 def _to_ascii(name: str, text: str) -> str:
     if name.isascii():
         return name.lower()
+    import idna  # noqa: PLC0415 - its tables are for such names alone
+
     try:
         return idna.encode(name, uts46=True).decode()
     except idna.IDNAError as error:

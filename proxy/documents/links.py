@@ -1,7 +1,6 @@
 """What a grant names in other documents and in the catalogue: does it exist, and does it fit?"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from proxy.aws import ecr
@@ -10,6 +9,7 @@ from proxy.core.credentials import CredentialRef, CredentialSource, EcrToken, Si
 from proxy.core.hosts import Hostname, HostPattern, hosts_meet
 from proxy.core.policy import AccessPolicy, Grant
 from proxy.core.services import Catalogue, Operation, Service, attach_scheme
+from proxy.core.structs import Struct
 from proxy.documents.credential_documents import require_parts
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Fault, Problem, ProblemCode, did_you_mean
@@ -71,8 +71,7 @@ def check_links(
     return problems
 
 
-@dataclass(frozen=True, slots=True)
-class _GrantCheck:
+class _GrantCheck(Struct, frozen=True):
     policy: Placed[AccessPolicy]
     index: int
     grant: Grant

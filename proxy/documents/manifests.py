@@ -6,10 +6,10 @@ kubectl reads with a fork of go-yaml's second version (sigs.k8s.io/yaml), and so
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
+from proxy.core.structs import Struct
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, is_plain, read_nodes
 
@@ -35,8 +35,7 @@ _INTEGERS: Final = range(-(2**63), 2**64)
 _LONGEST_INTEGER: Final = 66
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """One object, and where it begins."""
 
     value: dict[str, Any]

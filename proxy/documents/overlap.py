@@ -6,7 +6,6 @@ request that both cover. Requirements are independent of each other, so each is 
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Final
 
@@ -27,6 +26,7 @@ from proxy.core.policy import (
 )
 from proxy.core.prefixes import KeyPrefixes
 from proxy.core.services import Catalogue, Pin, Service
+from proxy.core.structs import Struct
 from proxy.core.validity import common_moment
 from proxy.documents.common_hosts import common_host, host_below
 from proxy.documents.host_names import display_name
@@ -42,8 +42,7 @@ MAX_WORK: Final = 2_000_000
 PAIR_WORK: Final = 25
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(Struct, frozen=True):
     policy: Placed[AccessPolicy]
     index: int
 

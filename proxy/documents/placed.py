@@ -1,7 +1,6 @@
 """A document together with where it stands, so that later checks can point at it."""
 
-from dataclasses import dataclass
-
+from proxy.core.structs import Struct
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, line_of
 
@@ -13,8 +12,7 @@ def child(node: Node | None, key: str) -> Node | None:
     return next((value for name, value in pairs if name.value == key), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed[T]:
+class Placed[T](Struct, frozen=True):
     """`grants` holds number and line of each grant of a policy; other kinds have none."""
 
     value: T

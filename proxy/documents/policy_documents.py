@@ -1,8 +1,7 @@
 """The AccessPolicy document: its shape, and what makes it an `AccessPolicy`."""
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from proxy.core.contract import ACCESS_POLICY
 from proxy.core.labels import LabelSelector
@@ -93,7 +92,7 @@ WORKLOADS = Record(
 )
 
 
-def _window(days: tuple[Day, ...], start_minute: int, end_minute: int, zone: ZoneInfo) -> WeeklyWindow:
+def _window(days: tuple[Day, ...], start_minute: int, end_minute: int, zone: tzinfo) -> WeeklyWindow:
     if start_minute == end_minute:
         fix = 'to mean the whole day, write from: "00:00" and to: "24:00"'
         raise Fault("the window begins and ends at the same time", fix, at="to")

@@ -1,13 +1,13 @@
 """Files or objects in, documents or problems out: the whole of F1 for policies."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.core.contract import ACCESS_POLICY, API_VERSION, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialSource
 from proxy.core.policy import AccessPolicy
 from proxy.core.services import Catalogue, Service
+from proxy.core.structs import Struct, field
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
 from proxy.documents.limits import check_named_by_limits
 from proxy.documents.links import check_links
@@ -32,8 +32,7 @@ DOCUMENTS: Final[Mapping[str, Record]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
+class Documents(Struct, frozen=True):
     """All that a set of files says, in an order that does not depend on theirs."""
 
     policies: tuple[AccessPolicy, ...] = ()
@@ -49,8 +48,7 @@ def name_of(document: AccessPolicy | CredentialSource) -> DocumentName:
     return type(document), document.namespace, document.name
 
 
-@dataclass(frozen=True, slots=True)
-class ReadResult:
+class ReadResult(Struct, frozen=True):
     """`documents` may be used only when there are no problems; they are then complete."""
 
     documents: Documents
@@ -62,8 +60,7 @@ class ReadResult:
     lost: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ReadDocument:
+class ReadDocument(Struct, frozen=True):
     """One document by itself. What it says of others is left to `check_documents`."""
 
     problems: tuple[Problem, ...] = ()
@@ -116,8 +113,7 @@ def read_documents(files: Mapping[str, bytes], catalogue: Catalogue, *, built_in
     return ReadResult(all_of_them.values(), in_order, len(documents), all_of_them.found(), broken.lost)
 
 
-@dataclass(frozen=True, slots=True)
-class _Gathered:
+class _Gathered(Struct, frozen=True):
     """Documents of all kinds in an order that does not depend on theirs."""
 
     policies: list[Placed[AccessPolicy]]

@@ -1,9 +1,9 @@
 """What every shape shares: where a value stands, the problems met on the way, and how to name a node."""
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from proxy.core.structs import Struct, field
 from proxy.documents.problems import Problem, ProblemCode
 from proxy.documents.yaml_nodes import (
     MappingNode,
@@ -36,8 +36,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE_LENGTH else text[: MAX_MESSAGE_LENGTH - 1] + "…"
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(Struct):
     """The problems of one file, gathered while its documents are read."""
 
     file: str
@@ -55,8 +54,7 @@ class Reading:
         return INVALID
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A path in a document, joined only when a problem wants to show it."""
 
     parent: "Place | None" = None

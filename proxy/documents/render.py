@@ -139,7 +139,7 @@ def _window(window: WeeklyWindow) -> JsonObject:
         "days": [day.name.capitalize() for day in window.days],
         "from": _clock(window.start_minute),
         "to": _clock(window.end_minute),
-        "timeZone": window.zone.key,
+        "timeZone": str(window.zone),
     }
 
 

@@ -4,12 +4,12 @@ A policy with a fault in one grant still has its other grants; a source with a f
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.core.contract import ACCESS_POLICY, CATALOGUE_ENTRY, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialRef
 from proxy.core.policy import AccessPolicy, Grant, WorkloadSelector
+from proxy.core.structs import Struct, field
 from proxy.documents.grant_documents import GRANT
 from proxy.documents.metadata import METADATA, Metadata
 from proxy.documents.placed import Placed, child
@@ -48,8 +48,7 @@ def _sound_grants(node: Node) -> Iterator[tuple[int, Grant, int]]:
             yield number, read, line_of(grant)
 
 
-@dataclass(slots=True)
-class Broken:
+class Broken(Struct):
     """Sources and services with problems of their own: who names them is not told that they are missing."""
 
     sources: set[CredentialRef] = field(default_factory=set)

@@ -6,11 +6,11 @@ whoever confuses two variables may have put a key into the wrong one.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Final
 
+from proxy.core.structs import Struct
 from proxy.documents.problems import Fault, did_you_mean
 
 PREFIX: Final = "PODKEY_"
@@ -21,16 +21,14 @@ SHOWN_CHARACTERS: Final = 12
 MAX_PATH_LENGTH: Final = 4095
 
 
-@dataclass(frozen=True, slots=True)
-class Kind[T]:
+class Kind[T](Struct, frozen=True):
     """What a variable may hold, in words, and the parser that makes a value of it."""
 
     what: str
     parse: Callable[[str], T]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting[T]:
+class Setting[T](Struct, frozen=True):
     """`default` is text and read like any other; where it is None, the variable must be set."""
 
     name: str

@@ -4,12 +4,13 @@ A shape reads a node into a value or into `INVALID`, and puts every problem it m
 so that one run reports them all.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from proxy.core.structs import Struct, field
 from proxy.documents.problems import Fault, ProblemCode, did_you_mean
 from proxy.documents.reading import (
     INVALID,
@@ -34,8 +35,7 @@ from proxy.documents.yaml_nodes import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """Text, with an optional parser that makes it a value or raises `Fault`."""
 
     what: str = "text"
@@ -82,8 +82,7 @@ class Text:
         return schema
 
 
-@dataclass(frozen=True, slots=True)
-class Choice[E: Enum]:
+class Choice[E: Enum](Struct, frozen=True):
     """One of an enumeration's values."""
 
     options: type[E]
@@ -108,8 +107,7 @@ class Choice[E: Enum]:
         return {"type": "string", "enum": [option.value for option in self.options]}
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A whole number in a range."""
 
     what: str
@@ -135,8 +133,7 @@ class Number:
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """`true` or `false`, and none of YAML's other spellings."""
 
     what: str = "true or false"
@@ -153,8 +150,7 @@ class Flag:
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     """A list of one thing, each once. An empty list is an error: it grants nothing to nobody."""
 
     item: Shape
@@ -220,8 +216,7 @@ def entries(node: MappingNode, at: Place, reading: Reading) -> tuple[dict[str, t
     return pairs, sound
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(Struct, frozen=True):
     """A mapping with keys of the writer's choice; read into sorted pairs."""
 
     value: Shape
@@ -259,8 +254,7 @@ class MapOf:
         return {"type": "object", "additionalProperties": self.value.schema()}
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One key of a record. `name` is what the document writes, `attribute` what the builder takes."""
 
     name: str
@@ -274,7 +268,7 @@ class Field:
         return self.attribute or re.sub(r"(?<!^)([A-Z])", r"_\1", self.name).lower()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Record:
     """A mapping with known keys, built into a value by `build(**fields)`.
 
@@ -289,8 +283,8 @@ class Record:
     exactly_one: tuple[tuple[str, ...], ...] = ()
     # Keys that the API server or kubectl writes; they are allowed and not read.
     ignored: frozenset[str] = frozenset()
-    _by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
-    _keywords: dict[str, str] = field(init=False, repr=False, compare=False)
+    _by_name: dict[str, Field] = dataclasses.field(init=False, repr=False, compare=False)
+    _keywords: dict[str, str] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {f.name: f for f in self.fields})

@@ -3,9 +3,8 @@
 import re
 from datetime import UTC, datetime
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, available_timezones
 
 from proxy.core.globs import ANY_SEGMENTS, MAX_STARS, Glob
 from proxy.core.hosts import HostPattern
@@ -16,6 +15,9 @@ from proxy.core.validity import END_OF_DAY, Day
 from proxy.documents.host_names import parse_host_pattern
 from proxy.documents.problems import Fault, ProblemCode, did_you_mean
 from proxy.documents.shapes import Number, Text
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 # RFC 1123 names as Kubernetes wants them: subdomains for objects, labels for namespaces.
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -297,10 +299,15 @@ TIME_OF_DAY = Text('a time of day, such as "08:30"', _minute_of_day, "^[0-2][0-9
 
 @cache
 def _zones() -> frozenset[str]:
+    from zoneinfo import available_timezones  # noqa: PLC0415 - see `_zone`
+
     return frozenset(available_timezones())  # walks the whole database
 
 
-def _zone(text: str) -> ZoneInfo:
+def _zone(text: str) -> "ZoneInfo":
+    # With what it imports it takes some milliseconds of a start, and few policies have a window.
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
     try:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError):  # not found, a path that climbs, a folder's name

@@ -8,7 +8,6 @@ down when the stack ends, and it builds all of a document before anybody can cou
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 import yaml
@@ -24,6 +23,7 @@ from yaml.events import (
 )
 from yaml.nodes import ScalarNode as ScalarYaml
 
+from proxy.core.structs import Struct, field
 from proxy.documents.problems import Problem, ProblemCode
 
 # A policy folder of 10,000 documents is some 5 MB in some dozens of files; one file of 1 MiB holds
@@ -146,8 +146,7 @@ def _line(event: Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 0
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A collection that is being filled. `size` and `height` count what anchors multiply."""
 
     node: SequenceNode | MappingNode
@@ -168,8 +167,7 @@ class _Open:
             self.key = None
 
 
-@dataclass(slots=True)
-class _Builder:
+class _Builder(Struct):
     """One document from events. At the first fault the rest of the file is left: libyaml's scanner takes
     time by the square of the depth, and 200,000 brackets are a minute.
     """

@@ -12,10 +12,10 @@ import json
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from proxy import __version__
+from proxy.core.structs import Struct
 from proxy.wire.outcomes import BadHead, HeadFault, NeedMore
 from proxy.wire.request_head import HeadLimits, RequestHead, read_request_head
 
@@ -57,8 +57,7 @@ class Readiness:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     status: str
     body: bytes
     content_type: str = "text/plain; charset=utf-8"

@@ -1,6 +1,7 @@
 """Puts the process together around the sidecar: outputs, signals, the loop."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,9 @@ def serve(settings: ProxySettings) -> int:
             loop.add_signal_handler(number, told)
         await sidecar.run()
 
+    # What is loaded stays (see cli/run.py): the collector does not look at it again.
+    gc.freeze()
+    gc.enable()
     try:
         asyncio.run(live(), loop_factory=uvloop.new_event_loop)
     except Exception as error:  # noqa: BLE001 - its text may hold anything; type and place do

@@ -6,13 +6,13 @@ one that cannot be verified for want of keys does not: the cluster may be away f
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from proxy.core.evidence import Evidence, Proof, ProofOutcome, Unverified
 from proxy.core.settings import IdentitySettings, PodSettings
+from proxy.core.structs import Struct
 from proxy.edge.issuer_keys import IssuerKeys, KeySource, NoKeys, Unreadable, read_file
 from proxy.lanes.interface import Clock
 from proxy.telemetry.log import Log
@@ -29,8 +29,7 @@ FIRST_WAIT: Final = 1.0
 LAST_WAIT: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Attested:
+class Attested(Struct, frozen=True):
     """The proof, and what it vouches for where there is one."""
 
     proof: Proof

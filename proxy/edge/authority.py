@@ -12,11 +12,11 @@ A key that is lost or damaged is replaced too, since the pod has no other. That 
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NoReturn, final
 
+from proxy.core.structs import Struct
 from proxy.x509.certificates import (
     CLOCK_SKEW,
     MAX_COMMON_NAME,
@@ -50,8 +50,7 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _DELETE: Final = "delete it, and podkey makes a new one"
 
 
-@dataclass(frozen=True, slots=True)
-class TrustProblem:
+class TrustProblem(Struct, frozen=True):
     """Why there is no authority, or no trust to publish: the thing, what is wrong with it, and the fix."""
 
     thing: str
@@ -93,8 +92,7 @@ class PodAuthority:
         raise TypeError("an authority holds a private key: it is not pickled or copied")
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """The authority, and what the operator should hear about how it came to be."""
 
     authority: PodAuthority

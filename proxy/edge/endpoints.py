@@ -4,7 +4,6 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from proxy.core.arrival import Arrival
 from proxy.core.hosts import Hostname, parse_hostname
 from proxy.core.services import Catalogue, Service
 from proxy.core.settings import Capture, Endpoint
+from proxy.core.structs import Struct
 from proxy.documents.problems import did_you_mean
 from proxy.documents.setting_values import SettingProblem
 from proxy.edge.reception import Guest
@@ -24,8 +24,7 @@ TOKEN_BYTES: Final = 16
 MAX_TOKEN_FILE: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class BoundEndpoint:
+class BoundEndpoint(Struct, frozen=True):
     """A port, the host behind it, and the service whose SDKs it is for."""
 
     port: int
@@ -88,8 +87,7 @@ def base_urls(endpoints: Iterable[BoundEndpoint], prefix: str) -> Iterator[str]:
             yield f"{variable.name}={root}{variable.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointDoor:
+class EndpointDoor(Struct, frozen=True):
     """Serves what comes to one endpoint's port."""
 
     endpoint: BoundEndpoint

@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
-from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.hosts import Hostname, parse_hostname
 from proxy.core.reasons import Reason
 from proxy.core.settings import Capture
+from proxy.core.structs import Struct, replace
 from proxy.edge.peeking import peek
 from proxy.edge.reception import Guest
 from proxy.edge.routing import NOBODY, Router
@@ -25,8 +25,7 @@ ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HTTP_PORT: Final = 80
 
 
-@dataclass(frozen=True, slots=True)
-class ExplicitProxy:
+class ExplicitProxy(Struct, frozen=True):
     router: Router
     relay: Lane
     unopened: Unopened

@@ -1,13 +1,13 @@
 """The keys with which the pod's token is verified: those in a file, or those that discovery finds."""
 
 import errno
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from proxy.core.secret import Secret
 from proxy.core.settings import IdentitySettings
+from proxy.core.structs import Struct
 from proxy.edge.performing import Door
 from proxy.files.snapshots import Unread, read_snapshot
 from proxy.sources.steps import HttpCall, StepFailed
@@ -19,14 +19,12 @@ from proxy.tokens.jwks import MAX_JWKS_BYTES, JwksFault, KeySet, read_jwks
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerKeys:
+class IssuerKeys(Struct, frozen=True):
     issuer: str
     keys: KeySet
 
 
-@dataclass(frozen=True, slots=True)
-class NoKeys:
+class NoKeys(Struct, frozen=True):
     """Why there are none: one clause for the people who can mend it."""
 
     message: str
@@ -40,8 +38,7 @@ class KeySource(Protocol):
     async def fetch(self) -> IssuerKeys | NoKeys: ...
 
 
-@dataclass(frozen=True, slots=True)
-class FileKeys:
+class FileKeys(Struct, frozen=True):
     path: Path
     issuer: str
     fresh_seconds: float = 10.0
@@ -53,8 +50,7 @@ class FileKeys:
         return _keys(self.issuer, data, str(self.path))
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveredKeys:
+class DiscoveredKeys(Struct, frozen=True):
     door: Door
     settings: IdentitySettings
     # Signing keys change in months, and every pod of the cluster asks the same API server.
@@ -126,8 +122,7 @@ def _at(base: str, url: str) -> str:
     return urlunsplit((there.scheme, there.netloc, wanted.path, wanted.query, ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """`why` goes behind the file's name. One that is too large is there, and cannot be what it should be."""
 
     why: str

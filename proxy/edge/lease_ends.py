@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.core.lease import LeaseEvent, LeaseKey
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 from proxy.edge.performing import Performer, Run
 from proxy.leasing.book import Held
 from proxy.leasing.scrubbing import scrubbed
@@ -22,8 +22,7 @@ RETIRE_SECONDS: Final = 60.0
 FAREWELL_SECONDS: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Retired:
+class _Retired(Struct, frozen=True):
     held: Held
     due: float
 

@@ -8,7 +8,6 @@ directory bucket, a registry's token) is kept with it, and forgotten with it.
 import asyncio
 import hmac
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from random import random
 from secrets import token_bytes, token_hex
@@ -19,6 +18,7 @@ from proxy.core.identity import WorkloadIdentity
 from proxy.core.lease import Lease, LeaseEvent, LeaseKey, LeaseReply, NoLease, base_of
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.edge.lease_ends import FETCH_SECONDS, LeaseEnds, overwrite, said, secrets_of
 from proxy.edge.performing import Performer, Run
 from proxy.lanes.interface import Clock

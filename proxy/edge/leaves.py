@@ -6,11 +6,11 @@ leaf and separate nothing: whoever reads one of them in our memory reads all of 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NoReturn, final
 
 from proxy.core.hosts import Hostname, parse_hostname
+from proxy.core.structs import Struct, hiding
 from proxy.edge.authority import PodAuthority, TrustProblem
 from proxy.x509.certificates import (
     CLOCK_SKEW,
@@ -34,17 +34,18 @@ _RENEWAL_PART: Final = 4
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
-class Leaf:
+class Leaf(Struct, frozen=True, eq=False):
     """One host's certificate. A new leaf is a new object, so a TLS context may be kept by the leaf itself."""
 
     host: Hostname
     certificate: Certificate
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey
     begins: datetime
     ends: datetime
     # What a server sends: the leaf alone. The root is what the client has (RFC 8446 §4.4.2).
-    chain_pem: bytes = field(repr=False)
+    chain_pem: bytes
+
+    __repr__ = hiding("key", "chain_pem")
 
     def key_pem(self) -> bytes:
         """The secret itself, for a TLS library that takes no key objects."""
@@ -52,6 +53,9 @@ class Leaf:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a leaf holds a private key: it is not pickled or copied")
+
+    def __copy__(self) -> NoReturn:
+        self.__reduce_ex__(2)
 
 
 @final
@@ -73,7 +77,8 @@ class Leaves:
         self._lifetime = lifetime
         self._max_cached = max_cached
         self._key = new_key()
-        self._leaves: dict[Hostname, Leaf] = {}
+        # Each with the time until when it is handed out.
+        self._leaves: dict[Hostname, tuple[Leaf, datetime]] = {}
         self.minted = 0
 
     @property
@@ -82,7 +87,7 @@ class Leaves:
 
     @property
     def earliest_expiry(self) -> datetime | None:
-        return min((leaf.ends for leaf in self._leaves.values()), default=None)
+        return min((leaf.ends for leaf, _ in self._leaves.values()), default=None)
 
     def use(self, authority: PodAuthority) -> None:
         """Go on with a renewed authority. Leaves are made anew: the old end may have cut theirs short."""
@@ -92,22 +97,21 @@ class Leaves:
     def leaf_for(self, host: Hostname) -> Leaf | TrustProblem:
         """The leaf of exactly this host."""
         now = self._now()
-        leaf = self._leaves.pop(host, None)
-        if leaf is None or not self._is_fresh(leaf, now):
+        kept = self._leaves.pop(host, None)
+        if kept is None or not kept[0].begins <= now < kept[1]:
             made = self._minted(host, now)
             if isinstance(made, TrustProblem):
                 return made
-            leaf = made
-        self._leaves[host] = leaf  # now the most recently used
+            kept = made, self._fresh_until(made)
+        self._leaves[host] = kept  # now the most recently used
         if len(self._leaves) > self._max_cached:
             del self._leaves[next(iter(self._leaves))]
-        return leaf
+        return kept[0]
 
-    def _is_fresh(self, leaf: Leaf, now: datetime) -> bool:
+    def _fresh_until(self, leaf: Leaf) -> datetime:
         # One that ends with the authority is kept to the end: a new one could not live longer.
         last = leaf.ends == self._authority.ends
-        margin = timedelta() if last else (leaf.ends - leaf.begins) / _RENEWAL_PART
-        return leaf.begins <= now < leaf.ends - margin
+        return leaf.ends if last else leaf.ends - (leaf.ends - leaf.begins) / _RENEWAL_PART
 
     def _minted(self, host: Hostname, now: datetime) -> Leaf | TrustProblem:
         if parse_hostname(host) != host:

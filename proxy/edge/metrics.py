@@ -258,6 +258,8 @@ class Metrics(MetricSet):
 
     def shook_hands(self, peer: TlsPeer, kernel: KernelTls) -> None:
         self._handshakes.add((peer.value,))
+        if not kernel.value:
+            return
         for flag, direction in _DIRECTIONS:
             if flag in kernel:
                 self._in_kernel.add((peer.value, direction))

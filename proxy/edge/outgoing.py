@@ -11,13 +11,13 @@ leaves a socket open when a handshake is cancelled: an hour of a broken source w
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
 import httpcore
 
 from proxy.core.settings import EgressProxy, EgressSettings
+from proxy.core.structs import Struct
 from proxy.edge import outgoing_faults as faults
 from proxy.edge.egress import called, proxy_authorization, tunnel_refused
 from proxy.edge.outgoing_faults import UPSTREAM_CA_FIX, AskOutcome, OutgoingError
@@ -35,19 +35,20 @@ MAX_CONNECTIONS: Final = 16
 KEEP_ALIVE_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingCall:
+class OutgoingCall(Struct, frozen=True):
     """What is counted of a call that was made."""
 
     outcome: AskOutcome
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingLimits:
+class OutgoingLimits(Struct, frozen=True):
     total: float = TOTAL_SECONDS
     connect: float = CONNECT_SECONDS
     keep_alive: float = KEEP_ALIVE_SECONDS
+
+
+LIMITS: Final = OutgoingLimits()
 
 
 class Outgoing:
@@ -60,7 +61,7 @@ class Outgoing:
         observe: Callable[[OutgoingCall], None],
         *,
         trust_fix: str = UPSTREAM_CA_FIX,
-        limits: OutgoingLimits = OutgoingLimits(),
+        limits: OutgoingLimits = LIMITS,
     ) -> None:
         self._context = context
         self._egress = egress

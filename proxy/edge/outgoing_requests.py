@@ -6,13 +6,13 @@ expression in a document made of a URL or a header, it does not leave in clear t
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
 
 from proxy import __version__
 from proxy.core.hosts import parse_hostname
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct, hiding
 from proxy.edge.sockets import is_fenced
 from proxy.sources.steps import HttpCall, StepFailed
 
@@ -50,8 +50,7 @@ _WITH_BODY: Final = frozenset({"PATCH", "POST", "PUT"})
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a request goes, and whose name the certificate has to show."""
 
     host: str
@@ -69,14 +68,15 @@ class Place:
         return self.bracketed if self.port == HTTPS else self.with_port
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingRequest:
+class OutgoingRequest(Struct, frozen=True):
     place: Place
     method: str
-    target: bytes = field(repr=False)
-    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    target: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
     largest_answer: int
+
+    __repr__ = hiding("target", "headers", "body")
 
     @property
     def is_safe(self) -> bool:

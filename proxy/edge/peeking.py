@@ -9,6 +9,8 @@ from proxy.wire.outcomes import NeedMore
 
 # The largest hello that is read, and the largest head.
 MAX_PEEK: Final = 65_536 + 1
+# What is looked at before anybody waits: most are smaller, and memory for the largest costs time, too.
+FIRST_PEEK: Final = 4096
 
 
 async def peek[Read](
@@ -16,8 +18,26 @@ async def peek[Read](
 ) -> Read | None:
     """What `read` makes of the first bytes; None when the client ended or stayed silent before they told."""
     try:
+        # Mostly they came with the connection, or nearly so: then there is nothing to wait for.
+        data = sock.recv(FIRST_PEEK, socket.MSG_PEEK)
+    except BlockingIOError:
+        data = b""
+    except OSError:
+        return None
+    else:
+        if not data:
+            return None
+        found = read(data)
+        if not isinstance(found, NeedMore):
+            return found
+    return await _peek_on(sock, read, seconds, len(data))
+
+
+async def _peek_on[Read](
+    sock: socket.socket, read: Callable[[bytes], Read | NeedMore], seconds: float, seen: int
+) -> Read | None:
+    try:
         async with asyncio.timeout(seconds):
-            seen = 0
             while True:
                 data = await _peek_beyond(sock, seen)
                 if len(data) <= seen:

@@ -2,11 +2,11 @@
 injector."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.core.identity import ImageReference, WorkloadIdentity
 from proxy.core.settings import ProxySettings
+from proxy.core.structs import Struct
 from proxy.documents.pod_files import (
     MAX_LABELS_BYTES,
     MAX_PLACEHOLDERS_BYTES,
@@ -22,8 +22,7 @@ from proxy.files.watch import FolderWatch
 from proxy.telemetry.log import Log
 
 
-@dataclass(frozen=True, slots=True)
-class PodFiles:
+class PodFiles(Struct, frozen=True):
     settings: ProxySettings
 
     def identity(self) -> WorkloadIdentity | SettingProblem:

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,8 @@ from proxy.core.evidence import Unverified
 from proxy.core.identity import Claim, WorkloadIdentity
 from proxy.core.policy import AccessPolicy, Mode
 from proxy.core.services import Catalogue
+from proxy.core.structs import Struct, field, hiding, replace
+from proxy.documents.host_names import forget_suffixes
 from proxy.documents.reader import DocumentName, name_of, read_documents
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
 from proxy.edge.attestation import Attested
@@ -28,19 +29,19 @@ MAX_SHOWN_PROBLEMS: Final = 10
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedPolicy:
+class LoadedPolicy(Struct, frozen=True):
     """Sound, and compiled. `files` is what it was made from; their digest is how people name it."""
 
     index: PolicyIndex
     sources: tuple[CredentialSource, ...]
-    files: Mapping[str, bytes] = field(repr=False)
+    files: Mapping[str, bytes]
     sha256: str
     counted: int
 
+    __repr__ = hiding("files")
 
-@dataclass(frozen=True, slots=True)
-class RejectedPolicy:
+
+class RejectedPolicy(Struct, frozen=True):
     """Why it is not put in force, for people; and what is certain of it all the same."""
 
     why: str
@@ -50,8 +51,7 @@ class RejectedPolicy:
     lost: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyFolder:
+class PolicyFolder(Struct, frozen=True):
     """Where the policy is mounted, and whether it is enforced as it says, or only observes."""
 
     path: Path
@@ -75,7 +75,10 @@ class PolicyFolder:
 
     def compile(self, files: Mapping[str, bytes]) -> LoadedPolicy | RejectedPolicy:
         """No documents at all grant nothing, soundly."""
-        result = read_documents(files, self.catalogue)
+        try:
+            result = read_documents(files, self.catalogue)
+        finally:
+            forget_suffixes()
         if result.problems:
             shown = [f"{problem}; {problem.fix}" for problem in result.problems[:MAX_SHOWN_PROBLEMS]]
             more = len(result.problems) - len(shown)
@@ -88,8 +91,7 @@ class PolicyFolder:
         return LoadedPolicy(index, documents.sources, files, digest(files), result.counted)
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
+class Withdrawal(Struct, frozen=True):
     """What a rejected policy took away, for a log."""
 
     sources: list[str]

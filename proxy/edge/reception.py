@@ -5,7 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from proxy.edge.sockets import is_of_this_machine, reset
+from proxy.edge.sockets import Neighbours, reset
 from proxy.lanes.interface import Accepted
 
 # While a drain waits it looks at every connection this often.
@@ -47,7 +47,7 @@ class Reception:
         self._limit = limit
         self._told = told
         self._guests: dict[asyncio.Task[None], Guest] = {}
-        self._doors: list[asyncio.Task[None]] = []
+        self._is_near = Neighbours(asyncio.get_running_loop().time)
         self._listeners: list[socket.socket] = []
         self._hurried = False
 
@@ -56,29 +56,40 @@ class Reception:
         return len(self._guests)
 
     def open_door(self, listeners: Sequence[socket.socket], serve: Serve) -> None:
-        loop = asyncio.get_running_loop()
-        self._listeners.extend(listeners)
-        self._doors.extend(loop.create_task(self._accept(listener, serve)) for listener in listeners)
+        for listener in listeners:
+            # Who is accepted has it from the listener (Linux), for less than to ask for it each time.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._listeners.append(listener)
+            self._watch(listener, serve)
 
-    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
-        while True:
-            try:
-                await self._accept_one(listener, serve)
-            except Exception as error:  # noqa: BLE001 - whatever it is, a door that stays shut is worse
-                # EMFILE and its kin pass; a client that is gone already (ECONNABORTED) is nothing.
-                self._told.crashed("accept", error)
-                await asyncio.sleep(BREATHER)
+    def _watch(self, listener: socket.socket, serve: Serve) -> None:
+        """The watch stays: to begin and end one for each connection takes seven calls of the kernel."""
+        if listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener, serve)
 
-    async def _accept_one(self, listener: socket.socket, serve: Serve) -> None:
-        loop = asyncio.get_running_loop()
-        sock, peer = await loop.sock_accept(listener)
+    def _accept(self, listener: socket.socket, serve: Serve) -> None:
+        """One connection. Where more of them wait, this is called again, behind those that are served."""
+        try:
+            self._accept_one(listener, serve)
+        except (BlockingIOError, InterruptedError):
+            pass  # it has gone
+        except Exception as error:  # noqa: BLE001 - whatever it is, a door that stays shut is worse
+            # EMFILE and its kin pass; a client that is gone already (ECONNABORTED) is nothing.
+            self._told.crashed("accept", error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(BREATHER, self._watch, listener, serve)
+
+    def _accept_one(self, listener: socket.socket, serve: Serve) -> None:
+        sock, peer = listener.accept()
         if len(self._guests) >= self._limit:
             self._turn_away(sock, "limit")
-        elif not is_of_this_machine(peer[0]):
+        elif not self._is_near(peer[0]):
             self._turn_away(sock, "peer")
         else:
+            sock.setblocking(False)  # noqa: FBT003 - the socket module's own
             guest = Guest()
-            task = loop.create_task(self._serve(sock, guest, serve))
+            task = asyncio.get_running_loop().create_task(self._serve(sock, guest, serve))
             self._guests[task] = guest
             task.add_done_callback(self._guests.pop)
 
@@ -88,8 +99,6 @@ class Reception:
 
     async def _serve(self, sock: socket.socket, guest: Guest, serve: Serve) -> None:
         try:
-            sock.setblocking(False)  # noqa: FBT003 - the socket module's own
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await serve(sock, guest)
         except Exception as error:  # noqa: BLE001 - one connection's crash is its own
             self._told.crashed("connection", error)
@@ -101,10 +110,11 @@ class Reception:
         self._hurried = True
 
     def close_doors(self) -> None:
-        for door in self._doors:
-            door.cancel()
+        loop = asyncio.get_running_loop()
         for listener in self._listeners:
-            listener.close()
+            if listener.fileno() >= 0:
+                loop.remove_reader(listener)
+                listener.close()
 
     async def drain(self, patience: float) -> int:
         """Close the doors, let what is on its way arrive, and return how many connections had to be cut.
@@ -113,7 +123,6 @@ class Reception:
         seconds is cut.
         """
         self.close_doors()
-        await asyncio.gather(*self._doors, return_exceptions=True)
         cut = 0
         while self._guests:
             for task, guest in list(self._guests.items()):

@@ -6,13 +6,13 @@ relayed as it is.
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.core.arrival import Arrival, LaneName
 from proxy.core.hosts import Hostname, parse_hostname
 from proxy.core.reasons import Reason
 from proxy.core.settings import Capture
+from proxy.core.structs import Struct, replace
 from proxy.edge.peeking import peek
 from proxy.edge.reception import Guest, Refusals
 from proxy.edge.sockets import is_fenced, original_destination, reset
@@ -29,8 +29,7 @@ NOBODY: Final = Hostname("")
 HTTP1: Final = b"http/1.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Lanes:
+class Lanes(Struct, frozen=True):
     """`fast` and `mitmproxy` serve the hosts that a grant names."""
 
     relay: Lane
@@ -134,8 +133,7 @@ def _read_first(data: bytes) -> "ClientHello | RequestHead | NotTls | NeedMore |
     return head if isinstance(head, RequestHead | NeedMore) else Opaque()
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(Struct, frozen=True):
     """Bytes of some other protocol."""
 
 

@@ -27,6 +27,7 @@ from proxy.edge.clock import SystemClock, new_request_id
 from proxy.edge.control import ControlSocket
 from proxy.edge.credentials import Credentials
 from proxy.edge.doors import Doors
+from proxy.edge.hardening import give_back
 from proxy.edge.lease_keeper import LeaseKeeper
 from proxy.edge.metrics import Metrics
 from proxy.edge.pod_files import PodFiles
@@ -138,6 +139,7 @@ class Sidecar:
         doors = self._doors = Doors(self._settings, trust, self._private, self._recorder, self._log)
         reception = await self._until("listener", lambda: doors.open(state, world))
         if reception is not None:
+            give_back()
             self._log.info("listening", policy=policy.sha256, documents=policy.counted)
             if self._settings.pod.mode is Mode.OBSERVE:
                 self._log.warning("nothing is refused: this pod only observes", setting="PODKEY_MODE")

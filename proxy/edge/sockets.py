@@ -4,7 +4,9 @@ import errno
 import resource
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -17,6 +19,13 @@ BACKLOG: Final = 1024
 
 # Listeners, logs, watched files, probes and scrapes.
 SPARE_FILES: Final = 128
+
+# An address that the machine has lost is taken for its own for so long at most.
+NEIGHBOUR_SECONDS: Final = 5.0
+# All of 127.0.0.0/8 is ours.
+MAX_NEIGHBOURS: Final = 64
+# Addresses that were read before: an application calls the same ones again and again.
+MAX_READ: Final = 256
 
 # linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h: both are 80.
 _SO_ORIGINAL_DST: Final = 80
@@ -87,7 +96,7 @@ def original_destination(sock: socket.socket) -> Address | None:
         if sock.family == socket.AF_INET:
             raw = sock.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
             port, packed = _SOCKADDR_IN.unpack(raw)
-            found = (str(IPv4Address(packed)), port)
+            found = (socket.inet_ntop(socket.AF_INET, packed), port)
         else:
             raw = sock.getsockopt(socket.IPPROTO_IPV6, _IP6T_SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
             port, packed = _SOCKADDR_IN6.unpack(raw)
@@ -97,7 +106,7 @@ def original_destination(sock: socket.socket) -> Address | None:
         # No entry in the connection tracker, or no tracker: the connection was not redirected.
         return None
     # Without redirect the tracker names our own listener; to connect there would be to call ourselves.
-    return None if (ip_address(here[0]), here[1]) == (ip_address(found[0]), found[1]) else found
+    return None if here[1] == port and ip_address(here[0]) == ip_address(found[0]) else found
 
 
 def is_of_this_machine(host: str) -> bool:
@@ -118,6 +127,27 @@ def is_of_this_machine(host: str) -> bool:
     return True
 
 
+class Neighbours:
+    """`is_of_this_machine`, asked once in a while: the applications of a pod call from an address or two."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        # Only those that are: until when that is taken for granted.
+        self._until: dict[str, float] = {}
+
+    def __call__(self, host: str) -> bool:
+        now = self._now()
+        if now < self._until.get(host, 0.0):
+            return True
+        self._until.pop(host, None)
+        if not is_of_this_machine(host):
+            return False
+        if len(self._until) >= MAX_NEIGHBOURS:
+            self._until.clear()
+        self._until[host] = now + NEIGHBOUR_SECONDS
+        return True
+
+
 def is_fenced(host: str) -> bool:
     """Whether no connection is opened to the address on behalf of an application.
 
@@ -131,6 +161,7 @@ def is_loopback(host: str) -> bool:
     return _plain(host).is_loopback
 
 
+@lru_cache(maxsize=MAX_READ)
 def _plain(host: str) -> IPv4Address | IPv6Address:
     """The address that is meant: `::ffff:169.254.169.254` and its kin reach the IPv4 host."""
     address = ip_address(host.partition("%")[0])

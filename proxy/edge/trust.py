@@ -1,12 +1,12 @@
 """Whom this pod trusts and who trusts it, as one thing with a life: opened at start, renewed in time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from proxy.core.hosts import Hostname
 from proxy.core.settings import TrustSettings
+from proxy.core.structs import Struct
 from proxy.edge.authority import PodAuthority, TrustProblem, load_or_make, save
 from proxy.edge.leaves import Leaf, Leaves
 from proxy.edge.trust_files import UpstreamRoots, publish, upstream_roots
@@ -16,8 +16,7 @@ class NoLeafError(Exception):
     """No certificate can be made for a host."""
 
 
-@dataclass(slots=True)
-class PodTrust:
+class PodTrust(Struct):
     """The authority, what it has published, and the leaves it signs."""
 
     authority: PodAuthority

@@ -11,12 +11,12 @@ JDK-8062552 for Java 8). A second format would have no reader of its own.
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from proxy.core.contract import BUNDLE_FILE, CA_FILE, JAVA_TRUST_STORE_FILE, JAVA_TRUST_STORE_PASSWORD
+from proxy.core.structs import Struct
 from proxy.edge.authority import PodAuthority, TrustProblem, replace_file
 from proxy.x509.certificates import (
     Certificate,
@@ -44,8 +44,7 @@ _ENTER_AND_LIST: Final = stat.S_IROTH | stat.S_IXOTH
 # --- upstreams -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRoots:
+class UpstreamRoots(Struct, frozen=True):
     """What upstreams are verified with; never ours."""
 
     roots: tuple[Certificate, ...]

@@ -1,6 +1,5 @@
 """The decision about one request. Pure and total: it raises for no request, and denies the unknown."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -8,6 +7,7 @@ from proxy.core.identity import WorkloadIdentity
 from proxy.core.policy import ForeignPresigned, OnForeignCredential
 from proxy.core.reasons import Reason
 from proxy.core.request import METHODS, OVERRIDE_HEADERS, ClientCredential, RequestFacts
+from proxy.core.structs import replace
 from proxy.core.verdict import PassThrough, ReadBody, Refuse, RuleRef, Verdict
 from proxy.judge.grants import DISTANCE, BoundGrant
 from proxy.judge.index import GrantGroup, HostRules, PolicyIndex

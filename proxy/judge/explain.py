@@ -4,7 +4,6 @@ It asks the same compiled grants as `decide`, so the two cannot disagree; only t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.contract import NAMESPACE_NAME_LABEL
@@ -15,6 +14,7 @@ from proxy.core.policy import DEFAULT_PORTS, EVERY_SERVICE_ACCOUNT, AccessPolicy
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue
+from proxy.core.structs import Struct
 from proxy.core.verdict import RuleRef, Verdict
 from proxy.documents.host_names import display_name
 from proxy.judge.decide import decide, unreadable
@@ -24,8 +24,7 @@ from proxy.judge.lacks import lack
 from proxy.judge.reading import BUCKET, Reading, asked_for_source
 
 
-@dataclass(frozen=True, slots=True)
-class GrantConsidered:
+class GrantConsidered(Struct, frozen=True):
     """`lacks` is empty when the grant covers the request; `reason` is None when it was not even asked."""
 
     index: int
@@ -35,8 +34,7 @@ class GrantConsidered:
     lacks: str
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyConsidered:
+class PolicyConsidered(Struct, frozen=True):
     namespace: str
     name: str
     mode: str
@@ -45,8 +43,7 @@ class PolicyConsidered:
     grants: tuple[GrantConsidered, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     verdict: Verdict
     policies: tuple[PolicyConsidered, ...]
     # What the request was read as: the normalised path, pins and operation.

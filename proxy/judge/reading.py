@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -23,6 +22,7 @@ from proxy.core.services import (
     Pin,
     Service,
 )
+from proxy.core.structs import Struct, replace
 
 # The capture that prefixes are about, and the one that says whose keys they are.
 KEY: Final = "key"
@@ -309,8 +309,7 @@ class MintingGuard:
         return tuple(rule.name for rule in self._rules if rule.covers(request, path))
 
 
-@dataclass(frozen=True, slots=True)
-class _MintingRule:
+class _MintingRule(Struct, frozen=True):
     name: MintingName
     api: MintingApi
     expression: str

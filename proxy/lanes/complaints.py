@@ -2,13 +2,13 @@
 the request is sent once more."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from proxy.core.audit import AuditRecord
 from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseKey
+from proxy.core.structs import replace
 from proxy.lanes.interface import LaneWorld
 from proxy.transaction.opening import Answered, Forward, Opening, Refused
 from proxy.transaction.regions import bucket_place, told_region

@@ -1,7 +1,6 @@
 """One request as a lane holds it: drives the transaction, counts bytes, and is recorded exactly once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from proxy.attach.bodies import BodyFault
@@ -10,6 +9,7 @@ from proxy.core.audit import Ending
 from proxy.core.lease import base_of
 from proxy.core.policy import OnRevoke
 from proxy.core.reasons import Reason
+from proxy.core.structs import replace
 from proxy.lanes.complaints import may_complain
 from proxy.lanes.interface import LaneWorld
 from proxy.lanes.judged import Judged

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, Flag
 from typing import Protocol
@@ -12,6 +11,7 @@ from proxy.core.audit import AuditRecord, Own
 from proxy.core.hosts import Hostname
 from proxy.core.lease import Lease, LeaseKey, LeaseReply
 from proxy.core.settings import Timeouts
+from proxy.core.structs import Struct, field
 from proxy.lanes.in_flight import InFlight
 from proxy.lanes.memory import RequestMemory
 from proxy.lanes.room import Room
@@ -29,8 +29,7 @@ def shown(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@dataclass(slots=True)
-class Accepted:
+class Accepted(Struct):
     """One connection, handed to a lane with its first unread byte being the first that concerns the lane.
 
     `alpn` is None where the client does not speak TLS to us (an endpoint).
@@ -121,8 +120,7 @@ class Recorder(Protocol):
     def crashed(self, where: str, error: BaseException) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LaneWorld:
+class LaneWorld(Struct, frozen=True):
     """What all lanes of one sidecar share."""
 
     pod: Callable[[], PodState]

@@ -6,13 +6,13 @@ was judged by, the very object, and until a policy begins or ends to be valid, o
 """
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import AuditRecord, Own
 from proxy.core.lease import Lease, LeaseKey
+from proxy.core.structs import Struct
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Again, Forward
 from proxy.transaction.pod import PodState
@@ -30,8 +30,7 @@ MAX_KIN: Final = 32
 _FIRST_LINE: Final = re.compile(rb"[A-Z]{1,16} (/[A-Za-z0-9\-._~/]{0,2048}) HTTP/1\.1\r\n").match
 
 
-@dataclass(slots=True, repr=False)
-class Familiar:
+class Familiar(Struct):
     """A head that was read, and how another request that says the same is opened. No repr: the head may hold
     a credential of the application's own."""
 
@@ -47,6 +46,9 @@ class Familiar:
     until: datetime | None
     # The lane's own: what else it read of the head.
     note: object = None
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
     def holds(self, arrival: Arrival, pod: PodState, now: datetime) -> bool:
         """Whether a request with this head would be judged the same."""

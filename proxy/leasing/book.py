@@ -5,12 +5,12 @@ both in seconds, and `dice` a number in [0, 1). Whoever drives it fetches.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
 from proxy.core.lease import Lease, LeaseKey
+from proxy.core.structs import Struct, replace
 from proxy.leasing.lifetimes import ENDLESS, Lifetime, Span, lifetime_of
 from proxy.leasing.pace import (
     CEILING,
@@ -30,30 +30,25 @@ TOO_OLD: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Have:
+class Have(Struct, frozen=True):
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshSoon:
+class RefreshSoon(Struct, frozen=True):
     """Good, and old enough that the next one should be asked for meanwhile."""
 
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
-class MustFetch:
+class MustFetch(Struct, frozen=True):
     """There is none, and the source may be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fetching:
+class Fetching(Struct, frozen=True):
     """There is none, and the source is being asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackingOff:
+class BackingOff(Struct, frozen=True):
     """There is none, and the source is not to be asked yet. `why` is what it said the last time."""
 
     why: str
@@ -66,16 +61,14 @@ _FETCHING: Final = Fetching()
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Struct, frozen=True):
     """One run of a source. What became of its key meanwhile shows when it is handed in."""
 
     key: LeaseKey
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A lease with what it takes to renew and to revoke it."""
 
     key: LeaseKey
@@ -86,8 +79,7 @@ class Held:
     unused: float | None
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     # Both are made once for each lease: a request only reads.
     have: Have | None = None
     soon: RefreshSoon | None = None

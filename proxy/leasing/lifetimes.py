@@ -1,10 +1,10 @@
 """Until when a credential counts, in our own time: what a source says of its end, read with its own clock."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Final
 
+from proxy.core.structs import Struct
 from proxy.leasing.pace import LEAST_GAP, MARGIN
 
 # A `Date` that is further off is no clock. A pod whose clock is off by more cannot verify certificates.
@@ -13,8 +13,7 @@ MAX_SKEW: Final = 86_400.0
 DATE_RESOLUTION: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """One run of a source: when it began and ended, by a clock that only goes forward and by the wall's."""
 
     began: float
@@ -26,8 +25,7 @@ class Span:
     skew: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(Struct, frozen=True):
     """When it must not be used any more, by either clock; and how long it lives, for the pace."""
 
     deadline: float

@@ -4,8 +4,9 @@ The promise they add up to: within one lifetime a source is asked at most ASKS_P
 answers, and once more each time an upstream says that a lease is worth nothing (`Grace`).
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from proxy.core.structs import Struct
 
 # A lease is refreshed between two thirds and five sixths of its life: early enough to outlive an outage of a
 # sixth, late enough that most of it is used. The spread keeps a thousand pods of one Job from asking at once.
@@ -38,8 +39,7 @@ LAST_GRACE: Final = 3600.0
 FORGIVEN_AFTER: Final = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """Seconds until a source that failed may be asked again: while a lease lives, and without one."""
 
     live: float

@@ -4,7 +4,6 @@ AWS STS API Reference: AssumeRoleWithWebIdentity and AssumeRole, with their erro
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
@@ -28,6 +27,7 @@ from proxy.aws.sts import (
 from proxy.core.aws_sources import SHORTEST_SESSION, AssumedRole, AwsWebIdentity, SessionPolicy
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 from proxy.sources.answers import retry_after, shown
 from proxy.sources.aws_tags import session_tags
 from proxy.sources.exchanging import asked, pod_token
@@ -115,8 +115,7 @@ def acquire(kind: AwsWebIdentity, occasion: Occasion) -> SourceSteps:
     return Acquired(parts, session.expires)
 
 
-@dataclass(frozen=True, slots=True)
-class _Exchange:
+class _Exchange(Struct, frozen=True):
     kind: AwsWebIdentity
     occasion: Occasion
 

@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.answers import JsonObject, refusal, text_of
 from proxy.sources.asking import Asking, http, token
 from proxy.sources.oauth_answers import read_issued

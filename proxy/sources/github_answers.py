@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from proxy.core.github_source import GitHubApp, GitHubLevel
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 from proxy.sources.answers import MAX_RETRY_AFTER, JsonObject, json_object, refusal, text_of
 from proxy.sources.steps import Failed, HttpReply
 
@@ -46,8 +46,7 @@ _BY_STATUS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class InstallationToken:
+class InstallationToken(Struct, frozen=True):
     token: Secret
     expires: datetime
     # Why it may do more than was asked for, as the end of a sentence; else empty.

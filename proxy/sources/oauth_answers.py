@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct, replace
 from proxy.sources.answers import JsonObject, json_object, refusal, seconds_of, shown, text_of
 from proxy.sources.steps import Failed, HttpReply
 
@@ -38,8 +38,7 @@ HINTS: Final[Mapping[str, str]] = {
 _STATUS_HINTS: Final[Mapping[int, str]] = {404: "check the URL", 405: "check the URL"}
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(Struct, frozen=True):
     token: Secret
     lifetime: timedelta
     # RFC 8693 §2.2.1; other grants do not have it.

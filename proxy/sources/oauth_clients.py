@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, assert_never
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -17,6 +16,7 @@ from proxy.core.oauth_sources import (
     TokenExchange,
 )
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 from proxy.sources.asking import Asking, secret_key
 from proxy.sources.exchanging import pod_token
 from proxy.sources.steps import HttpCall, Occasion, StepFailed
@@ -35,8 +35,7 @@ ASSERTION_BACKDATED: Final = timedelta(seconds=10)
 Form = Sequence[tuple[str, str | bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """What a request bears that shows whose it is."""
 
     fields: Form = ()

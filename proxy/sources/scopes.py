@@ -1,17 +1,16 @@
 """What the grants that use a source narrow its credential to: the second half of a lease's key."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from proxy.aws.session_policy import WAYS_OUT, Underivable, session_policy
 from proxy.core.aws_sources import AwsWebIdentity
 from proxy.core.credentials import SourceKind
 from proxy.core.policy import Grant
 from proxy.core.services import Service
+from proxy.core.structs import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class ScopeFault:
+class ScopeFault(Struct, frozen=True):
     """Why the grants cannot be put into a scope: one clause, with the ways out."""
 
     message: str

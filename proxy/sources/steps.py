@@ -5,17 +5,16 @@ performs the steps, so that a source is tested without a file, a socket or a clo
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct, field, hiding
 
 
-@dataclass(frozen=True, slots=True)
-class Occasion:
+class Occasion(Struct, frozen=True):
     """The world as one run of a source finds it."""
 
     # By the source's own clock, as far as its answers have shown it.
@@ -32,8 +31,7 @@ class Occasion:
 # --- steps -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFiles:
+class ReadFiles(Struct, frozen=True):
     """Read these files of a folder below the mounted secrets, all of them from one moment.
 
     The kubelet swaps a whole volume at once (`..data`); files from before and after a swap are never mixed.
@@ -43,8 +41,7 @@ class ReadFiles:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadToken:
+class ReadToken(Struct, frozen=True):
     """The pod's projected service-account token for this audience, as the kubelet last wrote it."""
 
     audience: str
@@ -55,8 +52,7 @@ class ReadToken:
 MAX_ANSWER_BYTES: Final = 262_144
 
 
-@dataclass(frozen=True, slots=True)
-class HttpCall:
+class HttpCall(Struct, frozen=True):
     """One request to the source: https only, never redirected, bounded in size and time by whoever performs
     it. `body` is form, JSON or XML as `headers` say; what is secret in either is a Secret."""
 
@@ -75,17 +71,17 @@ Step = ReadFiles | ReadToken | HttpCall
 Files = Mapping[str, bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(Struct, frozen=True):
     """Whatever the status. Header names are in lower case; a body may hold a credential."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    body: bytes
+
+    __repr__ = hiding("body")
 
 
-@dataclass(frozen=True, slots=True)
-class StepFailed:
+class StepFailed(Struct, frozen=True):
     """Why a step could not be performed: one clause, without a byte of what was read."""
 
     message: str
@@ -96,8 +92,7 @@ Reply = Files | Secret | HttpReply | StepFailed
 # --- outcomes ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Acquired:
+class Acquired(Struct, frozen=True):
     """`expires` is a point by the source's clock, a span from its answer, or None: it does not say."""
 
     parts: Mapping[Part, Secret]
@@ -107,8 +102,7 @@ class Acquired:
     renewable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """Why there is no credential: one clause for people, without a byte of any secret."""
 
     message: str

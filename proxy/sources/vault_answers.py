@@ -1,12 +1,12 @@
 """What Vault answers, read with care. A `str` is why an answer cannot be used, as the end of a sentence."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 from proxy.core.vault_source import KV_MAX_AGE, VaultDynamic, VaultKv2
 from proxy.sources.answers import JsonObject, json_object, seconds_of, shown, text_of
 from proxy.sources.steps import HttpReply
@@ -20,15 +20,13 @@ _SPANS: Final = ("ttl", "token_ttl")
 _MOMENTS: Final = ("expires_at_seconds", "expiration")
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     token: Secret
     lifetime: timedelta
     renewable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """A secret. Without a lease it does not depend on the token that it was read with."""
 
     parts: dict[Part, Secret]

@@ -3,8 +3,9 @@ write; `telemetry.py` reads them from another one."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from proxy.core.structs import Struct, field
 
 # All reasons on all lanes for the services that one pod uses stay below. What comes above is a defect in what
 # was chosen as a label, and must not eat the pod's memory; it is counted in podkey_series_dropped_total.
@@ -13,8 +14,7 @@ MAX_SERIES: Final = 2000
 Key = tuple[str, ...]
 
 
-@dataclass(slots=True)
-class Series:
+class Series(Struct):
     """A counter or a gauge."""
 
     name: str
@@ -42,8 +42,7 @@ class Series:
             self.dropped += 1
 
 
-@dataclass(slots=True)
-class Histogram:
+class Histogram(Struct):
     """For each set of labels the number of values per bucket, and their sum. Its labels are closed sets."""
 
     name: str

@@ -1,12 +1,12 @@
 """Tokens that a source signs about itself: a client's assertion (RFC 7523 §3), GitHub's app token."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from proxy.core.secret import Secret
 from proxy.core.signing import SigningAlgorithm
+from proxy.core.structs import Struct
 from proxy.tokens.compact import signing_input, to_base64url
 from proxy.tokens.jose import (
     MAX_RSA_BITS,
@@ -18,8 +18,7 @@ from proxy.tokens.jose import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFault:
+class KeyFault(Struct, frozen=True):
     """Why a private key cannot sign: one clause with what to do about it, without a byte of the key."""
 
     message: str

@@ -1,9 +1,9 @@
 """The claims of a service-account token, as the API server writes them (Kubernetes 1.30 and newer)."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from proxy.core.structs import Struct
 from proxy.tokens.strict_json import JsonObject, NotJson, read_object
 
 # The one claim that is Kubernetes' own (KEP-1205).
@@ -15,14 +15,12 @@ _LATEST: Final = int(datetime(3000, 1, 1, tzinfo=UTC).timestamp())
 MAX_LIFETIME: Final = timedelta(days=366)
 
 
-@dataclass(frozen=True, slots=True)
-class BoundPod:
+class BoundPod(Struct, frozen=True):
     name: str
     uid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(Struct, frozen=True):
     issuer: str
     audiences: tuple[str, ...]
     subject: str
@@ -37,8 +35,7 @@ class Claims:
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimsFault:
+class ClaimsFault(Struct, frozen=True):
     """Which claim is wrong and how, as the end of a sentence about the token."""
 
     message: str

@@ -3,9 +3,9 @@
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
 from typing import Final
 
+from proxy.core.structs import Struct
 from proxy.tokens.strict_json import JsonObject, NotJson, read_object
 
 # RFC 7515 §2: the URL-safe alphabet without padding. Python's decoder skips what it does not know.
@@ -16,8 +16,7 @@ _PARTS: Final = 3
 MAX_TOKEN_BYTES: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Compact:
+class Compact(Struct, frozen=True):
     """A token in its parts. Nothing of it is proved."""
 
     header: JsonObject
@@ -28,8 +27,7 @@ class Compact:
     signed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class NotCompact:
+class NotCompact(Struct, frozen=True):
     """What keeps bytes from being a token, without one of them."""
 
     message: str

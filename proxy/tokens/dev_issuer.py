@@ -4,13 +4,13 @@ The shapes are those of an API server 1.36, to the order of the members.
 """
 
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID, uuid5
 
 from proxy.core.secret import Secret
+from proxy.core.structs import Struct
 from proxy.tokens.compact import signing_input, to_base64url
 from proxy.tokens.jose import PrivateKey, algorithm_of, jwk_members, public_key_der, sign
 
@@ -23,8 +23,7 @@ _KEYS_PATH: Final = "/openid/v1/jwks"
 _UIDS: Final = UUID("6f1c8f0e-7c1b-4f43-9d0c-5a5f0a8a7b11")
 
 
-@dataclass(frozen=True, slots=True)
-class DevPod:
+class DevPod(Struct, frozen=True):
     """Who a token is for. Without a name it is bound to no pod, as `kubectl create token` leaves it."""
 
     namespace: str

@@ -1,9 +1,9 @@
 """What an issuer says of itself (OpenID Connect Discovery 1.0 §3): its name, and where its keys are."""
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from proxy.core.structs import Struct
 from proxy.tokens.faults import shown
 from proxy.tokens.strict_json import NotJson, read_object
 
@@ -11,14 +11,12 @@ from proxy.tokens.strict_json import NotJson, read_object
 MAX_DISCOVERY_BYTES: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Discovery:
+class Discovery(Struct, frozen=True):
     issuer: str
     jwks_uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveryFault:
+class DiscoveryFault(Struct, frozen=True):
     message: str
 
 

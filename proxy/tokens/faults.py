@@ -1,9 +1,10 @@
 """Why a token proves nothing: closed codes, and what people can do about each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from proxy.core.structs import Struct
 
 # A name of Kubernetes has at most 253 characters; what is much longer is no name that helps anybody.
 MAX_SHOWN: Final = 100
@@ -63,8 +64,7 @@ FIXES: Final[Mapping[TokenFaultCode, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TokenFault:
+class TokenFault(Struct, frozen=True):
     """`message` is one clause for people: the thing, what is wrong, and the fix. It quotes names, shortened
     and printable, and never the token."""
 

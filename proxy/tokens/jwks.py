@@ -4,10 +4,10 @@ What other programs use the set for is none of our business, so a key that is no
 noted. What would make the set itself doubtful refuses it as a whole.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.core.signing import SigningAlgorithm
+from proxy.core.structs import Struct
 from proxy.tokens.compact import from_base64url
 from proxy.tokens.faults import shown
 from proxy.tokens.jose import (
@@ -42,15 +42,13 @@ _USABLE: Final = "have the issuer sign with RS256 or ES256"
 _MAX_NAMED: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationKey:
+class VerificationKey(Struct, frozen=True):
     key_id: str
     algorithm: SigningAlgorithm
     key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class KeySet:
+class KeySet(Struct, frozen=True):
     keys: tuple[VerificationKey, ...]
     # Keys that were left out and why: for a log, because a token that names one will be refused.
     notes: tuple[str, ...] = ()
@@ -64,8 +62,7 @@ class KeySet:
         return ", ".join(f"`{key.key_id}`" for key in self.keys[:_MAX_NAMED]) + more
 
 
-@dataclass(frozen=True, slots=True)
-class JwksFault:
+class JwksFault(Struct, frozen=True):
     """Why no key of the set is used: one clause with the fix."""
 
     message: str

@@ -1,12 +1,12 @@
 """Is this the token of this pod, and does the cluster's key say so?"""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
 from proxy.core.evidence import Evidence
 from proxy.core.signing import SigningAlgorithm
+from proxy.core.structs import Struct
 from proxy.tokens.claims import Claims, ClaimsFault, read_claims
 from proxy.tokens.compact import MAX_TOKEN_BYTES, Compact, NotCompact, read_compact
 from proxy.tokens.faults import TokenFault, TokenFaultCode, shown, token_fault
@@ -28,8 +28,7 @@ _CRITICAL: Final = ("crit", "b64")
 _TYPE: Final = "jwt"
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """Who the token must be about. The empty ones are what the downward API did not say: then the token
     does, and is believed."""
 
@@ -42,8 +41,7 @@ class Expected:
     node: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """What the issuer vouches for. `node` is empty where the token names none and none was expected."""
 
     evidence: Evidence

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from proxy.core.structs import Struct
 
 JsonObject = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class NotJson:
+class NotJson(Struct, frozen=True):
     """What keeps bytes from being a JSON object: the end of a sentence about them, without one of them."""
 
     message: str

@@ -3,15 +3,14 @@
 For tokens of other audiences, which a source only hands on: the service that they are for verifies them.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from proxy.core.structs import Struct
 from proxy.tokens.claims import ClaimsFault, read_claims
 from proxy.tokens.compact import MAX_TOKEN_BYTES, Compact, read_compact
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedClaims:
+class UnverifiedClaims(Struct, frozen=True):
     audiences: tuple[str, ...]
     issued: datetime
     expires: datetime

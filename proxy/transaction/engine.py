@@ -4,7 +4,6 @@ A generator, so that the one thing it has to wait for, the lease, is fetched by 
 drive the same one. Refusal is the default: only the last line forwards a request with a credential.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -17,6 +16,7 @@ from proxy.core.queries import EMPTY_QUERY, Query
 from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse
 from proxy.judge.decide import decide
 from proxy.judge.index import HostRules

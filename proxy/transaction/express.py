@@ -5,12 +5,11 @@ own when a request needs one. "CreateSession" (S3 API reference).
 """
 
 from datetime import timedelta
-from html import escape
 
 from proxy.core.contract import SESSION_ACCESS_KEY_ID, SESSION_SECRET_KEY, SESSION_TOKEN
 from proxy.transaction.granted import Granted
 from proxy.transaction.opening import Answered
-from proxy.transaction.refusals import OwnAnswer
+from proxy.transaction.refusals import OwnAnswer, escaped
 from proxy.transaction.slots import read_slots
 
 # As long as S3's own; SDKs ask again a minute before it ends.
@@ -28,7 +27,7 @@ def answer_session(granted: Granted) -> Answered:
         "AccessKeyId": known[0] if known else SESSION_ACCESS_KEY_ID,
         "Expiration": f"{asked.now + SESSION:%Y-%m-%dT%H:%M:%SZ}",
     }
-    inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
+    inner = "".join(f"<{name}>{escaped(value)}</{name}>" for name, value in values.items())
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<CreateSessionResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'

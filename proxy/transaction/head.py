@@ -1,11 +1,11 @@
 """The head of one request, whatever the HTTP version: what both lanes hand to the transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, assert_never
 
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 from proxy.wire.authority import read_authority
 from proxy.wire.framing import has_content
 from proxy.wire.h2_request import h2_request_fault
@@ -19,8 +19,7 @@ class HttpVersion(Enum):
     HTTP2 = "HTTP/2"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """`target` is in origin form (RFC 9112 §3.2.1). `authority` is the one Host or `:authority`.
 
     `fields` are all the others, in their order and with their names as they were sent.
@@ -69,8 +68,7 @@ class Head:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HeadProblem:
+class HeadProblem(Struct, frozen=True):
     """Why a head cannot be judged: which refusal it earns, and one clause for people."""
 
     reason: Reason

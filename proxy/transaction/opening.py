@@ -1,6 +1,6 @@
 """How a transaction opens: the request goes on with these edits, or it is answered by us."""
 
-from dataclasses import dataclass, field
+import dataclasses
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from proxy.core.lease import Lease
 from proxy.core.policy import OnRevoke
 from proxy.core.secret import Secret
 from proxy.core.services import SpentSign
+from proxy.core.structs import Struct, hiding
 from proxy.transaction.pod import PodState
 from proxy.transaction.refusals import OwnAnswer, Refusal
 
@@ -52,7 +53,7 @@ class Again(Protocol):
 
 
 # No slots: one like another is made of its dictionary, in a fifth of the time.
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Forward:
     """The request as it leaves us. A value that holds a credential is a Secret until it is written.
 
@@ -61,28 +62,28 @@ class Forward:
 
     record: AuditRecord
     authority: str
-    target: str | Secret = field(repr=False)
-    fields: Fields = field(repr=False)
+    target: str | Secret = dataclasses.field(repr=False)
+    fields: Fields = dataclasses.field(repr=False)
     is_websocket: bool = False
     # What to look for in the response, and which of its fields could hold a credential of ours.
-    forms: frozenset[bytes] = field(default=frozenset(), repr=False)
+    forms: frozenset[bytes] = dataclasses.field(default=frozenset(), repr=False)
     attached: bool = False
     credential_fields: frozenset[str] = frozenset()
     # Which answers say that the attached credential is worth nothing any more.
     spent: tuple[SpentSign, ...] = ()
     on_revoke: OnRevoke = OnRevoke.FINISH
     # What the body is fed through; None: it goes as it comes, or as it was read.
-    rewrite: BodyTransform | None = field(default=None, repr=False, compare=False)
+    rewrite: BodyTransform | None = dataclasses.field(default=None, repr=False, compare=False)
     # It is signed with a time: an upstream that finds it wrong says what time it is.
     is_timed: bool = False
     # The region that it is signed for, where the host names none: an upstream elsewhere says where it is.
     guessed_region: str | None = None
     # Its head, once a lane has written that. Whoever is opened alike, with the same lease, has it, too.
-    written: list[bytes] = field(default_factory=list, repr=False, compare=False)
+    written: list[bytes] = dataclasses.field(default_factory=list, repr=False, compare=False)
     # The head of another that differs in its target alone, once a lane has written one.
-    beside: list[bytes] = field(default_factory=list, repr=False, compare=False)
+    beside: list[bytes] = dataclasses.field(default_factory=list, repr=False, compare=False)
     # None: what it was opened with is good for this request alone.
-    again: Again | None = field(default=None, repr=False, compare=False)
+    again: Again | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def changed(self, **values: object) -> "Forward":
         return self._made(self.__dict__ | {"written": [], "beside": []} | values)
@@ -102,16 +103,16 @@ class Forward:
         return forward
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """Granted, and answered by us: the upstream's answer would hold a credential, which stays with us."""
 
     record: AuditRecord
-    answer: OwnAnswer = field(repr=False)
+    answer: OwnAnswer
+
+    __repr__ = hiding("answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The request is answered by us. `closes`: what follows on the connection cannot be trusted."""
 
     record: AuditRecord

@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from html import escape
 from typing import Final, NamedTuple, assert_never
 from urllib.parse import quote
 
@@ -11,6 +9,7 @@ from proxy.core.contract import REASON_HEADER
 from proxy.core.reason_pages import REASONS
 from proxy.core.reasons import Reason
 from proxy.core.services import Dialect
+from proxy.core.structs import Struct
 from proxy.core.verdict import RuleRef
 
 # Percent-encoded it has at most three times the bytes, and still fits into the 8 KiB of metadata that gRPC
@@ -21,8 +20,7 @@ _ELLIPSIS: Final = " … "
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """`message` may quote what the application sent; it is made harmless when it is rendered."""
 
     reason: Reason
@@ -34,8 +32,7 @@ class Refusal:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class OwnAnswer:
+class OwnAnswer(Struct, frozen=True):
     status: int
     headers: Headers
     body: bytes = b""
@@ -139,8 +136,8 @@ def _in_dialect(refusal: Refusal, message: str, words: _Words) -> tuple[str, Hea
         case Dialect.S3_XML:
             body = (
                 '<?xml version="1.0" encoding="UTF-8"?>\n'
-                f"<Error><Code>{words.s3}</Code><Message>{escape(message, quote=False)}</Message>"
-                f"<RequestId>{escape(request_id, quote=False)}</RequestId></Error>"
+                f"<Error><Code>{words.s3}</Code><Message>{escaped(message)}</Message>"
+                f"<RequestId>{escaped(request_id)}</RequestId></Error>"
             )
             return "application/xml", (("x-amz-request-id", request_id),), body.encode()
         case Dialect.OPENAI_JSON:
@@ -180,6 +177,11 @@ def _in_dialect(refusal: Refusal, message: str, words: _Words) -> tuple[str, Hea
 def _retry_advice(reason: Reason) -> Headers:
     """What the SDKs of OpenAI and Anthropic obey before they look at the status."""
     return (("x-should-retry", "false"),) if reason in _STAYS else ()
+
+
+def escaped(text: str) -> str:
+    """For the content of XML. Not by `html`, which brings two thousand names of characters along."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _json(value: object) -> bytes:

@@ -1,6 +1,5 @@
 """Whether what was granted once is still granted, asked of a policy that came later."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -8,6 +7,7 @@ from proxy.core.arrival import Arrival
 from proxy.core.credentials import CredentialRef, CredentialSource
 from proxy.core.evidence import Evidence
 from proxy.core.lease import LeaseKey
+from proxy.core.structs import replace
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head
 from proxy.transaction.pod import PodState

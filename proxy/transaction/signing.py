@@ -1,6 +1,5 @@
 """A request that is granted and goes to AWS, or to a store that speaks as S3 does: signed instead of told."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -34,6 +33,7 @@ from proxy.core.credentials import Derivation, ExpressSession
 from proxy.core.lease import Lease
 from proxy.core.policy import Access
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct, replace
 from proxy.transaction.attaching import live_lease
 from proxy.transaction.elsewhere import is_granted_elsewhere
 from proxy.transaction.express import answer_session
@@ -93,8 +93,7 @@ def sign_request(granted: Granted, signed_at: datetime) -> Steps:
     return signed(granted, plan, lease, signed_at, repeats=plain)
 
 
-@dataclass(frozen=True, slots=True)
-class SigningPlan:
+class SigningPlan(Struct, frozen=True):
     """All that a signature is made of but its time and its keys."""
 
     call: Call

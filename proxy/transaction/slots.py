@@ -7,7 +7,6 @@ in how they find one, whatever some server could read counts.
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -15,6 +14,7 @@ from proxy.core.contract import SESSION_PLACEHOLDERS
 from proxy.core.queries import QUERY_AUTH, Query
 from proxy.core.request import ClientCredential
 from proxy.core.services import CredentialSlots, Placeholder
+from proxy.core.structs import Struct
 
 # `Bearer abc`, `Token abc`: one word, and the credential (RFC 9110 §11.4).
 _SCHEME: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+(.+)", re.DOTALL).fullmatch
@@ -30,8 +30,7 @@ _COOKIE: Final = re.compile(r"(?:^|[\s,])([^\s,=]+)\s*=\s*([^\s,]*)").finditer
 Fields = Iterable[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholders:
+class Placeholders(Struct, frozen=True):
     """What this pod was given in place of credentials; where that is not known, what any pod is given."""
 
     values: frozenset[str] = frozenset()

@@ -4,9 +4,11 @@ A connection is relayed or decrypted by what stands here, so the reading is as s
 servers behind us: a hello that OpenSSL and BoringSSL could read differently is not read at all.
 """
 
-from dataclasses import dataclass
+import struct
+from functools import lru_cache
 from typing import Final
 
+from proxy.core.structs import Struct
 from proxy.wire.outcomes import NEED_MORE, NeedMore
 
 # All records of the hello, with their headers. Post-quantum key shares bring real ones to 2 KiB; rustls and
@@ -18,10 +20,18 @@ MAX_RECORD: Final = 2**14 + 256
 # so a hello in thousands of records would cost its reader milliseconds for every byte of it.
 MAX_RECORDS: Final = 128
 
+# Extensions that were read before, and how large they may be: less than 200 KiB in all.
+REMEMBERED: Final = 256
+MAX_REMEMBERED: Final = 272  # a host name of 255 bytes, and what stands around it
+
 _RECORD_HEADER: Final = 5
 _HANDSHAKE_HEADER: Final = 4
+_EXTENSION: Final = struct.Struct("!HH")  # RFC 8446 §4.2: its type, and the length of what it holds
 _HANDSHAKE: Final = 22  # RFC 8446 §5.1, ContentType
 _CLIENT_HELLO: Final = 1  # RFC 8446 §4, HandshakeType
+
+# Both headers, one behind the other: the record's type, version and length, the message's type and length.
+_WHOLE: Final = struct.Struct("!BBBHBBH")
 
 _SERVER_NAME: Final = 0  # RFC 6066 §3
 _ALPN: Final = 16  # RFC 7301 §3.1
@@ -31,8 +41,7 @@ _ECH_OUTER: Final = 0  # RFC 9849 §5, ECHClientHelloType
 _ECH_INNER: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(Struct, frozen=True):
     """`server_name` is what the client wrote, in lower case and not judged further.
 
     `has_ech` says that it may be a cover name. Browsers without a key for the server send a meaningless ECH
@@ -44,8 +53,7 @@ class ClientHello:
     has_ech: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NotTls:
+class NotTls(Struct, frozen=True):
     """`reason` starts with `malformed:` where it began as TLS, and holds nothing that the client wrote."""
 
     reason: str
@@ -78,7 +86,7 @@ def read_client_hello(data: bytes) -> HelloReading:
     try:
         hello = _joined_fragments(data[:MAX_HELLO])
         if hello is not None:
-            return _read_hello(_Bytes(hello))
+            return _read_hello(hello)
     except _RefusedError as error:
         return error.answer
     return TOO_LARGE if len(data) >= MAX_HELLO else NEED_MORE
@@ -86,6 +94,8 @@ def read_client_hello(data: bytes) -> HelloReading:
 
 def _joined_fragments(data: bytes) -> bytes | None:
     """The body of the hello, put together from its records, or None where bytes are missing."""
+    if _begins_whole(data):
+        return data[_RECORD_HEADER + _HANDSHAKE_HEADER : _RECORD_HEADER + int.from_bytes(data[3:5])]
     message = bytearray()
     at = records = 0
     while at < len(data):
@@ -114,6 +124,20 @@ def _joined_fragments(data: bytes) -> bytes | None:
     return None
 
 
+def _begins_whole(data: bytes) -> bool:
+    """Whether it is as nearly all are: one record, all of it here, with the hello in it and nothing else."""
+    if len(data) < _WHOLE.size:
+        return False
+    kind, major, minor, length, message, high, low = _WHOLE.unpack_from(data)
+    return (
+        (kind, major, message) == (_HANDSHAKE, 3, _CLIENT_HELLO)
+        and minor <= 4
+        and length <= MAX_RECORD
+        and length == _HANDSHAKE_HEADER + (high << 16) + low
+        and len(data) >= _RECORD_HEADER + length
+    )
+
+
 def _require_handshake(header: bytes, *, is_first: bool) -> None:
     """A record's header, or its beginning. Between the fragments of a message no other type may stand
     (RFC 8446 §5.1). Versions are SSL 3.0 to TLS 1.3; RFC 8446 says to ignore them, and this far they tell TLS
@@ -122,6 +146,10 @@ def _require_handshake(header: bytes, *, is_first: bool) -> None:
         if is_first:
             raise _RefusedError(NO_HANDSHAKE)
         raise _malformed("the hello is interrupted by something that is not a handshake record")
+
+
+def _cut_short() -> _RefusedError:
+    return _malformed("a length is larger than what follows")
 
 
 class _Bytes:
@@ -138,7 +166,7 @@ class _Bytes:
     def take(self, size: int) -> bytes:
         taken = self._data[self._at : self._at + size]
         if len(taken) < size:
-            raise _malformed("a length is larger than what follows")
+            raise _cut_short()
         self._at += size
         return taken
 
@@ -159,44 +187,80 @@ class _Bytes:
             raise _malformed("bytes are left over")
 
 
-def _read_hello(body: _Bytes) -> ClientHello:
-    """RFC 8446 §4.1.2, which is the layout of all versions since SSL 3.0."""
-    if body.number(1) != 3:
+def _read_hello(body: bytes) -> ClientHello:
+    """RFC 8446 §4.1.2, which is the layout of all versions since SSL 3.0.
+
+    Each connection comes through here, so that numbers are read where they stand.
+    """
+    if not body:
+        raise _cut_short()
+    if body[0] != 3:
         raise _malformed("the hello is of no known version")
-    body.take(1 + 32)  # minor version, random
-    if len(body.vector(1).rest()) > 32:
+    at = 1 + 1 + 32  # major and minor version, random
+    at, size = _vector(body, at, 1)
+    if size > 32:
         raise _malformed("the session id is too long")
-    if len(body.vector(2, at_least=2).rest()) % 2:
+    at, size = _vector(body, at + size, 2, at_least=2)
+    if size % 2:
         raise _malformed("half a cipher suite")
-    body.vector(1, at_least=1)  # compression methods
-    extensions = _read_extensions(body)
+    at, size = _vector(body, at + size, 1, at_least=1)  # compression methods
+    extensions = _read_extensions(body, at + size)
     server_name = extensions.get(_SERVER_NAME)
     alpn = extensions.get(_ALPN)
     ech = extensions.get(_ECH)
     return ClientHello(
-        None if server_name is None else _read_server_name(server_name),
-        () if alpn is None else _read_alpn(alpn),
-        has_ech=ech is not None and _is_ech_outer(ech),
+        None if server_name is None else _remembered_name(server_name),
+        () if alpn is None else _remembered_alpn(alpn),
+        has_ech=ech is not None and _is_ech_outer(_Bytes(ech)),
     )
 
 
-def _read_extensions(body: _Bytes) -> dict[int, _Bytes]:
-    found: dict[int, _Bytes] = {}
-    if body.is_empty:
+def _vector(body: bytes, at: int, length_size: int, *, at_least: int = 0) -> tuple[int, int]:
+    """Where the vector at this place begins behind its length, and how long it is."""
+    begin = at + length_size
+    size = int.from_bytes(body[at:begin])
+    if begin + size > len(body):
+        raise _cut_short()
+    if size < at_least:
+        raise _malformed("a list is too short")
+    return begin, size
+
+
+def _read_extensions(body: bytes, at: int) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    end = len(body)
+    if at == end:
         return found  # before TLS 1.3 a hello may end here
-    block = body.vector(2)
-    body.require_end()
-    while not block.is_empty:
-        kind, content = block.number(2), block.vector(2)
+    at, size = _vector(body, at, 2)
+    if at + size != end:
+        raise _malformed("bytes are left over")
+    while at < end:
+        if end - at < _EXTENSION.size:
+            raise _cut_short()
+        kind, size = _EXTENSION.unpack_from(body, at)
+        at += _EXTENSION.size
+        if end - at < size:
+            raise _cut_short()
         if kind in found:  # RFC 8446 §4.2
             raise _malformed("an extension is there twice")
-        found[kind] = content
+        found[kind] = body[at : at + size]
+        at += size
     return found
 
 
-def _read_server_name(extension: _Bytes) -> str:
+def _remembered_name(extension: bytes) -> str:
+    """An application names the same hosts again and again, and offers the same protocols."""
+    return (_name_once if len(extension) <= MAX_REMEMBERED else _read_server_name)(extension)
+
+
+def _remembered_alpn(extension: bytes) -> tuple[bytes, ...]:
+    return (_alpn_once if len(extension) <= MAX_REMEMBERED else _read_alpn)(extension)
+
+
+def _read_server_name(content: bytes) -> str:
     """RFC 6066 §3. The list may hold one name of each type, and there is one type. Go skips other types where
     OpenSSL refuses them, so a list with more than a host name has no one meaning."""
+    extension = _Bytes(content)
     names = extension.vector(2, at_least=1)
     extension.require_end()
     if names.number(1) != _HOST_NAME:
@@ -209,8 +273,9 @@ def _read_server_name(extension: _Bytes) -> str:
     return name.decode("ascii").lower()
 
 
-def _read_alpn(extension: _Bytes) -> tuple[bytes, ...]:
+def _read_alpn(content: bytes) -> tuple[bytes, ...]:
     """RFC 7301 §3.1, without the GREASE names."""
+    extension = _Bytes(content)
     protocols = extension.vector(2, at_least=2)
     extension.require_end()
     names = []
@@ -219,6 +284,10 @@ def _read_alpn(extension: _Bytes) -> tuple[bytes, ...]:
         if not _is_grease(name):
             names.append(name)
     return tuple(names)
+
+
+_name_once: Final = lru_cache(maxsize=REMEMBERED)(_read_server_name)
+_alpn_once: Final = lru_cache(maxsize=REMEMBERED)(_read_alpn)
 
 
 def _is_grease(name: bytes) -> bool:

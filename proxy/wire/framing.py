@@ -6,10 +6,10 @@ coding. Request smuggling lives on servers that mend differently.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from proxy.core.structs import Struct
 from proxy.wire.outcomes import BadHead, malformed
 
 # The largest length that C, Go and Java servers hold; one digit more wraps around in some.
@@ -20,23 +20,19 @@ _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 MAX_DIGITS: Final = 19
 
 
-@dataclass(frozen=True, slots=True)
-class NoBody:
+class NoBody(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(Struct, frozen=True):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunked:
+class Chunked(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class UntilClose:
+class UntilClose(Struct, frozen=True):
     """Of a response only: its body ends with the connection (RFC 9112 §6.3)."""
 
 

@@ -1,12 +1,12 @@
 """What a reader answers when it has no value: it needs more bytes, or no bytes will help."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from proxy.core.structs import Struct
 
-@dataclass(frozen=True, slots=True)
-class NeedMore:
+
+class NeedMore(Struct, frozen=True):
     """All bytes so far fit, and the end is not among them."""
 
 
@@ -18,8 +18,7 @@ class HeadFault(Enum):
     TOO_LARGE = "too_large"
 
 
-@dataclass(frozen=True, slots=True)
-class BadHead:
+class BadHead(Struct, frozen=True):
     """`detail` is for people. It names the rule and may quote a field's name, never a value: that may be a
     secret."""
 

@@ -8,9 +8,9 @@ So faults are told in the order in which they stand.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from proxy.core.structs import Struct
 from proxy.wire.authority import read_authority
 from proxy.wire.fields import (
     MAX_FIELDS,
@@ -41,8 +41,7 @@ MAX_REQUEST_LINE: Final = 16_384
 _REQUEST_LINE = re.compile(rf"({METHOD}) ({VISIBLE}) HTTP/1\.([01])").fullmatch  # RFC 9112 §3
 
 
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
+class HeadLimits(Struct, frozen=True):
     """A header line has no limit of its own: a token may fill the head."""
 
     max_bytes: int = MAX_HEAD_BYTES

@@ -1,20 +1,18 @@
 """The four forms of an HTTP/1 request target (RFC 9112 §3.2)."""
 
 import re
-from dataclasses import dataclass
 
+from proxy.core.structs import Struct
 from proxy.wire.authority import Authority, read_authority
 from proxy.wire.outcomes import BadHead, malformed
 from proxy.wire.request_head import RequestHead
 
 
-@dataclass(frozen=True, slots=True)
-class OriginForm:
+class OriginForm(Struct, frozen=True):
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class AbsoluteForm:
+class AbsoluteForm(Struct, frozen=True):
     """What a client sends to a proxy. `target` is what goes to the origin server: it has no authority."""
 
     scheme: str  # http or https
@@ -22,14 +20,12 @@ class AbsoluteForm:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorityForm:
+class AuthorityForm(Struct, frozen=True):
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class AsteriskForm:
+class AsteriskForm(Struct, frozen=True):
     pass
 
 

@@ -4,13 +4,13 @@ Each row says what becomes of it: `attach`, or the code of the refusal.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
 from proxy.core.reasons import Reason
 from proxy.core.request import NO_HEADERS, OVERRIDE_HEADERS, ClientCredential, Removal
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, ReadBody, Refuse, Verdict
 from proxy.judge.decide import decide
 from tests.judge_world import NOON, POD, ask, index_of, policy

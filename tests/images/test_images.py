@@ -95,7 +95,7 @@ def test_an_image_has_git_s_files_and_what_was_compiled_of_them(image: str, cont
     found = contents[image]
     assert {*found["app"]} == {*listed.stdout.splitlines()}
     sources = {
-        re.sub(r"__pycache__/(\w+)\.cpython-\d+\.opt-1\.pyc$", r"\1.py", file) for file in found["cached"]
+        re.sub(r"__pycache__/(\w+)\.cpython-\d+\.opt-2\.pyc$", r"\1.py", file) for file in found["cached"]
     }
     assert sources == {file for file in found["app"] if file.endswith(".py")}
     assert len(found["cached"]) == len(sources)
@@ -167,7 +167,7 @@ def test_a_command_of_the_other_program_is_not_known_here() -> None:
 
 @BOTH
 def test_every_module_that_is_loaded_was_compiled_when_the_image_was_built(image: str) -> None:
-    done = run(image, "-ISOvc", f"{PATHS}import {SERVES[image]}", program="python3")
+    done = run(image, "-ISOOvc", f"{PATHS}import {SERVES[image]}", program="python3")
     assert done.returncode == 0, done.stderr[-2000:]
     loaded = [
         line.rpartition("code object from ")[2]
@@ -175,7 +175,7 @@ def test_every_module_that_is_loaded_was_compiled_when_the_image_was_built(image
         if "code object from " in line
     ]
     assert len(loaded) > 300
-    assert [one for one in loaded if not one.strip("'").endswith(".opt-1.pyc")] == []
+    assert [one for one in loaded if not one.strip("'").endswith(".opt-2.pyc")] == []
 
 
 @BOTH
@@ -192,7 +192,7 @@ def test_a_program_takes_no_module_from_its_surroundings(image: str) -> None:
         image,
         f"import json; print(json.dumps([open('/usr/local/bin/{PROGRAMS[image]}').readline().strip()]))",
     )
-    assert first.endswith("/python3 -ISO")
+    assert first.endswith("/python3 -ISOO")
 
 
 # --- what they say about themselves ------------------------------------------------------------------------

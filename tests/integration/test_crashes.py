@@ -158,7 +158,7 @@ def broken(breakable: Callable[[LaneName], Breakable], lane: LaneName) -> Iterat
     yield world, switches
     for switch in switches.iterdir():
         switch.unlink()
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     assert world.talk(get("/v1/last"), answers=1).only.status == 200
     assert world.new_audit(before)[-1]["lane"] == lane.value
     assert world.sidecar.metric("podkey_fail_open_total") == 0

@@ -74,7 +74,7 @@ def world(shared: World) -> World:
 
 
 def test_the_openai_sdk_needs_a_base_url_and_nothing_else(world: World) -> None:
-    before = len(world.pod.sidecar.audit())
+    before = world.pod.sidecar.audited()
 
     done = world.pod.run_app(OPENAI, env={**NO_TRUST, **world.pod.endpoints()})
 
@@ -145,7 +145,7 @@ def test_boto3_prints_why_a_bucket_is_refused(world: World) -> None:
 
 
 def test_what_s3_was_granted_fails_until_it_can_be_signed(world: World) -> None:
-    before = len(world.pod.sidecar.audit())
+    before = world.pod.sidecar.audited()
 
     done = world.pod.run_app(LIST_BUCKET, "acme-datasets", env={**NO_TRUST, **world.pod.endpoints()})
 

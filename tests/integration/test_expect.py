@@ -106,7 +106,7 @@ def read(sock: ssl.SSLSocket, until: bytes = b"\r\n\r\n") -> bytes:
 
 
 def test_the_body_begins_when_the_upstream_says_so(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     with tls(world.pod, HOST) as sock:
         sock.sendall(put("/v1/asked"))
         world.upstream.wait_until(lambda: len(world.upstream.requests) == 1)
@@ -156,7 +156,7 @@ def test_a_body_that_comes_with_its_head_is_not_told_to_come(world: Lab) -> None
 def test_an_answer_that_comes_first_is_the_last_on_both_connections(
     world: Lab, path: str, status: int, end: bytes
 ) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     with tls(world.pod, HOST) as sock:
         sock.sendall(put(path))
 

@@ -89,7 +89,7 @@ def tunnel(world: World, target: str) -> socket.socket:
 
 @pytest.mark.parametrize("client", [CURL, REQUESTS, HTTPX], ids=["curl", "requests", "httpx"])
 def test_clients_that_are_told_of_the_proxy_get_the_credential(world: World, client: list[str] | str) -> None:
-    before = len(world.pod.sidecar.audit())
+    before = world.pod.sidecar.audited()
 
     done = world.pod.run_app(client, f"https://{API}/v1/models")
 
@@ -213,7 +213,7 @@ def test_the_pod_port_is_no_website(world: World) -> None:
 
 @pytest.mark.parametrize("asked", [FILES, OTHER_API])
 def test_a_tunnel_is_for_the_name_that_it_was_asked_for(world: World, asked: str) -> None:
-    before = len(world.pod.sidecar.audit())
+    before = world.pod.sidecar.audited()
     context = ssl.create_default_context(cafile=str(world.pod.bundle))
     with tunnel(world, f"{asked}:443") as sock, context.wrap_socket(sock, server_hostname=API) as tls:
         tls.sendall(f"GET /v1/models HTTP/1.1\r\nHost: {API}\r\nConnection: close\r\n\r\n".encode())

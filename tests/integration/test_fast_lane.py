@@ -178,7 +178,7 @@ def test_the_metrics_say_whose_work_tls_is(world: Lab) -> None:
 
 
 def test_what_a_client_offers_says_which_lane_serves_it(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     for alpn in ([], ["http/1.1"], ["h2", "http/1.1"]):
         assert world.talk(request("/v1/x"), alpn=alpn, answers=1).only.status == 200
     assert {record["lane"] for record in world.new_audit(before, 3)} == {"fast"}
@@ -215,7 +215,7 @@ def test_what_is_kept_idle_is_bounded(world: Lab) -> None:
 
 
 def test_a_client_that_stands_still_within_its_body_is_given_up(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     reply = world.talk(request("/v1/x", "Content-Length: 10", method="PUT") + b"hello", answers=1)
     assert (reply.only.status, reply.only.reason) == (504, "upstream_stalled")
     record = world.new_audit(before)[0]
@@ -230,7 +230,7 @@ def test_a_refused_body_that_does_not_come_is_not_waited_for(world: Lab) -> None
 
 
 def test_an_upstream_that_stands_still_within_its_answer_is_given_up(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     reply = world.talk(request("/v1/half"))
     assert (reply.only.status, reply.only.body, reply.only.whole) == (200, b"hello", False)
     assert reply.end in {"eof", "reset", "SSLEOFError"}
@@ -271,7 +271,7 @@ def timed() -> Iterator[Lab]:
 
 def test_a_request_that_takes_too_long_in_all_is_answered_504(timed: Lab) -> None:
     timed.settle()
-    before = len(timed.sidecar.audit())
+    before = timed.sidecar.audited()
     reply = timed.talk(request("/v1/stall"))
     assert (reply.only.status, reply.only.reason, reply.end) == (504, "request_timed_out", "eof")
     assert TOTAL * 0.9 <= reply.seconds < TOTAL + 3
@@ -286,7 +286,7 @@ def test_a_request_that_takes_too_long_in_all_is_answered_504(timed: Lab) -> Non
 
 def test_a_request_whose_answer_takes_too_long_is_cut_whatever_moves(timed: Lab) -> None:
     timed.settle()
-    before = len(timed.sidecar.audit())
+    before = timed.sidecar.audited()
     failed = timed.sidecar.metric("podkey_upstream_failures_total", reason="request_timed_out")
     reply = timed.talk(request("/v1/trickle"))
     assert (reply.only.status, reply.only.whole) == (200, False)
@@ -335,7 +335,7 @@ def test_a_client_that_ends_its_side_has_left(both_ways: Lab, path: str, *, spea
     """As for nginx and Envoy; docs/adr/0018 says why. Its request is not left to run on upstream."""
     world = both_ways
     world.settle()
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     with ExitStack() as stack:
         if speaks_tls:
             sock: socket.socket = stack.enter_context(tls(world.pod, HOST))

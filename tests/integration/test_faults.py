@@ -175,7 +175,7 @@ def test_an_upstream_that_speaks_no_tls_gets_no_byte(world: Lab) -> None:
 
 
 def test_an_upstream_that_never_answers_is_told_to_have_stalled(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     answer = world.talk(request("/v1/stall"), answers=1).only
     assert (answer.status, answer.reason) == (504, "upstream_stalled")
     (connection,) = world.upstream.carriers
@@ -210,7 +210,7 @@ def test_an_answer_that_cannot_be_read_is_ours_to_give(world: Lab, path: str) ->
 
 @pytest.mark.parametrize("path", ["/v1/half", "/v1/half-chunked"])
 def test_half_an_answer_is_seen_to_be_half(world: Lab, path: str) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     reply = world.talk(request(path))
     assert (reply.only.status, reply.only.body, reply.only.whole) == (200, b"half\n", False)
     assert reply.end in {"eof", "reset"}
@@ -227,7 +227,7 @@ def test_what_an_upstream_says_unasked_is_nobody_s_answer(world: Lab) -> None:
 
 
 def test_a_client_that_leaves_during_its_upload_takes_its_upstream_along(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     with tls(world.pod, HOST) as sock:
         sock.sendall(request("/v1/discard", "Content-Length: 1000000", method="PUT") + bytes(100_000))
         world.upstream.wait_until(lambda: world.upstream.received > 100_000)
@@ -239,7 +239,7 @@ def test_a_client_that_leaves_during_its_upload_takes_its_upstream_along(world: 
 
 
 def test_a_client_that_leaves_during_its_download_takes_its_upstream_along(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     with tls(world.pod, HOST) as sock:
         sock.sendall(request("/v1/bytes?bytes=1000000000"))
         assert sock.recv(1000)
@@ -249,7 +249,7 @@ def test_a_client_that_leaves_during_its_download_takes_its_upstream_along(world
 
 
 def test_a_client_that_resets_its_connection_ends_only_that(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     gate.open.clear()
     sock = tls(world.pod, HOST)
     sock.sendall(request("/v1/held"))

@@ -189,7 +189,7 @@ def test_no_request_is_refused_while_the_token_and_the_signing_key_are_renewed(w
     world.prove()
     old, new, newest = pod.issuer, TokenIssuer(algorithm="RS256"), TokenIssuer()
     verified = sidecar.metric("podkey_identity_verifications_total", outcome="verified")
-    before = len(sidecar.audit())
+    before = sidecar.audited()
     tokens = [pod.new_token(), pod.new_token()]
     with load(world) as answers:
         for token in tokens:
@@ -410,7 +410,7 @@ def test_while_nothing_is_proved_no_way_in_leads_to_an_upstream(
     world: World, way: Callable[[World], RawAnswer]
 ) -> None:
     why = world.unprove()
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
 
     answer = way(world)
 

@@ -7,7 +7,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -35,6 +35,7 @@ from proxy.core.parts import Part, SecretKey
 from proxy.core.secret import Secret
 from proxy.core.settings import DIRECT
 from proxy.core.signing import SigningAlgorithm
+from proxy.core.structs import replace
 from proxy.edge.outgoing import Outgoing
 from proxy.edge.outgoing_trust import tls_context
 from proxy.sources.steps import Acquired, Failed, HttpCall, HttpReply, Occasion, Reply, Step

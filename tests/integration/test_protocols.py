@@ -94,7 +94,7 @@ def test_a_request_in_single_bytes_is_one_request(world: Lab) -> None:
 
 
 def test_ipv6_is_like_ipv4(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     assert world.talk(request("/v1/x"), answers=1, address=INTERNET_V6).only.status == 200
     assert world.new_audit(before)[0]["upstream"] == f"[{INTERNET_V6}]:443"
 
@@ -382,7 +382,7 @@ print(json.dumps(found))
 
 
 def test_a_websocket_gets_the_credential_once_and_then_passes_frames_both_ways(world: Lab) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     done = world.pod.run_app(WEBSOCKET, "0.5")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {

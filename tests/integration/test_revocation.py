@@ -142,7 +142,7 @@ class World:
 
     def settle(self) -> None:
         self.pod.sidecar.wait_idle()
-        self._before = len(self.pod.sidecar.audit())
+        self._before = self.pod.sidecar.audited()
         self.upstream.clear()
 
     def records(self, count: int = 1) -> list[dict[str, Any]]:

@@ -115,7 +115,7 @@ def methods(touched: Sequence[Touched]) -> list[tuple[str, str]]:
 
 
 def test_boto3_works_in_sessions_that_podkey_opens_and_it_never_sees(world: World) -> None:
-    before = len(world.pod.sidecar.audit())
+    before = world.pod.sidecar.audited()
 
     done = world.pod.run_app(OBJECTS, TRAIN)
 

@@ -77,7 +77,7 @@ def _named(sample: Sample) -> str:
 
 @pytest.mark.parametrize("sample", [one for one in REQUESTS if one.reading is None], ids=_named)
 def test_a_request_that_can_be_read_in_two_ways_is_read_in_none(world: Lab, sample: Sample) -> None:
-    before = len(world.sidecar.audit())
+    before = world.sidecar.audited()
     # Whatever comes behind it is no request of its own.
     reply = world.talk(sample.sent + NEXT, answers=2, patience=PATIENCE)
     world.sidecar.wait_idle()

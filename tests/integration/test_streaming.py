@@ -137,7 +137,7 @@ def test_a_download_of_2_gib_takes_little_memory(bulk: Lab) -> None:
 
 @pytest.mark.slow
 def test_an_upload_of_2_gib_takes_little_memory(bulk: Lab) -> None:
-    before = len(bulk.sidecar.audit())
+    before = bulk.sidecar.audited()
     file = bulk.pod.home / "checkpoint"
     _sparse(file, 2 * GIB)
     found = curl(bulk, "-T", str(file), "-H", "Expect:", f"https://{HOST}/v1/discard")
@@ -184,7 +184,7 @@ def _grows_little(world: Lab, before: int) -> None:
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
 def test_a_slow_reader_holds_back_its_upstream_and_not_our_memory(world: Lab, protocol: str) -> None:
-    before, records = world.sidecar.rss_bytes(), len(world.sidecar.audit())
+    before, records = world.sidecar.rss_bytes(), world.sidecar.audited()
     path = f"/v1/bytes?bytes={OFFERED}"
     with tls(world.pod, HOST, [protocol]) as sock:
         if protocol == "h2":
@@ -327,7 +327,7 @@ def test_a_credential_that_is_cut_off_with_its_connection_is_no_gift(world: Lab)
 
 def test_a_redaction_is_counted_and_told_in_the_audit(world: Lab) -> None:
     before = world.sidecar.metric("podkey_redactions_total")
-    records = len(world.sidecar.audit())
+    records = world.sidecar.audited()
     world.talk(request("/v1/reflect?where=header"), answers=1)
     world.talk(request("/v1/reflect"), answers=1)
     assert [one["redactions"] for one in world.new_audit(records, 2)] == [1, 1]

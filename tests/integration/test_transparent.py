@@ -122,7 +122,7 @@ def world(shared: World) -> World:
     ("family", "shown"), [("-4", f"{INTERNET_V4}:443"), ("-6", f"[{INTERNET_V6}]:443")], ids=["v4", "v6"]
 )
 def test_the_credential_is_attached_on_the_way(world: World, family: str, shown: str) -> None:
-    before = len(world.pod.sidecar.audit())
+    before = world.pod.sidecar.audited()
     script = f'env; curl -sS {family} https://{API}/v1/models -H "Authorization: Bearer $OPENAI_API_KEY"'
     done = world.pod.run_app(["sh", "-c", script])
 
@@ -154,7 +154,7 @@ def test_an_application_without_any_key_gets_the_credential_too(world: World) ->
 def test_the_applications_own_key_never_arrives_and_is_reported(world: World, canary: Canary) -> None:
     own = canary.secret("the application's own key")
     sidecar = world.pod.sidecar
-    before, seen = len(sidecar.audit()), sidecar.metric("podkey_static_credentials_seen_total")
+    before, seen = sidecar.audited(), sidecar.metric("podkey_static_credentials_seen_total")
 
     script = f'curl -sS https://{API}/v1/models -H "Authorization: Bearer $OWN" -o /dev/null'
     done = world.pod.run_app(["sh", "-c", script], env={"OWN": own})
@@ -235,7 +235,7 @@ def test_cleartext_to_a_host_that_no_grant_names_is_relayed(world: World, family
 
 
 def test_cleartext_to_a_governed_host_is_refused(world: World) -> None:
-    before = len(world.pod.sidecar.audit())
+    before = world.pod.sidecar.audited()
 
     done = world.pod.run_app(["curl", "-sS", "-i", f"http://{API}/v1/models"])
 

@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import dumps, loads
@@ -39,6 +38,7 @@ from proxy.core.parts import Part
 from proxy.core.policy import Access, Grant
 from proxy.core.secret import Secret
 from proxy.core.settings import DIRECT
+from proxy.core.structs import replace
 from proxy.edge.outgoing import Outgoing
 from proxy.services.loader import built_in_catalogue
 from proxy.sources.aws_web_identity import acquire

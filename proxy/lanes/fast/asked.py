@@ -1,9 +1,8 @@
 """What this lane reads of a request's head, besides what is judged. The same for each request that says the
 same, so it is kept with what is remembered of it."""
 
-from dataclasses import dataclass
-
 from proxy.core.reasons import Reason
+from proxy.core.structs import Struct
 from proxy.lanes.fast.messages import CONTINUE
 from proxy.transaction.head import Head, HeadProblem, head_of_http1, options_of, problem_of
 from proxy.wire.framing import CHUNKED, Framing
@@ -11,8 +10,7 @@ from proxy.wire.outcomes import BadHead, NeedMore
 from proxy.wire.request_head import read_request_head
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     head: Head
     framing: Framing
     minor_version: int

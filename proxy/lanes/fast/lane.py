@@ -5,12 +5,14 @@ import ssl
 from typing import Final
 
 from proxy.core.arrival import LaneName
+from proxy.core.hosts import Hostname
+from proxy.lanes.fast.client_side import ClientSide
 from proxy.lanes.fast.conversation import Conversation
-from proxy.lanes.fast.handshakes import shake_hands
+from proxy.lanes.fast.handshakes import Handshake
 from proxy.lanes.fast.side import Side
 from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, sign_of_distrust
 from proxy.lanes.fast.upstreams import Upstreams
-from proxy.lanes.interface import Accepted, LaneWorld, TlsPeer
+from proxy.lanes.interface import Accepted, KernelTls, LaneWorld, TlsPeer
 
 # How often it is looked for what stands still: a time-out is late by so much at most.
 LOOK_SECONDS: Final = 1.0
@@ -33,6 +35,8 @@ class FastLane:
             lambda sock: world.recorder.shook_hands(TlsPeer.UPSTREAM, in_kernel(sock)),
         )
         self._conversations: set[Conversation] = set()
+        # Those that go on, and since when.
+        self._handshakes: dict[Handshake, float] = {}
         shortest = min(world.timeouts.header, world.timeouts.idle)
         self._period = min(LOOK_SECONDS, shortest / LOOKS_PER_TIMEOUT)
         self._looking: asyncio.TimerHandle | None = None
@@ -64,8 +68,7 @@ class FastLane:
                 accepted.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
             accepted.sock = sock
-            async with asyncio.timeout(self._world.timeouts.header):
-                await shake_hands(sock)
+            side = await self._shake_hands(sock, name, corks=context.num_tickets > 0)
         except ssl.SSLError as error:
             # Who speaks no TLS of ours has not come as far as trust.
             if (sign := sign_of_distrust(error)) is not None:
@@ -73,9 +76,29 @@ class FastLane:
         except (OSError, TimeoutError):
             pass  # the application went away; there is nobody to tell
         else:
-            self._world.recorder.shook_hands(TlsPeer.APPLICATION, in_kernel(sock))
-            return Side(sock)
+            return side
         return None
+
+    async def _shake_hands(self, sock: ssl.SSLSocket, name: Hostname, *, corks: bool) -> Side:
+        handshake = Handshake(sock, corks=corks)
+        self._handshakes[handshake] = self._world.clock.monotonic()
+        self._look_on()
+        try:
+            await handshake.run()
+            kernel = in_kernel(sock)
+            is_read = kernel is not KernelTls.NOTHING and KernelTls.RECEIVES in kernel
+            side = ClientSide(sock, is_corked=handshake.is_corked, is_read_by_kernel=is_read)
+            side.watch()  # in place of the handshake
+            self._world.recorder.shook_hands(TlsPeer.APPLICATION, kernel)
+            if sock.session_reused:
+                self._client_tls.came_back(name)
+        except BaseException:
+            # A watch that outlives its socket would be taken for one of the next by that number.
+            handshake.unwatch()
+            raise
+        finally:
+            del self._handshakes[handshake]
+        return side
 
     async def _converse(self, accepted: Accepted, client: Side) -> None:
         conversation = Conversation(self._world, accepted, client, self._upstreams)
@@ -102,9 +125,12 @@ class FastLane:
         self._looking = None
         now = self._world.clock.monotonic()
         try:
+            for handshake, since in self._handshakes.items():
+                if now - since >= self._world.timeouts.header:
+                    handshake.give_up()
             for conversation in list(self._conversations):
                 self._watch(conversation, now)
             self._upstreams.sweep()
         finally:
-            if self._conversations or self._upstreams.idle:
+            if self._handshakes or self._conversations or self._upstreams.idle:
                 self._look_on()

@@ -265,20 +265,11 @@ class Side:
             self.write(bytes(data))
             return
         self.went += len(data)
-        # OpenSSL writes each record by itself, and each would go through the whole stack and wake who reads.
-        is_long = len(data) > 2 * RECORD
-        if is_long:
-            self._cork(1)
+        # Without TCP_CORK, though OpenSSL writes each record by itself: what is held back runs into the
+        # timers of a kernel that paces (BBR), and a body cost up to twice as much. Nothing else gained by it.
         left = self._send(data)
-        if is_long:
-            self._cork(0)
         if left is not None:
             self._wait_with(bytes(left))
-
-    def _cork(self, on: int) -> None:
-        """Hold packets back until they are full, and let them go (tcp(7))."""
-        with suppress(OSError):  # it may be gone
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     def _wait_with(self, data: memoryview | bytes) -> None:
         self._out.append(data)

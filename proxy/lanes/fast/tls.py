@@ -4,6 +4,7 @@ that are always verified, for exactly that name.
 By the standard library, on the socket itself: OpenSSL may then leave encryption to the kernel.
 """
 
+import errno
 import os
 import socket
 import ssl
@@ -18,6 +19,11 @@ HTTP1: Final = "http/1.1"
 MAX_CONTEXTS: Final = 256
 # RFC 8446 §4.6.1. One is enough for a client that comes back; OpenSSL's two cost a record more.
 TICKETS: Final = 1
+# Many clients never come back by one: Python's libraries do not, nor does Go unless it is told to. After so
+# many handshakes in a row without one that was resumed, only some are given one: to make it takes a tenth of
+# a handshake. Whoever comes back by it has everybody given one again.
+TICKETS_IN_VAIN: Final = 64
+TICKET_EVERY: Final = 8
 # Of clients that resume TLS 1.2 without tickets OpenSSL keeps 20,480 sessions for two hours, and Python does
 # not let us say less. One takes some 800 bytes: all of them are 16 MiB for each host, these are 0.2 MiB.
 MAX_SESSIONS: Final = 256
@@ -32,9 +38,7 @@ _TLS_RX: Final = 2
 _CRYPTO_INFO: Final = 4
 # Where OpenSSL was built with it and the kernel has it, records are encrypted on their way out.
 KERNEL_TLS: Final = getattr(ssl, "OP_ENABLE_KTLS", 0)
-_OPTIONS: Final = (
-    ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | KERNEL_TLS
-)
+_OPTIONS: Final = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
 # As OpenSSL names the alerts by which a client says no to our certificate (RFC 8446 §6.2: 42 to 46,
 # and 48), or to its signature (51: of two authorities by one name it has the other). What stands
 # before says in which version they came to be.
@@ -61,12 +65,23 @@ class Leaves(Protocol):
 class _Kept:
     """A context, made for a leaf."""
 
-    __slots__ = ("_asked", "context", "leaf")
+    __slots__ = ("_asked", "_in_vain", "context", "leaf")
 
     def __init__(self, leaf: Leaf) -> None:
         self.leaf = leaf
         self.context = _server_context(leaf)
         self._asked = 0
+        # Handshakes since one was resumed.
+        self._in_vain = 0
+
+    def offer(self) -> None:
+        """Settle whether the next handshake ends with a ticket."""
+        self._in_vain += 1
+        gives = self._in_vain <= TICKETS_IN_VAIN or self._in_vain % TICKET_EVERY == 0
+        self.context.num_tickets = TICKETS if gives else 0
+
+    def came_back(self) -> None:
+        self._in_vain = 0
 
     def is_full(self) -> bool:
         """Whether it has as many sessions as it may; to be asked once for each connection."""
@@ -81,7 +96,13 @@ class ClientTls:
         self._leaves = leaves
         self._contexts: OrderedDict[Hostname, _Kept] = OrderedDict()
 
+    def came_back(self, name: Hostname) -> None:
+        """A client resumed a session with this host."""
+        if (known := self._contexts.get(name)) is not None:
+            known.came_back()
+
     def context(self, name: Hostname) -> ssl.SSLContext:
+        """For the next handshake, and no other."""
         leaf = self._leaves.leaf_for(name)
         known = self._contexts.get(name)
         if known is None or known.leaf is not leaf or known.is_full():
@@ -89,6 +110,7 @@ class ClientTls:
             if len(self._contexts) > MAX_CONTEXTS:
                 self._contexts.popitem(last=False)
         self._contexts.move_to_end(name)
+        known.offer()
         return known.context
 
 
@@ -96,6 +118,10 @@ def _server_context(leaf: Leaf) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= _OPTIONS
+    # OpenSSL would ask for it in every handshake, twice in each direction. This context is made anew within a
+    # day, and finds out whether the kernel has learnt it since.
+    if kernel_has_tls():
+        context.options |= KERNEL_TLS
     context.num_tickets = TICKETS
     context.set_alpn_protocols([HTTP1])
     # OpenSSL takes a chain and a key from a file only. This one has no name and is gone when it is closed.
@@ -119,7 +145,7 @@ class UpstreamTls:
         # The subject's common name is no host name (RFC 6125 §6.4.4).
         context.hostname_checks_common_name = False
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= _OPTIONS
+        context.options |= _OPTIONS | KERNEL_TLS
         context.set_alpn_protocols([HTTP1])
         context.load_verify_locations(cadata=roots_pem.decode("ascii"))
         self.context = context
@@ -134,6 +160,16 @@ def sign_of_distrust(error: ssl.SSLError) -> Distrust | None:
     if (error.reason or "").endswith(_DISTRUST):
         return Distrust.SAID
     return Distrust.LEFT if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) else None
+
+
+def kernel_has_tls() -> bool:
+    """Whether it can be asked for at all: it is refused to a socket that is not connected, and named so."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.IPPROTO_TCP, _TCP_ULP, b"tls")
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return True
 
 
 def in_kernel(sock: socket.socket) -> KernelTls:

@@ -1,8 +1,6 @@
 """How one request inside mitmproxy's HTTP layer ends where it does not end by itself: with an answer of ours,
 because its body cannot go on, or because its grant was taken away."""
 
-from dataclasses import replace
-
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
@@ -20,6 +18,7 @@ from mitmproxy.proxy.layers.http._events import (
 
 from proxy.attach.bodies import BodyFault
 from proxy.core.audit import Ending
+from proxy.core.structs import replace
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.faults import Fault
 from proxy.lanes.mitm.conversation import Conversation

@@ -1,6 +1,5 @@
-from dataclasses import fields, replace
-
 from injector.core.settings import InjectorSettings, OnDanger, PodRules, SidecarSettings
+from proxy.core.structs import fields, replace
 
 
 def test_the_default_is_the_safe_choice() -> None:

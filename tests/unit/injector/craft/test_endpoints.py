@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from injector.craft.endpoints import (
     FIRST_PORT,
     base_urls,
@@ -10,6 +8,7 @@ from injector.craft.endpoints import (
 from proxy.core import contract
 from proxy.core.services import Catalogue
 from proxy.core.settings import Endpoint
+from proxy.core.structs import replace
 from proxy.edge.endpoints import base_urls as urls_of_the_sidecar
 from proxy.edge.endpoints import bind_endpoints, path_prefix
 

@@ -1,5 +1,4 @@
 import copy
-from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -13,6 +12,7 @@ from injector.craft.injection import Injected, fingerprint
 from injector.craft.jsonpatch import pointer
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from tests.injected_pods import (
     EXPLICIT,
     RULES,

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from ipaddress import ip_network
 
 from injector.core.cluster import PodNeeds
@@ -6,6 +5,7 @@ from injector.core.intent import Intent
 from injector.craft.measures import Measures, measures_of
 from injector.reading.pods import Pod
 from proxy.core.settings import Endpoint
+from proxy.core.structs import replace
 from tests.injected_pods import RULES, SETTINGS, TRANSPARENT, a_plan
 from tests.sample_pods import sample_pod
 

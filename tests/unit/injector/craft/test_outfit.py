@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from injector.core.cluster import PodNeeds
@@ -11,6 +9,7 @@ from injector.craft.outfit import MAX_KEPT_SIZE, Outfit, outfit_of
 from proxy.core.injection_codes import InjectionCode
 from proxy.core.redirect import Redirect
 from proxy.core.settings import Capture, Endpoint
+from proxy.core.structs import replace
 from tests.injected_pods import EXPLICIT, RULES, SETTINGS, a_plan
 from tests.sample_pods import sample_pod
 

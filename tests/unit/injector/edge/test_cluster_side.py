@@ -2,7 +2,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +33,7 @@ from proxy.core.contract import (
     POLICY_KEY,
     TRUST_CONFIG_MAP,
 )
+from proxy.core.structs import replace
 from proxy.services.loader import built_in_catalogue
 from tests.admission_world import SETTINGS, body
 from tests.cluster_policies import policy, source

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +7,7 @@ from injector.core.api import EVENTS, ClusterFault
 from injector.edge.event_writer import IDLE_SECONDS, LEAST_GAP, EventWriter
 from injector.engine import happenings as book_module
 from injector.engine.happenings import EventKind, EventReason, Happening, Involved
+from proxy.core.structs import replace
 from tests.injector_world import FakeCluster, Lines, until
 
 JOB = Involved("batch/v1", "Job", "train", "uid-1")

@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from injector.engine.compile import compile_namespace
 from injector.engine.holdings import Compiled
 from injector.engine.reflector import Replace, Upsert
 from proxy.core.contract import ACCESS_POLICY, CREDENTIAL_SOURCE, INJECT
+from proxy.core.structs import replace
 from proxy.services.loader import built_in_catalogue
 from tests.admission_world import SETTINGS
 from tests.cluster_policies import OWN, exchange, grant, key, policy, source, wide

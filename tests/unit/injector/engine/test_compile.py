@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from injector.core.cluster import Namespace
@@ -8,6 +6,7 @@ from injector.engine.compile import HEADER, compile_namespace, read_back
 from injector.engine.holdings import Compiled, Standing
 from proxy.core.contract import CREDENTIAL_SOURCE, NAMESPACE_NAME_LABEL
 from proxy.core.policy import AccessPolicy
+from proxy.core.structs import replace
 from proxy.documents.problems import ProblemCode
 from proxy.documents.reader import Documents, read_documents
 from proxy.services.loader import built_in_catalogue

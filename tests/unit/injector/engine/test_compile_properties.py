@@ -1,6 +1,5 @@
 """Sequences of edits, and what holds after each of them."""
 
-from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from injector.engine.holdings import Compiled, DocumentKey, Standing, place
 from proxy.core.contract import NAMESPACE_NAME_LABEL
 from proxy.core.labels import LabelSelector
 from proxy.core.policy import AccessPolicy
+from proxy.core.structs import replace
 from proxy.documents.limits import check_limits
 from proxy.documents.reader import read_documents
 from proxy.services.loader import built_in_catalogue

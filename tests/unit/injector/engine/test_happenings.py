@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +22,7 @@ from injector.engine.happenings import (
     Involved,
     about_namespace,
 )
+from proxy.core.structs import replace
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 JOB = Involved("batch/v1", "Job", "train", "uid-1")

@@ -1,11 +1,10 @@
-from dataclasses import replace
-
 from injector.core.documents import RawDocument
 from injector.engine.conditions import Status
 from injector.engine.holdings import MAX_HELD_PROBLEMS, Compiled, DocumentKey, hold, key_of, place
 from proxy.core.contract import ACCESS_POLICY, CREDENTIAL_SOURCE
 from proxy.core.credentials import CredentialSource
 from proxy.core.policy import AccessPolicy
+from proxy.core.structs import replace
 from tests.cluster_policies import OWN, broken, grant, limits, policy, raw, source, wide
 
 

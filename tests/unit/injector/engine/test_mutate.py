@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from injector.reading.pods import read_pod
 from injector.reading.reviews import Answer, Review, read_review, render_answer
 from proxy.core.contract import INJECT, INJECTED, PLACEHOLDERS
 from proxy.core.injection_codes import InjectionCode
+from proxy.core.structs import replace
 from tests.admission_world import (
     ALL,
     CAPTURED,

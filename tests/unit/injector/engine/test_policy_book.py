@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from injector.core.cluster import Namespace, PodNeeds
@@ -9,6 +7,7 @@ from injector.engine.policy_book import Change, PolicyBook, is_for
 from proxy.core.contract import ACCESS_POLICY, CREDENTIAL_SOURCE, NAMESPACE_NAME_LABEL
 from proxy.core.credentials import CredentialRef
 from proxy.core.policy import AccessPolicy
+from proxy.core.structs import replace
 from tests.cluster_policies import (
     GPU,
     OWN,

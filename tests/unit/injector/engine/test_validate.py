@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from injector.engine.policy_book import PolicyBook
 from injector.engine.validate import MAX_MESSAGE, validate
 from injector.reading.reviews import Answer, GroupVersionName, Review
 from proxy.core.contract import ACCESS_POLICY, API_GROUP, CREDENTIAL_SOURCE
+from proxy.core.structs import replace
 from tests.cluster_policies import (
     GPU,
     OWN,

@@ -1,6 +1,5 @@
 """Signatures by themselves: for whom, over what, and with which keys not."""
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -29,6 +28,7 @@ from proxy.core.policy import StoreEndpoint
 from proxy.core.queries import Query
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from tests.judge_world import NOON
 
 PARTS = {

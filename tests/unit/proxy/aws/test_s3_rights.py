@@ -1,6 +1,5 @@
 """Access points and directory buckets; buckets stand in test_session_policy.py."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -12,6 +11,7 @@ from proxy.aws.session_policy import session_policy
 from proxy.core.aws_sources import AwsWebIdentity
 from proxy.core.globs import Glob
 from proxy.core.policy import Access, Grant
+from proxy.core.structs import replace
 from proxy.services.loader import built_in_catalogue
 from tests.iam import allows
 

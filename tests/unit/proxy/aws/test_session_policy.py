@@ -1,7 +1,6 @@
 """The text, case by case. That it says what the policy says stands in the properties."""
 
 import json
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -13,6 +12,7 @@ from proxy.core.globs import Glob
 from proxy.core.hosts import HostPattern
 from proxy.core.policy import Access, Grant
 from proxy.core.services import Catalogue, Dialect, Operation, Service
+from proxy.core.structs import replace
 from proxy.services.loader import built_in_catalogue
 from tests.iam import allows
 

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.credentials import (
@@ -22,6 +20,7 @@ from proxy.core.credentials import (
 )
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
+from proxy.core.structs import replace
 
 KEY_PAIR = frozenset({Part.ACCESS_KEY_ID, Part.SECRET_ACCESS_KEY})
 ONLY_TOKEN = frozenset({Part.TOKEN})

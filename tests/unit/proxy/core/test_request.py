@@ -1,5 +1,3 @@
-from dataclasses import FrozenInstanceError
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,5 +64,5 @@ def test_property_every_target_becomes_facts(path: str, query: str) -> None:
 
 def test_facts_cannot_be_changed_after_they_were_checked() -> None:
     facts = RequestFacts.of(HOST, "GET", "/")
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         facts.method = "PUT"  # type: ignore[misc]

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.credentials import (
@@ -36,6 +34,7 @@ from proxy.core.services import (
     attach_scheme,
     slots_of,
 )
+from proxy.core.structs import replace
 
 VIRTUAL = Endpoint((HostTemplate("{bucket+}.s3.{region}.store.example"),), (PathTemplate("/{key+}"),))
 PLAIN = Endpoint((HostTemplate("s3.{region}.store.example"), HostTemplate("s3.store.example")))

@@ -1,10 +1,10 @@
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from proxy.core.aws_sources import AssumedRole, AwsStatic, AwsWebIdentity, SessionPolicy
+from proxy.core.structs import replace
 from proxy.documents.aws_sources import STATIC, WEB_IDENTITY, rendered
 from proxy.documents.yaml_nodes import write_documents
 from tests.document_strategies import read_shape

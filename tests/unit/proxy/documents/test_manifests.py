@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -147,14 +148,18 @@ def test_the_other_documents_of_the_file_are_read() -> None:
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=8)
+# PyYAML writes these without quotes, and go-yaml reads booleans and numbers in them.
+KEPT = TEXT.filter(
+    lambda text: text not in {"y", "Y", "n", "N"} and not re.search(r"[0-9][eE_]|_[0-9]", text)
+)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | KEPT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEPT, inner, max_size=3),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(TEXT, JSON, max_size=4))
+@given(st.dictionaries(KEPT, JSON, max_size=4))
 def test_property_what_yaml_writes_is_read_back(value: dict[str, Any]) -> None:
     assert read(yaml.safe_dump({"k": value})) == [{"k": value}]
 

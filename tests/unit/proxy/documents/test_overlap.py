@@ -1,6 +1,5 @@
 """Each dimension of a grant by itself: a pair that meets in it, and a pair that does not."""
 
-from dataclasses import replace
 from itertools import combinations, permutations
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.documents.overlap import MAX_REPORTED, check_overlaps
 from proxy.documents.placed import Placed
 from proxy.documents.problems import Problem, ProblemCode

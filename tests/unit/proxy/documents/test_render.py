@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -44,6 +43,7 @@ from proxy.core.policy import (
     WorkloadSelector,
 )
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.core.validity import Day, Validity, WeeklyWindow
 from proxy.documents.credential_documents import SOURCE_DOCUMENT
 from proxy.documents.policy_documents import POLICY_DOCUMENT

@@ -324,7 +324,7 @@ def test_the_module_reaches_nothing_that_knows_a_credential() -> None:
     }
     ours = {name for name in imported if name and name.startswith("proxy")}
 
-    assert ours == {"proxy", "proxy.wire.outcomes", "proxy.wire.request_head"}
+    assert ours == {"proxy", "proxy.core.structs", "proxy.wire.outcomes", "proxy.wire.request_head"}
     assert not imported & {"os", "pathlib", "sys", "inspect", "gc", "traceback", "faulthandler"}
 
 

@@ -3,7 +3,6 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import uvloop
 
 from proxy.core.audit import AuditRecord
 from proxy.core.settings import OutputSettings, ProxySettings
+from proxy.core.structs import replace
 from proxy.documents.settings import read_settings
 from proxy.edge import assembly
 from proxy.edge.assembly import BROKEN, FINE, serve

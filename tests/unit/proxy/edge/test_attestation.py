@@ -1,5 +1,4 @@
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from proxy.core.evidence import Evidence, Unverified
 from proxy.core.settings import IdentitySettings, PodSettings
+from proxy.core.structs import replace
 from proxy.edge.attestation import FIRST_WAIT, LAST_WAIT, Attestation, Attested
 from proxy.edge.issuer_keys import IssuerKeys, NoKeys
 from proxy.tokens.faults import TokenFaultCode

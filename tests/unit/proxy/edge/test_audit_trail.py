@@ -1,5 +1,5 @@
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.audit import AUDIT_FIELDS, AuditRecord, Ending
+from proxy.core.structs import replace
 from proxy.edge.audit_trail import MAX_FIELD, MAX_LINE, AuditSink, render_record
 
 RECORD = AuditRecord(

@@ -5,11 +5,12 @@ import errno
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from proxy.edge import hardening as module
-from proxy.edge.hardening import harden
+from proxy.edge.hardening import give_back, harden
 
 # Hardens itself at each line that it reads, and tells what may still be done with it.
 CHILD = """
@@ -107,3 +108,12 @@ def test_a_kernel_that_refuses_is_told_of(monkeypatch: pytest.MonkeyPatch, numbe
     monkeypatch.setattr(module.resource, "setrlimit", lambda *_: None)
 
     assert harden() == why
+
+
+def test_what_was_freed_goes_back_where_the_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    glibc = SimpleNamespace(malloc_trim=asked.append)
+    for library in (glibc, SimpleNamespace()):
+        monkeypatch.setattr(module.ctypes, "CDLL", lambda _, library=library: library)
+        give_back()
+    assert asked == [0]

@@ -1,7 +1,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +8,7 @@ import pytest
 
 from proxy.core.secret import Secret
 from proxy.core.settings import IdentitySettings
+from proxy.core.structs import replace
 from proxy.edge import issuer_keys as module
 from proxy.edge.issuer_keys import (
     WELL_KNOWN,

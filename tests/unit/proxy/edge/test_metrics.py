@@ -2,7 +2,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -15,6 +14,7 @@ from proxy.core.audit import AuditRecord
 from proxy.core.evidence import ProofOutcome
 from proxy.core.lease import LeaseEvent
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.edge.metrics import Metrics, Rejection
 from proxy.edge.outgoing_faults import AskOutcome
 from proxy.lanes.interface import Distrust, KernelTls, TlsPeer

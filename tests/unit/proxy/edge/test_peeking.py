@@ -7,6 +7,7 @@ import pytest
 from proxy.edge import peeking
 from proxy.edge.peeking import peek
 from proxy.wire.outcomes import NEED_MORE, NeedMore
+from tests.fast_world import until
 from tests.lane_world import tcp_pair
 
 HELLO = b"hello, world"
@@ -202,6 +203,39 @@ def test_no_more_is_looked_at_than_a_head_may_have() -> None:
             assert await peek(ours, enough, 5) == peeking.MAX_PEEK
         assert max(sizes) == peeking.MAX_PEEK
         await sending
+        theirs.close()
+        ours.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_there_already_is_told_without_a_wait() -> None:
+    async def run() -> None:
+        theirs, ours = tcp_pair()
+        theirs.send(HELLO)
+        await until(lambda: len(ours.recv(100, socket.MSG_PEEK)) == len(HELLO))
+        with pytest.raises(StopIteration) as told:
+            peek(ours, whole, 5).send(None)
+        assert told.value.value == HELLO
+        theirs.close()
+        ours.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("more", [0, 1, peeking.FIRST_PEEK])
+def test_what_is_larger_than_the_first_look_is_looked_at_again(more: int) -> None:
+    size = peeking.FIRST_PEEK + more
+
+    async def run() -> None:
+        theirs, ours = tcp_pair()
+        theirs.sendall(bytes(size))
+
+        def all_of_it(data: bytes) -> int | NeedMore:
+            return len(data) if len(data) == size else NEED_MORE
+
+        async with asyncio.timeout(5):
+            assert await peek(ours, all_of_it, 5) == size
         theirs.close()
         ours.close()
 

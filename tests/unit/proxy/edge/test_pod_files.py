@@ -1,11 +1,11 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.core.identity import WorkloadIdentity
 from proxy.core.settings import ProxySettings
+from proxy.core.structs import replace
 from proxy.documents.setting_values import SettingProblem
 from proxy.documents.settings import read_settings
 from proxy.edge.pod_files import PodFiles

@@ -1,5 +1,4 @@
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from proxy.core.lease import LeaseKey, NoLease
 from proxy.core.policy import Mode
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, PassThrough, Refuse
 from proxy.documents.yaml_nodes import MAX_FILE_BYTES
 from proxy.edge.attestation import Attested

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.edge import reception as module
+from proxy.edge import sockets
 from proxy.edge.reception import Guest, Reception, Serve
 from proxy.lanes.interface import Accepted
+from tests.fast_world import turns, until
 from tests.lane_world import Recorder, arrival_of
 
 
@@ -108,7 +110,7 @@ def test_a_guest_that_left_makes_room() -> None:
 
 
 def test_a_peer_that_is_not_of_this_machine_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "is_of_this_machine", lambda host: host != "127.0.0.1")
+    monkeypatch.setattr(sockets, "is_of_this_machine", lambda host: host != "127.0.0.1")
 
     async def run() -> None:
         async with house() as one:
@@ -139,19 +141,58 @@ def test_a_failing_accept_does_not_shut_the_door(monkeypatch: pytest.MonkeyPatch
     failures = [OSError(24, "too many open files"), RuntimeError("anything")]
 
     async def run() -> None:
-        loop = asyncio.get_running_loop()
-        accept = loop.sock_accept
-
-        async def sometimes(listener: socket.socket) -> tuple[socket.socket, object]:
-            if failures:
-                raise failures.pop()
-            return await accept(listener)
-
-        monkeypatch.setattr(loop, "sock_accept", sometimes)
         async with house() as one:
+            accept_one = one.reception._accept_one
+
+            def sometimes(listener: socket.socket, serve: Serve) -> None:
+                if failures:
+                    raise failures.pop()
+                accept_one(listener, serve)
+
+            monkeypatch.setattr(one.reception, "_accept_one", sometimes)
             await one.call()
             await one.next_guest()
             assert [where for where, _ in one.told.crashes] == ["accept", "accept"]
+
+    asyncio.run(run())
+
+
+def test_a_caller_that_has_gone_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = [BlockingIOError(), InterruptedError()]
+
+    async def run() -> None:
+        async with house() as one:
+            accept_one = one.reception._accept_one
+
+            def sometimes(listener: socket.socket, serve: Serve) -> None:
+                if gone:
+                    raise gone.pop()
+                accept_one(listener, serve)
+
+            monkeypatch.setattr(one.reception, "_accept_one", sometimes)
+            await one.call()
+            await one.next_guest()
+            assert one.told.crashes == []
+
+    asyncio.run(run())
+
+
+def test_a_door_that_rests_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BREATHER", 0.0)
+
+    async def run() -> None:
+        async with house() as one:
+
+            def never(_listener: socket.socket, _serve: Serve) -> None:
+                raise OSError(24, "too many open files")
+
+            monkeypatch.setattr(one.reception, "_accept_one", never)
+            await one.call()
+            async with asyncio.timeout(5):
+                await until(lambda: one.told.crashes)
+            one.reception.close_doors()
+            await turns()
+            assert [where for where, _ in one.told.crashes] == ["accept"]
 
     asyncio.run(run())
 

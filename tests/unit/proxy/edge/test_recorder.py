@@ -1,10 +1,9 @@
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.arrival import LaneName
 from proxy.core.audit import AuditRecord, Ending, Own
 from proxy.core.hosts import Hostname
+from proxy.core.structs import replace
 from proxy.edge.metrics import Metrics
 from proxy.edge.recorder import LONG_SECONDS, MAX_KINDS, EdgeRecorder
 from proxy.lanes.interface import Distrust, KernelTls, TlsPeer

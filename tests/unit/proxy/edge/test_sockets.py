@@ -6,8 +6,12 @@ from contextlib import closing, suppress
 import pytest
 
 from proxy.core.contract import METADATA_ADDRESSES
+from proxy.edge import sockets as module
 from proxy.edge.sockets import (
     LOOPBACK,
+    MAX_NEIGHBOURS,
+    NEIGHBOUR_SECONDS,
+    Neighbours,
     is_fenced,
     is_loopback,
     is_of_this_machine,
@@ -242,3 +246,46 @@ def test_a_reset_is_seen_as_one() -> None:
             theirs.recv(1)
     assert ours.fileno() == -1
     reset(ours)  # again: it is closed, and that is all
+
+
+# --- who is of this machine, remembered -----------------------------------------------------------------
+
+
+class Asked:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hosts: list[str] = []
+        self.is_ours = True
+        self.now = 0.0
+        monkeypatch.setattr(module, "is_of_this_machine", self._answer)
+        self.neighbours = Neighbours(lambda: self.now)
+
+    def _answer(self, host: str) -> bool:
+        self.hosts.append(host)
+        return self.is_ours
+
+
+def test_an_address_that_is_ours_is_so_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    assert asked.neighbours("192.0.2.7")
+    asked.is_ours = False
+    asked.now = NEIGHBOUR_SECONDS - 0.1
+    assert asked.neighbours("192.0.2.7")
+    assert not asked.neighbours("192.0.2.8")
+    asked.now = NEIGHBOUR_SECONDS
+    assert not asked.neighbours("192.0.2.7")
+    assert asked.hosts == ["192.0.2.7", "192.0.2.8", "192.0.2.7"]
+
+
+def test_an_address_that_is_not_ours_is_asked_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    asked.is_ours = False
+    assert not asked.neighbours("192.0.2.7")
+    asked.is_ours = True
+    assert asked.neighbours("192.0.2.7")
+
+
+def test_no_more_addresses_are_remembered_than_a_pod_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    for number in range(MAX_NEIGHBOURS + 1):
+        assert asked.neighbours(f"127.0.0.{number}")
+    assert list(asked.neighbours._until) == [f"127.0.0.{MAX_NEIGHBOURS}"]

@@ -1,7 +1,7 @@
 """The decision: a table with every reason, and properties over a generated world."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -28,6 +28,7 @@ from proxy.core.policy import (
 from proxy.core.reasons import Reason
 from proxy.core.request import NO_HEADERS, ClientCredential, Removal, RequestFacts
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, Verdict
 from proxy.documents.problems import ProblemCode
 from proxy.documents.reader import read_documents

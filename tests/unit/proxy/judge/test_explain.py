@@ -1,6 +1,5 @@
 """The explanation: every policy and grant, why it did or did not match, and the verdict itself."""
 
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -12,6 +11,7 @@ from proxy.core.policy import AccessPolicy, OnForeignCredential, WorkloadSelecto
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, Removal, RequestFacts
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, RuleRef
 from proxy.judge.decide import decide
 from proxy.judge.explain import Explanation, GrantConsidered, PolicyConsidered, explain

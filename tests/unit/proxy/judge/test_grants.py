@@ -1,6 +1,5 @@
 """One grant: what it covers, and the first thing that a request lacks."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from proxy.core.policy import (
 from proxy.core.reasons import Reason
 from proxy.core.request import Removal
 from proxy.core.services import Catalogue, Service
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach
 from proxy.judge.grants import DISTANCE, BoundGrant, any_path, unfit
 from proxy.judge.reading import Reading

@@ -1,7 +1,6 @@
 """The compiled policies: who is selected, which hosts are governed, what is remembered."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from proxy.core.policy import AccessPolicy, Grant, Limits, WorkloadSelector
 from proxy.core.reasons import Reason
 from proxy.core.request import OVERRIDE_HEADERS, RequestFacts
 from proxy.core.services import Catalogue, CredentialSlots
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, PassThrough, Refuse
 from proxy.documents.problems import ProblemCode
 from proxy.judge.decide import decide

@@ -1,6 +1,6 @@
 """What a grant lacks, in one clause that names what was asked and what is granted."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,6 +10,7 @@ from proxy.core.identity import WorkloadIdentity
 from proxy.core.reasons import Reason
 from proxy.core.request import Removal
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.documents.problems import ProblemCode
 from proxy.judge.grants import DISTANCE
 from proxy.judge.lacks import lack

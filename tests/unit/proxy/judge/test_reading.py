@@ -1,7 +1,6 @@
 """A request as a service reads it: S3's operations, pins, keys, and what would mint a credential."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.paths import PathPattern
 from proxy.core.request import RequestFacts
 from proxy.core.services import Catalogue, MintingApi, Service
+from proxy.core.structs import replace
 from proxy.documents.reader import read_documents
 from proxy.judge.reading import (
     MintingGuard,

@@ -1,7 +1,5 @@
 """Stores that grants name: how their hosts are read, and which grants count there."""
 
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.credentials import CredentialRef, SigV4
@@ -9,6 +7,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.policy import Access, AccessPolicy, Addressing, Grant, Mode, StoreEndpoint, WorkloadSelector
 from proxy.core.reasons import Reason
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, PassThrough, Refuse, Verdict
 from proxy.documents.problems import ProblemCode
 from proxy.judge.decide import decide

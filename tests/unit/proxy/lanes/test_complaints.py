@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 
@@ -9,6 +8,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseKey
 from proxy.core.reasons import Reason
 from proxy.core.services import Dialect, SpentSign
+from proxy.core.structs import replace
 from proxy.lanes.complaints import Attached, Complaints
 from proxy.transaction.clocks import MAX_OFFSET
 from proxy.transaction.opening import Answered, Forward, Refused

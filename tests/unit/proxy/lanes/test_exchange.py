@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.judge.index import PolicyIndex
 from proxy.lanes.exchange import CutOff, Exchange
 from proxy.lanes.judged import MOST_JUDGEMENTS

@@ -1,7 +1,6 @@
 """A request that was asked before is what it would be if it had not been: record, edits, counts."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from secrets import token_hex
 from typing import Any
@@ -16,6 +15,7 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.lease import Lease, LeaseReply
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.edge.metrics import Metrics
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.familiar import recall, remember

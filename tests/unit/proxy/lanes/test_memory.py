@@ -1,10 +1,10 @@
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from proxy.core.lease import LeaseKey
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.memory import MAX_HEAD, MAX_HEADS, MAX_KIN, Familiar, RequestMemory
 from tests.lane_world import GOVERNING, NOON, SOURCE, World, arrival_of, get, pod_of

@@ -1,7 +1,6 @@
 import asyncio
 import json
 import socket
-from dataclasses import replace
 
 import pytest
 
@@ -10,6 +9,7 @@ from proxy.core.audit import Ending
 from proxy.core.reason_pages import REASONS
 from proxy.core.reasons import Reason
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.lanes.unopened import Unopened
 from proxy.wire.request_head import RequestHead, read_request_head
 from tests.lane_world import World, arrival_of, tcp_pair, timeouts

@@ -1,12 +1,21 @@
+from importlib.resources import files
+
 import pytest
 
 from proxy.core.services import Catalogue
-from proxy.services.loader import built_in_catalogue, load_catalogue
+from proxy.core.structs import to_json
+from proxy.services.loader import KEPT, built_in_catalogue, load_catalogue, written_catalogue
 from tests.document_strategies import policy, service_entry, source
 
 
 def test_the_built_in_catalogue_is_read_once() -> None:
     assert built_in_catalogue() is built_in_catalogue()
+
+
+def test_what_is_kept_is_what_the_entries_say(catalogue: Catalogue) -> None:
+    written = written_catalogue()
+    assert files("proxy.services").joinpath(KEPT).read_bytes() == written, "run `make generate`"
+    assert to_json(tuple(catalogue.values())) == written
 
 
 def test_every_built_in_service_is_marked_as_such(catalogue: Catalogue) -> None:

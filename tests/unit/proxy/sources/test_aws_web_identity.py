@@ -1,6 +1,5 @@
 """Against the stand-in of STS: tests/stand_ins/aws_sts.py verifies what the real one verifies."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.core.aws_sources import AssumedRole, AwsWebIdentity, SessionPolicy
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.aws_tags import CLAIM
 from proxy.sources.aws_web_identity import acquire
 from proxy.sources.steps import Acquired, Failed, HttpReply, Occasion, StepFailed

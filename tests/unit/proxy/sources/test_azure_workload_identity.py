@@ -1,7 +1,6 @@
 """Against a stand-in that verifies what Entra ID verifies; its AADSTS codes come back as what to mend."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.core.azure_source import AzureCloud, AzureWorkloadIdentity
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.azure_workload_identity import HINTS, acquire
 from proxy.sources.steps import Acquired, Failed, StepFailed
 from tests.pod_tokens import TokenIssuer

@@ -1,6 +1,5 @@
 """Against the stand-ins of S3 Express and ECR, which verify signatures as the real ones do."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from proxy.core.aws_sources import AwsStatic
 from proxy.core.credentials import Derivation, Derived, ExpressSession, RegistryToken
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.derived import acquire
 from proxy.sources.steps import Acquired, Failed, HttpReply, Occasion, StepFailed
 from tests.canary import Canary

@@ -1,7 +1,6 @@
 """Against a stand-in that verifies what Google verifies; its errors come back as what to mend."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.core.gcp_source import GcpWorkloadIdentity, Impersonation, default_audience
 from proxy.core.parts import Part
+from proxy.core.structs import replace
 from proxy.sources.gcp_workload_identity import acquire, timestamp
 from proxy.sources.steps import Acquired, Failed, HttpReply, StepFailed
 from tests.pod_tokens import TokenIssuer

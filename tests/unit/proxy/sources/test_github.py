@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from proxy.core.github_source import GitHubApp, GitHubLevel
 from proxy.core.parts import Part, SecretKey
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.github import acquire, revoke
 from proxy.sources.steps import Acquired, Failed, HttpCall, HttpReply, Occasion, StepFailed
 from proxy.sources.table import renewal_of, revocation_of, steps_of
@@ -18,9 +18,7 @@ from tests.stand_ins.github import GitHub, Installation, PrivateKey
 
 KEY = PrivateKey()
 APP = GitHubApp(147419836, SecretKey("github-app", "private-key.pem"), client_id="Iv23liABCDEF")
-NARROW = dataclasses.replace(
-    APP, repositories=("models", "datasets"), permissions=(("contents", GitHubLevel.READ),)
-)
+NARROW = replace(APP, repositories=("models", "datasets"), permissions=(("contents", GitHubLevel.READ),))
 
 
 @pytest.fixture
@@ -56,11 +54,11 @@ def test_without_narrowing_a_token_is_all_that_the_installation_is(world: World,
 
 
 def test_an_app_is_known_by_its_id_too(world: World) -> None:
-    assert world.acquired(acquire(dataclasses.replace(APP, client_id=None, app_id=1234), OCCASION)).parts
+    assert world.acquired(acquire(replace(APP, client_id=None, app_id=1234), OCCASION)).parts
 
 
 def test_names_of_repositories_have_no_case(world: World) -> None:
-    assert world.acquired(acquire(dataclasses.replace(APP, repositories=("Models",)), OCCASION)).parts
+    assert world.acquired(acquire(replace(APP, repositories=("Models",)), OCCASION)).parts
 
 
 def test_a_token_ends_after_an_hour_and_by_revocation(world: World, github: GitHub) -> None:
@@ -128,7 +126,7 @@ def test_a_key_that_is_not_there_or_is_no_key_is_told(world: World) -> None:
 def test_a_refusal_is_told_with_the_field_to_correct(
     world: World, change: dict[str, Any], message: str
 ) -> None:
-    assert message in tells(world, dataclasses.replace(APP, **change))
+    assert message in tells(world, replace(APP, **change))
 
 
 def test_the_key_of_another_app_is_told(world: World, github: GitHub) -> None:
@@ -193,16 +191,16 @@ def test_what_cannot_be_reached_is_told(world: World) -> None:
 
 
 def test_a_token_that_opens_more_than_was_asked_for_is_revoked_at_once(world: World, github: GitHub) -> None:
-    everything = dataclasses.replace(APP)
+    everything = replace(APP)
 
     def wide(request: Any) -> HttpReply:
-        return github.answer(dataclasses.replace(request, body=b"") if request.method == "POST" else request)
+        return github.answer(replace(request, body=b"") if request.method == "POST" else request)
 
     world.http = wide
     assert tells(world, NARROW) == "GitHub's answer gives a permission that was not asked for (`contents`)"
     assert github.tokens == {}
     assert world.acquired(acquire(everything, OCCASION)).parts
-    assert tells(world, dataclasses.replace(APP, repositories=("models",))) == (
+    assert tells(world, replace(APP, repositories=("models",))) == (
         "GitHub's answer gives more repositories than were asked for (`repository_selection`)"
     )
 

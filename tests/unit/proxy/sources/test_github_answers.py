@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -10,15 +9,16 @@ from hypothesis import strategies as st
 from proxy.core.github_source import GitHubApp, GitHubLevel
 from proxy.core.parts import SecretKey
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.github_answers import InstallationToken, installation_token, refused
 from proxy.sources.steps import HttpReply
 from tests.source_world import NOON
 from tests.stand_ins.github import refuse
 
 APP = GitHubApp(7, SecretKey("app", "key"), app_id=1234)
-READS = dataclasses.replace(APP, permissions=(("contents", GitHubLevel.READ),))
-WRITES = dataclasses.replace(APP, permissions=(("contents", GitHubLevel.WRITE),))
-MODELS = dataclasses.replace(APP, repositories=("models",))
+READS = replace(APP, permissions=(("contents", GitHubLevel.READ),))
+WRITES = replace(APP, permissions=(("contents", GitHubLevel.WRITE),))
+MODELS = replace(APP, repositories=("models",))
 TOKEN = {"token": "t", "expires_at": "2026-03-04T13:00:00Z"}
 
 

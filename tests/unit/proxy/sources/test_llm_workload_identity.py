@@ -1,7 +1,6 @@
 """Against stand-ins that verify what OpenAI and Anthropic verify; errors come back as what to mend."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.core.llm_source import AnthropicFederation, LlmWorkloadIdentity, OpenAiFederation
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.llm_workload_identity import acquire
 from proxy.sources.steps import Acquired, Failed, StepFailed
 from tests.pod_tokens import TokenIssuer

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.oauth_sources import (
@@ -10,6 +8,7 @@ from proxy.core.oauth_sources import (
 )
 from proxy.core.parts import Part, SecretKey
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.oauth_answers import HINTS
 from proxy.sources.steps import Acquired, Failed, HttpReply, StepFailed
 from proxy.sources.table import revocation_of

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.aws_sources import AwsStatic, AwsWebIdentity, SessionPolicy
@@ -9,6 +7,7 @@ from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.policy import Access, Grant
 from proxy.core.services import Catalogue
+from proxy.core.structs import replace
 from proxy.sources.scopes import ScopeFault, scope_of
 from tests.iam import allows
 

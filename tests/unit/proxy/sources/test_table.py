@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import Phase, find, given, settings
 
@@ -11,6 +9,7 @@ from proxy.core.llm_source import LlmWorkloadIdentity, OpenAiFederation
 from proxy.core.mounted_sources import MountedSecret
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.steps import Acquired, HttpCall, ReadFiles, ReadToken, Step
 from proxy.sources.table import is_local, renewal_of, revocation_of, steps_of
 from tests.document_strategies import CREDENTIAL_SOURCES, REMOTE_KINDS

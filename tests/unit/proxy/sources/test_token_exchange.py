@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from proxy.core.oauth_sources import (
 )
 from proxy.core.parts import Part, SecretKey
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.steps import Acquired, Failed, HttpReply, StepFailed
 from proxy.sources.table import renewal_of, steps_of
 from tests.source_world import OCCASION, World

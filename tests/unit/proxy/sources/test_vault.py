@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.core.vault_source import (
     KV_MAX_AGE,
     VaultAuth,
@@ -36,7 +37,7 @@ def kind(
     namespace: str = "",
     **auth: str,
 ) -> VaultSecret:
-    how = dataclasses.replace(VaultAuth(method, method.value, "trainer", "vault"), **auth)
+    how = replace(VaultAuth(method, method.value, "trainer", "vault"), **auth)
     return VaultSecret("https://vault.example.com:8200", how, read, namespace)
 
 
@@ -94,7 +95,7 @@ def test_the_latest_version_of_a_secret_is_read_as_the_pod(scene: Scene, method:
 
 
 def test_a_version_and_an_age_can_be_named(scene: Scene) -> None:
-    read = dataclasses.replace(KV, version=1, max_age=timedelta(hours=2))
+    read = replace(KV, version=1, max_age=timedelta(hours=2))
     assert scene.gives(kind(read)) == Acquired({Part.TOKEN: Secret(b"canary-1")}, timedelta(hours=2))
 
 
@@ -175,7 +176,7 @@ KUBERNETES_REFUSALS: list[tuple[dict[str, Any], str]] = [
 def test_a_role_that_does_not_fit_is_told_with_the_field_to_correct(
     scene: Scene, change: dict[str, Any], message: str
 ) -> None:
-    scene.vault.roles["kubernetes", "trainer"] = dataclasses.replace(scene.role, **change)
+    scene.vault.roles["kubernetes", "trainer"] = replace(scene.role, **change)
     told = scene.tells(kind())
     assert told.startswith("Vault's login with the role `trainer` answered 403: ")
     assert message in told
@@ -196,7 +197,7 @@ JWT_REFUSALS: list[tuple[dict[str, Any], str]] = [
 def test_a_jwt_role_that_does_not_fit_is_told_with_the_field_to_correct(
     scene: Scene, change: dict[str, Any], message: str
 ) -> None:
-    scene.vault.roles["jwt", "trainer"] = dataclasses.replace(scene.vault.roles["jwt", "trainer"], **change)
+    scene.vault.roles["jwt", "trainer"] = replace(scene.vault.roles["jwt", "trainer"], **change)
     told = scene.tells(kind(method=VaultMethod.JWT))
     assert told.startswith("Vault's login with the role `trainer` answered 400: ")
     assert message in told
@@ -247,16 +248,16 @@ def test_a_mount_or_namespace_that_is_not_there_is_told(scene: Scene) -> None:
     ("read", "message"),
     [
         (
-            dataclasses.replace(KV, path="other"),
+            replace(KV, path="other"),
             "permission denied: let a policy of the role `trainer` allow `read` there, or correct the path",
         ),
         (
-            dataclasses.replace(KV, path="teams/ml/other"),
+            replace(KV, path="teams/ml/other"),
             "Vault's read of `secret/data/teams/ml/other` answered 404: there is no such secret, or no",
         ),
-        (dataclasses.replace(KV, version=7), "answered 404: there is no such secret"),
+        (replace(KV, version=7), "answered 404: there is no such secret"),
         (
-            dataclasses.replace(KV, fields=((Part.TOKEN, "key"),)),
+            replace(KV, fields=((Part.TOKEN, "key"),)),
             "Vault's answer for `secret/data/teams/ml/api` lacks the key `key`: correct `fields`",
         ),
         (
@@ -280,7 +281,7 @@ def test_a_method_that_the_path_does_not_take_is_told(scene: Scene) -> None:
     scene.role.policy = {"*": {"read", "update"}}
     told = scene.tells(kind(VaultDynamic("pki/issue/pod", ((Part.TOKEN, "certificate"),))))
     assert told.endswith("unsupported operation: this path wants `parameters`")
-    told = scene.tells(kind(dataclasses.replace(DATABASE, parameters=(("a", "b"),))))
+    told = scene.tells(kind(replace(DATABASE, parameters=(("a", "b"),))))
     assert told.endswith("unsupported operation: this path takes no `parameters`")
     told = scene.tells(kind(VaultDynamic("aws/creds/none", DATABASE.fields)))
     assert told.endswith("the key-value engine, version 2, is read by `kv2`")
@@ -414,7 +415,7 @@ def test_a_renewal_that_is_refused_says_why(scene: Scene) -> None:
 )
 def test_what_has_no_lease_is_not_renewed(change: dict[str, Any]) -> None:
     handle = {"token": Secret(b"t"), "lease_id": Secret(b"l")}
-    held = dataclasses.replace(Acquired({}, HOUR, handle, renewable=True), **change)
+    held = replace(Acquired({}, HOUR, handle, renewable=True), **change)
     assert World().failed(renew(kind(DATABASE), held, OCCASION)).message == (
         "Vault's lease cannot be renewed: it is acquired anew"
     )

@@ -1,6 +1,5 @@
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from proxy.core.evidence import Evidence
+from proxy.core.structs import replace
 from proxy.tokens.compact import MAX_TOKEN_BYTES
 from proxy.tokens.faults import FIXES, TokenFault, TokenFaultCode
 from proxy.tokens.jwks import KeySet, read_jwks

@@ -1,7 +1,6 @@
 """Credentials that go onto a request as they are."""
 
 from base64 import b64encode
-from dataclasses import replace
 
 import pytest
 
@@ -10,6 +9,7 @@ from proxy.core.lease import Lease, NoLease
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.documents.problems import ProblemCode
 from proxy.transaction.engine import open_request
 from proxy.transaction.opening import Asked, Forward

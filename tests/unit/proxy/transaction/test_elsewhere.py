@@ -1,6 +1,5 @@
 """Another path is granted the same, or it is judged by itself."""
 
-from dataclasses import replace
 from typing import Final
 
 from hypothesis import given
@@ -10,6 +9,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import Lease
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.lanes.exchange import Exchange
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState

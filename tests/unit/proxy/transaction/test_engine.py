@@ -1,7 +1,6 @@
 """One request: which refusals it can earn, and what is edited on one that travels on."""
 
 from base64 import b64encode
-from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +13,7 @@ from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
 from proxy.core.services import Dialect
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.core.verdict import RuleRef
 from proxy.transaction.head import Head, HeadProblem, HttpVersion, problem_of
 from proxy.wire.outcomes import malformed, too_large

@@ -1,7 +1,6 @@
 """What holds for every head that the wire lets through."""
 
 from base64 import b64encode
-from dataclasses import replace
 from urllib.parse import quote
 
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from proxy.core.reasons import Reason
 from proxy.core.request import RequestFacts
 from proxy.core.secret import Secret
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach
 from proxy.judge.decide import decide
 from proxy.transaction.engine import open_request

@@ -1,7 +1,5 @@
 """Sessions of S3 Express that the application asks for: answered by us."""
 
-from dataclasses import replace
-
 import botocore.parsers
 import botocore.session
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from proxy.core.contract import SESSION_ACCESS_KEY_ID, SESSION_PLACEHOLDERS, SESSION_SECRET_KEY, SESSION_TOKEN
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential
+from proxy.core.structs import replace
 from proxy.transaction.opening import Answered
 from proxy.transaction.pod import PodState
 from proxy.transaction.slots import Placeholders, classify

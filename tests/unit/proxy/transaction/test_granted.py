@@ -1,11 +1,10 @@
 """What a granted request has in common, however its credential is attached: owners, copies, edits."""
 
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.policy import OnRevoke
 from proxy.core.reasons import Reason
+from proxy.core.structs import replace
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState
 from tests.judge_world import CATALOGUE, index_of, policy

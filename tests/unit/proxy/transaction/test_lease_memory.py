@@ -1,4 +1,3 @@
-from dataclasses import replace
 from secrets import token_hex
 
 from proxy.attach.placing import Placement, Unplaceable
@@ -6,6 +5,7 @@ from proxy.aws.sigv4 import SigningKeys
 from proxy.core.credentials import Basic, Bearer
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.transaction.lease_memory import MAX_OPENINGS, NO_FORMS, openings, placed, signing
 from proxy.transaction.redaction import forms_of
 from tests.transaction_world import POD, forwarded, head

@@ -1,6 +1,5 @@
 """How another request is opened that says the same as one before: as that one, for another lease and time."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,6 +9,7 @@ from proxy.core.lease import Lease
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Asked, Forward, Opening, Refused
 from tests.judge_world import NOON

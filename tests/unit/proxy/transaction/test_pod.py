@@ -1,6 +1,6 @@
 """The pod's state is one value: one policy, one identity, one proof, one set of placeholders."""
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 from datetime import timedelta
 
 import pytest
@@ -10,6 +10,7 @@ from proxy.core.evidence import Unverified
 from proxy.core.lease import LeaseKey, NoLease
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.sources.scopes import ScopeFault
 from proxy.transaction import pod as pod_module
 from proxy.transaction.pod import PodState

@@ -1,7 +1,5 @@
 """The record as it grows with a request."""
 
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.audit import AuditRecord
@@ -9,6 +7,7 @@ from proxy.core.credentials import Bearer
 from proxy.core.hosts import Hostname
 from proxy.core.reasons import Reason
 from proxy.core.request import ClientCredential, RequestFacts
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, PassThrough, ReadBody, Refuse, Verdict
 from proxy.transaction.recording import began, decided, leased, refused
 from tests.judge_world import NOON, credential, ref

@@ -1,7 +1,5 @@
 """The words of a refusal."""
 
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.hosts import Hostname
@@ -10,6 +8,7 @@ from proxy.core.reasons import NOT_REFUSED, Reason
 from proxy.core.request import RequestFacts
 from proxy.core.services import Dialect
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.core.verdict import Refuse
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Refused

@@ -1,9 +1,9 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from proxy.core.evidence import Unverified
+from proxy.core.structs import replace
 from proxy.transaction import rejudging
 from proxy.transaction.pod import PodState
 from proxy.transaction.rejudging import Rejudge

@@ -1,6 +1,5 @@
 """Lists of keys to delete: read before anything is judged or sent."""
 
-from dataclasses import replace
 from hashlib import md5, sha256
 from html import escape
 
@@ -10,6 +9,7 @@ from proxy.attach.bodies import BodyFault
 from proxy.aws.delete_objects import MAX_BODY
 from proxy.core.credentials import SigV4
 from proxy.core.reasons import Reason
+from proxy.core.structs import replace
 from proxy.core.verdict import Attach, ReadBody, RuleRef
 from proxy.transaction import engine
 from proxy.transaction.engine import open_request

@@ -1,10 +1,10 @@
 """What of an answer reaches the application."""
 
 from base64 import b64encode
-from dataclasses import replace
 
 import pytest
 
+from proxy.core.structs import replace
 from proxy.transaction.opening import Forward
 from proxy.transaction.response import (
     CREDENTIAL_FIELDS,

@@ -1,7 +1,6 @@
 """Presigned URLs: the pod's own, and somebody else's."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from botocore.config import Config
 
 from proxy.core.reasons import Reason
+from proxy.core.structs import replace
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState

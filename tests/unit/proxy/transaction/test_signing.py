@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from types import FunctionType, ModuleType
@@ -16,6 +15,7 @@ from proxy.core.lease import LeaseReply, NoLease
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.transaction.engine import open_request
 from proxy.transaction.head import Head, HttpVersion
 from proxy.transaction.opening import Asked, Forward

@@ -1,13 +1,12 @@
 """What holds for every request that is granted and signed, whoever signed it before."""
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.attach.bodies import BodyFault
 from proxy.core.arrival import Arrival
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.transaction.head import Head
 from proxy.transaction.opening import Forward
 from proxy.transaction.pod import PodState

@@ -239,6 +239,16 @@ def test_other_protocols_are_not_tls(data: bytes) -> None:
     assert read_client_hello(data) == NO_HANDSHAKE
 
 
+@pytest.mark.parametrize("size", [10, 200, 400])
+def test_a_name_is_read_alike_each_time(size: int) -> None:
+    """Short ones are remembered."""
+    name = b"a" * size
+    protocols = (b"http/1.1", *(b"p" * number for number in range(1, size // 12)))
+    first = read_client_hello(hello(server_name(name), alpn(*protocols)))
+    again = read_client_hello(hello(server_name(name), alpn(*protocols)))
+    assert first == again == ClientHello(name.decode(), protocols, has_ech=False)
+
+
 # --- malformed -----------------------------------------------------------------------------------
 
 GOOD = body_of(server_name(b"a.example"))

@@ -1,9 +1,11 @@
 import asyncio
+import socket
 import ssl
+from pathlib import Path
 
 import pytest
 
-from proxy.lanes.fast.handshakes import shake_hands
+from proxy.lanes.fast.handshakes import Handshake, shake_hands
 from tests.fast_world import opened_pair, perform, turns
 from tests.lane_world import Internet, ssl_client, ssl_server
 
@@ -11,8 +13,14 @@ NAME = "api.example.com"
 
 
 @pytest.fixture(scope="module")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    internet = Internet()
+def internet() -> Internet:
+    return Internet()
+
+
+@pytest.fixture
+def contexts(
+    internet: Internet, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return ssl_server(internet.leaf(NAME), tmp_path_factory.mktemp("leaf")), ssl_client(internet.root)
 
 
@@ -101,5 +109,76 @@ def test_a_handshake_waits_for_room_to_write(contexts: Contexts) -> None:
         with server, client:
             await asyncio.gather(shake_hands(Full()), shake_hands(client))  # type: ignore[arg-type] # as far as it goes
             assert server.selected_alpn_protocol() == "http/1.1"
+
+    perform(story)
+
+
+def is_corked(sock: ssl.SSLSocket) -> bool:
+    return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+
+
+def test_one_that_is_given_up_ends_and_is_not_watched(contexts: Contexts) -> None:
+    async def story() -> None:
+        server, client = pair(contexts)
+        with server, client:
+            handshake = Handshake(server)
+            shaking = asyncio.ensure_future(handshake.run())
+            await turns()
+            handshake.give_up()
+            handshake.give_up()
+            with pytest.raises(TimeoutError):
+                await shaking
+            assert not asyncio.get_running_loop().remove_reader(server.fileno())
+            with pytest.raises(TimeoutError):
+                await handshake.run()
+
+    perform(story, asyncio.new_event_loop)
+
+
+def test_behind_one_that_went_well_the_socket_is_still_watched(contexts: Contexts) -> None:
+    async def story() -> None:
+        server, client = pair(contexts)
+        with server, client:
+            await asyncio.gather(Handshake(server).run(), shake_hands(client))
+            assert asyncio.get_running_loop().remove_reader(server.fileno())
+            assert not asyncio.get_running_loop().remove_reader(client.fileno())
+
+    perform(story, asyncio.new_event_loop)  # which says whether there was one
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("corks", [False, True])
+def test_what_nobody_waits_for_is_held_back(
+    contexts: Contexts, version: ssl.TLSVersion, *, corks: bool
+) -> None:
+    """In TLS 1.3 a ticket; before, what the server says last is what the client waits for."""
+
+    async def story() -> None:
+        contexts[1].maximum_version = version
+        server, client = pair(contexts)
+        with server, client:
+            handshake = Handshake(server, corks=corks)
+            await asyncio.gather(handshake.run(), shake_hands(client))
+            assert client.version() == ("TLSv1.2" if version is ssl.TLSVersion.TLSv1_2 else "TLSv1.3")
+            held = corks and version is ssl.TLSVersion.TLSv1_3
+            assert (handshake.is_corked, is_corked(server)) == (held, held)
+
+    perform(story)
+
+
+def test_who_has_to_say_hello_again_is_answered_at_once(internet: Internet, tmp_path: Path) -> None:
+    """The server asks for another group (RFC 8446 §4.1.4), and sends its flight in the second round."""
+
+    async def story() -> None:
+        server_context = ssl_server(internet.leaf(NAME), tmp_path)
+        server_context.set_ecdh_curve("secp384r1")
+        server, client = pair((server_context, ssl_client(internet.root)))
+        with server, client:
+            handshake = Handshake(server, corks=True)
+            begun = asyncio.get_running_loop().time()
+            await asyncio.gather(handshake.run(), shake_hands(client))
+            # The kernel lets go of what is corked after 200 ms.
+            assert asyncio.get_running_loop().time() - begun < 0.15
+            assert handshake.is_corked
 
     perform(story)

@@ -265,6 +265,39 @@ def test_each_handshake_is_told_of_once(play: Play) -> None:
     assert peers == [TlsPeer.APPLICATION, TlsPeer.UPSTREAM, TlsPeer.APPLICATION]
 
 
+def test_a_client_that_comes_back_by_its_ticket_is_told_to_those_who_make_them(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Hostname] = []
+
+    async def story(pod: Pod) -> None:
+        monkeypatch.setattr(pod.lane._client_tls, "came_back", told.append)
+        context = ssl_client(pod.internet.root)
+        session: ssl.SSLSession | None = None
+        for comes_back in (False, True):
+            theirs, _ = pod.accept()
+            sock = context.wrap_socket(
+                theirs, server_hostname=HOST, do_handshake_on_connect=False, session=session
+            )
+            with sock:
+                await shake_hands(sock)
+                sock.send(GET)
+                await until(lambda sock=sock: _has_answer(sock))
+                assert sock.session_reused is comes_back
+                session = sock.session
+            await pod.ended()
+
+    play(story)
+    assert told == [HOST]
+
+
+def _has_answer(sock: ssl.SSLSocket) -> bool:
+    try:
+        return sock.recv(len(OK)) == OK
+    except ssl.SSLWantReadError:
+        return False
+
+
 @pytest.mark.parametrize("how", ["silent", "gone", "garbage"])
 def test_who_does_not_shake_hands_leaves_nothing_behind(play: Play, how: str) -> None:
     async def story(pod: Pod) -> None:
@@ -273,7 +306,11 @@ def test_who_does_not_shake_hands_leaves_nothing_behind(play: Play, how: str) ->
             theirs.close()
         elif how == "garbage":
             theirs.send(b"GET / HTTP/1.1\r\n\r\n")
+        else:
+            await until(lambda: pod.lane._handshakes)
+            pod.world.clock.seconds += 5
         await pod.ended()
+        assert pod.lane._handshakes == {}
 
     world = play(story, World(timeouts=timeouts(header=0.05)))
     assert len(world.recorder.departures) == 1
@@ -298,6 +335,42 @@ def test_without_a_leaf_a_connection_ends_and_the_others_go_on(play: Play) -> No
     world = play(story)
     assert [where for where, _ in world.recorder.crashes] == ["fast lane"]
     assert len(world.recorder.departures) == 2
+
+
+@pytest.mark.parametrize("where", ["watch", "shook_hands"])
+def test_a_crash_behind_the_handshake_leaves_no_watch_behind(
+    play: Play, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The next connection has the same number, and would never be heard."""
+
+    async def story(pod: Pod) -> None:
+        def crash(*_: object) -> None:
+            raise RuntimeError(LIVE)
+
+        with monkeypatch.context() as patched:
+            if where == "watch":
+                patched.setattr(module.ClientSide, "watch", crash)
+            else:
+                patched.setattr(pod.recorder, "shook_hands", crash)
+            theirs, accepted = pod.accept()
+            context = ssl_client(pod.internet.root)
+            sock = context.wrap_socket(theirs, server_hostname=HOST, do_handshake_on_connect=False)
+            number = accepted.sock.fileno()
+            with sock:
+                await shake_hands(sock)
+                await pod.ended()
+        again, accepted = pod.accept()
+        assert accepted.sock.fileno() in {number, number + 1}
+        reader, writer = await asyncio.open_connection(
+            sock=again, ssl=ssl_client(pod.internet.root), server_hostname=HOST
+        )
+        writer.write(GET)
+        assert await reader.readexactly(len(OK)) == OK
+        await leave(writer)
+        await pod.ended()
+
+    world = play(story)
+    assert [place for place, _ in world.recorder.crashes] == ["fast lane"]
 
 
 def test_an_upstream_that_proves_another_name_gets_no_byte(play: Play) -> None:

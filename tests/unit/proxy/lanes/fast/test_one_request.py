@@ -1,6 +1,5 @@
 """One request from its head to its record: waits, retries, second tries, early answers, ends."""
 
-from dataclasses import replace
 from datetime import timedelta
 from secrets import token_hex
 from typing import Final
@@ -13,6 +12,7 @@ from proxy.core.lease import LeaseReply
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.lanes.fast import one_request as module
 from proxy.lanes.fast import upstreams
 from proxy.lanes.fast.upstreams import Origin, Upstream, Upstreams

@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime
 from secrets import token_hex
@@ -23,6 +23,7 @@ from proxy.core.hosts import Hostname
 from proxy.core.lease import Lease
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.edge.audit_trail import AuditSink
 from proxy.edge.metrics import Metrics
 from proxy.edge.recorder import LONG_SECONDS, EdgeRecorder

@@ -671,3 +671,21 @@ def test_an_end_is_handed_over(play: Play, how: str) -> None:
         assert taken == [b""]
 
     play(story)
+
+
+def test_nothing_holds_back_what_is_lent(
+    play: Play, contexts: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cork drives long writes into the timers of a kernel that paces."""
+    asked: list[tuple[Any, ...]] = []
+
+    async def story() -> None:
+        side, other = await tls_pair(contexts)
+        with monkeypatch.context() as patch:
+            patch.setattr(ssl.SSLSocket, "setsockopt", lambda _, *words: asked.append(words))
+            side.lend(memoryview(bytes(8 * RECORD)))
+        side.drop()
+        other.sock.close()
+
+    play(story)
+    assert asked == []

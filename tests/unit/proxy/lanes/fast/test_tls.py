@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
+from typing import Self
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -13,7 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from proxy.core.hosts import Hostname
 from proxy.lanes.fast import tls as module
 from proxy.lanes.fast.handshakes import shake_hands
-from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, sign_of_distrust
+from proxy.lanes.fast.tls import (
+    TICKET_EVERY,
+    TICKETS,
+    TICKETS_IN_VAIN,
+    ClientTls,
+    UpstreamTls,
+    in_kernel,
+    kernel_has_tls,
+    sign_of_distrust,
+)
 from proxy.lanes.interface import Distrust, KernelTls
 from tests.fast_world import opened_pair, perform
 from tests.lane_world import Internet, MadeLeaf, ssl_client
@@ -104,6 +114,21 @@ def test_a_context_is_made_once_for_a_leaf_and_again_for_the_next(internet: Inte
     assert tls.context(NAME) is first
     leaves.made.clear()
     assert tls.context(NAME) is not first
+
+
+def test_where_nobody_comes_back_only_some_are_given_a_ticket(internet: Internet) -> None:
+    tls = ClientTls(Leaves(internet))
+    tls.came_back(NAME)  # by a ticket of a context that is no more
+
+    def given(count: int) -> list[int]:
+        return [tls.context(NAME).num_tickets for _ in range(count)]
+
+    assert given(TICKETS_IN_VAIN) == [TICKETS] * TICKETS_IN_VAIN
+    for _ in range(3):
+        assert given(TICKET_EVERY) == [0] * (TICKET_EVERY - 1) + [TICKETS]
+    assert tls.context(Hostname("other.example.com")).num_tickets == TICKETS
+    tls.came_back(NAME)
+    assert given(TICKETS_IN_VAIN + 1) == [TICKETS] * TICKETS_IN_VAIN + [0]
 
 
 def test_contexts_are_kept_up_to_a_limit_and_the_one_used_last_stays(
@@ -350,6 +375,44 @@ def test_the_kernel_is_asked_what_it_does(
     ulp: bytes | OSError, sends: bytes | OSError, receives: bytes | OSError, told: KernelTls
 ) -> None:
     assert in_kernel(Kernel(ulp, sends, receives)) is told  # type: ignore[arg-type] # as much as is asked
+
+
+class Probe:
+    def __init__(self, error: OSError | None) -> None:
+        self._error = error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def setsockopt(self, *_: object) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "has"),
+    [
+        (OSError(errno.ENOTCONN, "not connected"), True),
+        (OSError(errno.ENOENT, "no such protocol"), False),
+        (OSError(errno.EPERM, "not allowed"), False),
+        (None, True),
+    ],
+)
+def test_a_kernel_that_cannot_do_tls_is_not_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch, internet: Internet, error: OSError | None, *, has: bool
+) -> None:
+    leaves = Leaves(internet)
+    monkeypatch.setattr(socket, "socket", lambda: Probe(error))
+    assert kernel_has_tls() is has
+    asked = ClientTls(leaves).context(NAME).options & module.KERNEL_TLS
+    assert bool(asked) is (has and bool(module.KERNEL_TLS))
+
+
+def test_a_kernel_says_what_it_has() -> None:
+    assert kernel_has_tls() or "tls" not in _ulps()
 
 
 def _ulps() -> list[str]:

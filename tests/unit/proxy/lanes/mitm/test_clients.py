@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +7,7 @@ from h11 import Data, EndOfMessage
 from mitmproxy.connection import ConnectionState
 
 from proxy.core.audit import Ending
+from proxy.core.structs import replace
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.clients import MAX_UNREAD, LimitedHttp1Client, PacedHttp2Client, WithoutTrailers
 from proxy.lanes.mitm.events import CutStream, Forget

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 from mitmproxy import tls
@@ -14,6 +13,7 @@ from mitmproxy.proxy.server import ConnectionIO
 
 from proxy.core.audit import Ending
 from proxy.core.reasons import Reason
+from proxy.core.structs import replace
 from proxy.lanes import faults
 from proxy.lanes.exchange import Exchange
 from proxy.lanes.interface import Accepted

@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from proxy.core.arrival import LaneName
 from proxy.core.audit import Ending
 from proxy.core.settings import Capture
+from proxy.core.structs import replace
 from proxy.lanes.interface import Accepted, Address, Distrust
 from proxy.lanes.mitm import clients, handler
 from proxy.lanes.mitm.client_tls import ClientTls

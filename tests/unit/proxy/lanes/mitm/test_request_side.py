@@ -1,6 +1,5 @@
 """Bodies that are read whole before anything is sent, and bodies that are changed on their way."""
 
-from dataclasses import replace
 from typing import Final
 
 import h2.events
@@ -13,6 +12,7 @@ from proxy.core.audit import Ending
 from proxy.core.parts import Part
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.lanes.mitm import request_side
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook

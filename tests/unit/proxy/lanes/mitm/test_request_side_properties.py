@@ -2,7 +2,6 @@
 upstream whole or not to its end."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy.proxy import commands, events
 
+from proxy.core.structs import replace
 from proxy.lanes.mitm import request_side
 from proxy.lanes.mitm.events import CutStream, DrainUpstreamHook
 from proxy.lanes.mitm.streams import GuardedStream

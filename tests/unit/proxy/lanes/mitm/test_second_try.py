@@ -2,7 +2,6 @@
 of the request."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from secrets import token_hex
@@ -20,6 +19,7 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.lease import LeaseReply
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.lanes.held_body import HELD_ANSWER, HELD_BYTES
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.second_try import EVENT_BYTES, HELD_IN_ALL, HeldAnswer

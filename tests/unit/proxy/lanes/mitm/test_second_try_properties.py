@@ -1,6 +1,5 @@
 """However the first answer comes, the application sees one answer, whole, and nothing of another."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -11,6 +10,7 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.lease import LeaseReply
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
+from proxy.core.structs import replace
 from proxy.lanes.held_body import HELD_ANSWER, HELD_BYTES
 from tests.lane_world import Talk, World, live_lease
 

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import h2.errors
 import h2.events
@@ -13,6 +12,7 @@ from proxy.core.credentials import CredentialRef
 from proxy.core.hosts import Hostname
 from proxy.core.lease import LeaseReply
 from proxy.core.reasons import Reason
+from proxy.core.structs import replace
 from proxy.lanes.faults import too_long
 from proxy.lanes.mitm.client_tls import HTTP2
 from proxy.lanes.mitm.events import CutStream
