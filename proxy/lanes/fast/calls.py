@@ -1,7 +1,7 @@
 """What a side of a connection calls for each of its bytes, and whom: as directly as that goes."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Buffer, Callable
 from typing import Any, NamedTuple
 
 
@@ -10,7 +10,7 @@ class Calls(NamedTuple):
 
     receive: Callable[[int], bytes]
     receive_at: Callable[[int, memoryview], int]
-    send: Callable[[memoryview | bytes], int]
+    send: Callable[[Buffer], int]
 
 
 def calls_of(sock: socket.socket) -> Calls:
