@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 from proxy.core.contract import API_GROUP
 
 AUDIT_VERSION: Final = 1
+_ONE_SECOND: Final = timedelta(seconds=1)
 
 
 class Ending(Enum):
@@ -103,16 +104,31 @@ class AuditRecord:
         made = self.__dict__ | values
         if _KEPT in made and not _OWN_TO_ONE.issuperset(values):
             del made[_KEPT]
+        if _AROUND in made and not _OWN_TO_ONE.issuperset(values):
+            del made[_AROUND]
         record = object.__new__(type(self))
         object.__setattr__(record, "__dict__", made)
+        return record
+
+    def elsewhere(self, path: str) -> Self:
+        """The same of another path. What is written before and behind that is written once."""
+        values = self.__dict__
+        around: tuple[str, str] | None = values.get(_AROUND)
+        if around is None:
+            around = values[_AROUND] = (_BEFORE_PATH.format(values), _BEHIND_PATH.format(values))
+        before, behind = around
+        kept = f'{before},"path":{encode_basestring_ascii(path)},{behind}'
+        record = object.__new__(type(self))
+        object.__setattr__(record, "__dict__", values | {"path": path, _KEPT: kept})
         return record
 
     def of(self, own: Own) -> Self:
         """The record of another request that said the same."""
         return self.changed(**own._asdict())
 
-    def to_json(self, own: Own | None = None) -> str:
-        """What `to_record` gives, as JSON: ASCII, and not a space. `own`: what `of` would give."""
+    def to_json(self, own: Own | None = None, opening: str = "{") -> str:
+        """What `to_record` gives, as JSON: ASCII, and not a space. `own`: what `of` would give. `opening`: it
+        may begin with more than a brace."""
         values = self.__dict__
         kept: str | None = values.get(_KEPT)
         if kept is None:
@@ -122,7 +138,7 @@ class AuditRecord:
         time, request_id, upstream, status, sent, received, redactions, took, ending = own or _own(values)
         # Each record has its own; written out, they take a third of the time that a table of them takes.
         return (
-            f'{{"version":{AUDIT_VERSION},"time":"{time.isoformat(timespec="milliseconds")}",'
+            f'{opening}"version":{AUDIT_VERSION},"time":"{_moment(time)}",'
             f'"requestId":{encode_basestring_ascii(request_id)},{kept},'
             f'"upstream":{encode_basestring_ascii(upstream)},'
             f'"status":{"null" if status is None else status},"sentBytes":{sent},'
@@ -173,6 +189,31 @@ _WRITTEN: Final[dict[object, Callable[..., str]]] = {
 }
 
 
+class _Second(NamedTuple):
+    begins: datetime
+    ends: datetime
+    text: str
+
+
+# The last in which something happened: most of a time's text is the text of its second.
+_second = _Second(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), "")
+
+
+def _moment(time: datetime) -> str:
+    """`isoformat`, to the millisecond."""
+    global _second  # noqa: PLW0603 - whoever replaces it, it says the same of its second
+    if time.tzinfo is not UTC:
+        return time.isoformat(timespec="milliseconds")
+    begins, ends, text = _second
+    if not begins <= time < ends:
+        begins = time.replace(microsecond=0)
+        text = begins.isoformat()[: -len("+00:00")]
+        # The very last second of all has no end.
+        ends = begins + _ONE_SECOND if begins.year < MAXYEAR else begins
+        _second = _Second(begins, ends, text)
+    return f"{text}.{time.microsecond // 1000:03d}+00:00"
+
+
 class _Fields:
     """Some that follow each other, ready to be written."""
 
@@ -191,8 +232,12 @@ _END: Final = _NAMES.index("upstream")
 # What another request of the same kind has in common with this one stands between.
 _OWN_TO_ONE: Final = frozenset((*_NAMES[:_BEGIN], *_NAMES[_END:]))
 _KEPT: Final = "_kept"
+_AROUND: Final = "_around"
 _own: Final = itemgetter(*Own._fields)
 _MIDDLE: Final = _Fields(_NAMES[_BEGIN:_END])
+_PATH: Final = _NAMES.index("path")
+_BEFORE_PATH: Final = _Fields(_NAMES[_BEGIN:_PATH])
+_BEHIND_PATH: Final = _Fields(_NAMES[_PATH + 1 : _END])
 
 
 # What each field says: for the schema and the documentation. A test holds that none is missing.

@@ -11,6 +11,8 @@ MAX_LINE: Final = 16_384
 # `namespace/name` has 317 characters at most; only paths are longer. Twenty such fields fit into a line.
 MAX_FIELD: Final = 320
 
+_OPENING: Final = '{"type":"audit",'
+
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -26,7 +28,7 @@ class AuditSink:
 
 def render_record(record: AuditRecord, own: Own | None = None) -> bytes:
     """`own`: of another request that said the same."""
-    line = f'{{"type":"audit",{record.to_json(own)[1:]}'
+    line = record.to_json(own, _OPENING)
     if len(line) >= MAX_LINE:
         fields = {"type": "audit", **(record if own is None else record.of(own)).to_record()}
         cut = {name: value[:MAX_FIELD] if isinstance(value, str) else value for name, value in fields.items()}

@@ -241,8 +241,11 @@ class Metrics(MetricSet):
         self._moved(lane.value, sent, received)
 
     def _moved(self, lane: str, sent: int, received: int) -> None:
-        self._bytes.add(("sent", lane), sent)
-        self._bytes.add(("received", lane), received)
+        # They are there from the start, and most requests send none.
+        if sent:
+            self._bytes.add(("sent", lane), sent)
+        if received:
+            self._bytes.add(("received", lane), received)
 
     def closed(self, lane: LaneName) -> None:
         self._open.add((lane.value,), -1)

@@ -137,12 +137,11 @@ class Judged(UnderWay):
         """As another one was that said the same: see `lanes.memory`."""
         self.familiar = familiar
         self._leased = Attached(familiar.key, lease.id, lease.expires, self._now)
-        record, again = familiar.record, familiar.again
+        again = familiar.again
         try:
-            if record.lease_id != lease.id:
-                record = familiar.record = record.changed(lease_id=lease.id)
-                record.to_json()  # from here on it is known
-            record = record.changed(time=self._now, request_id=self._id, upstream=self._arrival.upstream)
+            record = familiar.leased(lease).changed(
+                time=self._now, request_id=self._id, upstream=self._arrival.upstream
+            )
             signed_at = self._complaints.time(self._now) if again.is_timed else self._now
             opening = again.opened(self._asked(), record, lease, signed_at)
         except Exception as error:  # noqa: BLE001 - fail closed: see docs/adr/0003

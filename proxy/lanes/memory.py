@@ -5,6 +5,7 @@ each time, and attached or signed with anew. What is remembered counts only for 
 was judged by, the very object, and until a policy begins or ends to be valid, or the pod's proof ends.
 """
 
+import re
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -23,6 +24,10 @@ MAX_HEADS: Final = 512
 MAX_BYTES: Final = 1024 * 1024
 # A longer one holds a token of the application's own, or a list: neither comes often.
 MAX_HEAD: Final = 8192
+# Different clients, methods and placeholders, of one pod.
+MAX_KIN: Final = 32
+# Of letters, digits and slashes, and what stands for itself in a path; the rest is judged as it comes.
+_FIRST_LINE: Final = re.compile(rb"[A-Z]{1,16} (/[A-Za-z0-9\-._~/]{0,2048}) HTTP/1\.1\r\n").match
 
 
 class Familiar(Struct):
@@ -54,6 +59,20 @@ class Familiar(Struct):
             and (self.arrival is arrival or _alike(self.arrival, arrival))
         )
 
+    def leased(self, lease: Lease) -> AuditRecord:
+        """Its record, with the lease that is used from now on."""
+        if self.record.lease_id != lease.id:
+            self.record = self.record.changed(lease_id=lease.id)
+            self.record.to_json()  # from here on it is known
+        return self.record
+
+    def elsewhere(self, path: str) -> "Familiar":
+        """Of a request that said the same of another path, but for the lane's note."""
+        head = self.head
+        head = Head(head.method, path, head.authority, head.fields, head.version, head.has_body)
+        record = self.record.elsewhere(path)
+        return Familiar(self.pod, self.arrival, head, self.again, self.key, record, self.since, self.until)
+
 
 class Begun(NamedTuple):
     """A request that is opened as a familiar one was, and has no exchange."""
@@ -67,6 +86,8 @@ class Begun(NamedTuple):
     record: AuditRecord
     own: Own
     started: float
+    # Where it says what the familiar one said of another path.
+    path: str | None = None
 
 
 class RequestMemory:
@@ -77,6 +98,10 @@ class RequestMemory:
         self._young: dict[bytes, Familiar] = {}
         self._old: dict[bytes, Familiar] = {}
         self._bytes = 0
+        # The last of those that differ in their paths alone, by all the rest of their heads; and which heads
+        # were found by that.
+        self._kin: dict[bytes, Familiar] = {}
+        self._seen: set[int] = set()
         # By which all of it was judged.
         self._pod: PodState | None = None
 
@@ -98,6 +123,21 @@ class RequestMemory:
             self.remember(raw, found)
         return found
 
+    def akin(self, raw: bytes, arrival: Arrival, pod: PodState, now: datetime) -> tuple[Familiar, str] | None:
+        """One that said the same of another path, and the path of this one: for that nothing is judged yet.
+        Once for each head: what is asked a second time is to be remembered by itself."""
+        parts = _around_path(raw) if self._kin else None
+        found = self._kin.get(parts[0]) if parts is not None else None
+        if parts is None or found is None or not found.holds(arrival, pod, now):
+            return None
+        number = hash(raw)
+        if number in self._seen:
+            return None
+        if len(self._seen) >= self._most:
+            self._seen.clear()
+        self._seen.add(number)
+        return found, parts[1]
+
     def remember(self, raw: bytes, familiar: Familiar) -> None:
         if len(raw) > min(MAX_HEAD, self._most_bytes):
             return
@@ -110,9 +150,24 @@ class RequestMemory:
         if raw not in self._young:
             self._bytes += len(raw)
         self._young[raw] = familiar
+        parts = _around_path(raw)
+        if parts is not None and parts[1] == familiar.head.target:
+            if len(self._kin) >= MAX_KIN:
+                self._kin.clear()
+            self._kin[parts[0]] = familiar
 
     def clear(self) -> None:
         self._young, self._old, self._bytes = {}, {}, 0
+        self._kin, self._seen = {}, set()
+
+
+def _around_path(raw: bytes) -> tuple[bytes, str] | None:
+    """All of a head but its path, and that; None where there is more in its target, or less."""
+    first = _FIRST_LINE(raw)
+    if first is None:
+        return None
+    at, end = first.span(1)
+    return raw[:at] + raw[end:], first[1].decode("ascii")
 
 
 def _alike(one: Arrival, other: Arrival) -> bool:

@@ -9,6 +9,7 @@ from proxy.core.credentials import Derivation, EcrToken, RegistryToken
 from proxy.core.lease import Lease, LeaseReply, NoLease
 from proxy.core.reasons import Reason
 from proxy.core.secret import Secret
+from proxy.transaction.elsewhere import is_granted_elsewhere
 from proxy.transaction.granted import Granted
 from proxy.transaction.lease_memory import NO_FORMS, openings, placed
 from proxy.transaction.opening import Asked, Forward, Opening, Refused
@@ -79,6 +80,18 @@ class AttachedAgain:
     def known(self, pod: PodState, lease: Lease, signed_at: datetime) -> Forward | None:
         del signed_at
         return openings(lease.parts).get(pod, self)
+
+    def elsewhere(
+        self, pod: PodState, path: str, lease: Lease, now: datetime, signed_at: datetime
+    ) -> Forward | None:
+        granted = self._granted
+        if not is_granted_elsewhere(granted, pod, path, now):
+            return None
+        opening: Opening | None = self.known(pod, lease, signed_at)
+        if opening is None:
+            asked = Asked(pod, granted.asked.arrival, granted.asked.request_id, now)
+            opening = self.opened(asked, granted.record, lease, signed_at)
+        return opening.elsewhere(path) if isinstance(opening, Forward) else None
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
         del signed_at

@@ -42,6 +42,12 @@ class Again(Protocol):
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> "Opening": ...
 
+    def elsewhere(
+        self, pod: PodState, path: str, lease: Lease, now: datetime, signed_at: datetime
+    ) -> "Forward | None":
+        """For a request that says the same of another path: judged there, and opened if it is granted the
+        same. None: whatever it is, it is to be judged by itself."""
+
     def known(self, pod: PodState, lease: Lease, signed_at: datetime) -> "Forward | None":
         """What `opened` would give but for its record, where it was opened with this lease before."""
 
@@ -74,11 +80,17 @@ class Forward:
     guessed_region: str | None = None
     # Its head, once a lane has written that. Whoever is opened alike, with the same lease, has it, too.
     written: list[bytes] = dataclasses.field(default_factory=list, repr=False, compare=False)
+    # The head of another that differs in its target alone, once a lane has written one.
+    beside: list[bytes] = dataclasses.field(default_factory=list, repr=False, compare=False)
     # None: what it was opened with is good for this request alone.
     again: Again | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def changed(self, **values: object) -> "Forward":
-        return self._made(self.__dict__ | {"written": []} | values)
+        return self._made(self.__dict__ | {"written": [], "beside": []} | values)
+
+    def elsewhere(self, target: str) -> "Forward":
+        """For another target, and for one request alone."""
+        return self._made(self.__dict__ | {"target": target, "written": [], "again": None})
 
     def with_record(self, record: AuditRecord) -> "Forward":
         """For another request; this one's head is its head."""

@@ -38,7 +38,7 @@ def decided(record: AuditRecord, verdict: Verdict, rules: HostRules, facts: Requ
     foreign = facts.signed_elsewhere or facts.client_credential is ClientCredential.FOREIGN
     return record.changed(
         service=rules.services[0].name if rules.services else "",
-        action=_action(rules, facts),
+        action=action_of(rules, facts),
         reason=(verdict.granted if isinstance(verdict, ReadBody) else verdict).reason.value,
         static_credential_seen=foreign,
         **_outcome(verdict),
@@ -82,7 +82,7 @@ def leased(record: AuditRecord, lease: Lease) -> AuditRecord:
     return record if record.lease_id == lease.id else record.changed(lease_id=lease.id)
 
 
-def _action(rules: HostRules, facts: RequestFacts) -> str:
+def action_of(rules: HostRules, facts: RequestFacts) -> str:
     if facts.path.fault is not None or facts.query.fault is not None:
         return ""
     operations = (group.read(facts).operation for group in rules.groups)

@@ -57,8 +57,18 @@ _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]").search
 class Forms(frozenset[bytes]):
     """Those of one credential, as all redactors of its responses use them. They show it: no repr."""
 
-    __slots__ = ("_ready",)
+    __slots__ = ("_ready", "_shortest")
     _ready: "_Ready"
+    _shortest: int
+
+    @property
+    def shortest(self) -> int:
+        """How long the shortest is."""
+        try:
+            return self._shortest
+        except AttributeError:
+            self._shortest = min(map(len, self), default=0)
+            return self._shortest
 
     @property
     def ready(self) -> "_Ready":

@@ -1,10 +1,11 @@
 """What of a response reaches the application: no credential of ours, in a header or in a text body."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from proxy.transaction.opening import Forward
-from proxy.transaction.redaction import Redactor, is_text, redact_value, shows
+from proxy.transaction.redaction import Forms, Redactor, is_text, redact_value, shows
 
 # Response fields whose whole purpose is to hand over a credential, or a session that stands for one. A
 # session that was opened with our credential would outlive the grant. WWW-Authenticate stays: registries'
@@ -68,14 +69,23 @@ def edit_response(
     return ResponseEdits(tuple(edited), redactor, dropped, redacted)
 
 
-def is_plain(forward: Forward, keys: Sequence[str], answer: bytes) -> bool:
-    """Whether nothing would be done with any of it: with its fields, of these names in lower case, and with
-    its body, which `answer` holds whole."""
-    return (
-        _SPECIAL.isdisjoint(keys)
-        and forward.credential_fields.isdisjoint(keys)
-        and not shows(answer, forward.forms)
-    )
+def is_plain(
+    forward: Forward, keys: Sequence[str], lines: Iterable[bytes], body: bytes, *, is_clean: bool = False
+) -> bool:
+    """Whether nothing would be done with any of it: with the lines of its head, with its fields, of these
+    names in lower case, and with its body, which is whole. `is_clean`: that was looked through before."""
+    if not _looked_at(forward.credential_fields).isdisjoint(keys):
+        return False
+    forms = forward.forms
+    # No form has a line break in it, so none lies in two lines; and most lines are shorter than each of them.
+    shortest = forms.shortest if isinstance(forms, Forms) else 0
+    long = [line for line in lines if len(line) >= shortest]
+    return not (long and shows(b"\n".join(long), forms)) and (is_clean or not shows(body, forms))
+
+
+@lru_cache(maxsize=64)  # A few, of each policy.
+def _looked_at(credential_fields: frozenset[str]) -> frozenset[str]:
+    return _SPECIAL | credential_fields
 
 
 def edit_trailers(forward: Forward, fields: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

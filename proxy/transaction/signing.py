@@ -35,6 +35,7 @@ from proxy.core.policy import Access
 from proxy.core.reasons import Reason
 from proxy.core.structs import Struct, replace
 from proxy.transaction.attaching import live_lease
+from proxy.transaction.elsewhere import is_granted_elsewhere
 from proxy.transaction.express import answer_session
 from proxy.transaction.granted import Granted, Signing
 from proxy.transaction.head import HttpVersion
@@ -166,6 +167,18 @@ class SignedAgain:
 
     def known(self, pod: PodState, lease: Lease, signed_at: datetime) -> Forward | None:
         return openings(lease.parts).get(pod, self, int(signed_at.timestamp()))
+
+    def elsewhere(
+        self, pod: PodState, path: str, lease: Lease, now: datetime, signed_at: datetime
+    ) -> Forward | None:
+        granted, plan = self._granted, self._plan
+        if not is_granted_elsewhere(granted, pod, path, now):
+            return None
+        call = plan.call
+        call = Call(call.method, path, call.query, call.authority, call.fields)
+        plan = SigningPlan(call, plan.signer, plan.fields, plan.payload, plan.body_hash)
+        opening = signed(granted, plan, lease, signed_at)
+        return opening if isinstance(opening, Forward) and opening.rewrite is None else None
 
     def opened(self, asked: Asked, record: AuditRecord, lease: Lease, signed_at: datetime) -> Opening:
         second, known = int(signed_at.timestamp()), openings(lease.parts)

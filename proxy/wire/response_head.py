@@ -11,7 +11,15 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from proxy.wire.fields import FIELD_TEXT, NOT_IN_VALUE, stray
-from proxy.wire.framing import NO_BODY, UNTIL_CLOSE, NoBody, ResponseFraming, has_content, read_framing
+from proxy.wire.framing import (
+    NO_BODY,
+    UNTIL_CLOSE,
+    Length,
+    NoBody,
+    ResponseFraming,
+    has_content,
+    read_framing,
+)
 from proxy.wire.header_lines import (
     EOL,
     MEANINGFUL,
@@ -40,6 +48,11 @@ _REMEMBERED: Final = frozenset({
 _MEMORY: Final = LineMemory(_REMEMBERED)
 # Nearly all answers begin with one of these.
 _USUAL: Final = {f"HTTP/1.1 {one.value} {one.phrase}".encode("ascii"): one.value for one in HTTPStatus}
+# Others may complain of the credential, or of where it was sent; and a 204 has no length, whatever it says
+# (RFC 9110 §8.6).
+_HAVE_BODIES: Final = {line: status for line, status in _USUAL.items() if status in {200, 201, 202, 203, 206}}
+_OTHERWISE: Final = frozenset({"transfer-encoding", "upgrade"})
+_HEAD_END: Final = EOL + EOL
 
 
 class ResponseHead(NamedTuple):
@@ -59,6 +72,20 @@ class ResponseHead(NamedTuple):
     def __repr__(self) -> str:
         """Fields may hold a credential, and a repr ends up in tracebacks and logs."""
         return f"<ResponseHead {self.status}, {len(self.fields)} fields, {self.size} bytes>"
+
+
+class UsualAnswer(NamedTuple):
+    """All of an answer: its head's lines and their names in lower case, less the one about its connection;
+    `passed` is all of it, less that."""
+
+    status: int
+    keys: list[str]
+    lines: list[bytes]
+    body: bytes
+    passed: bytes
+
+    def __repr__(self) -> str:
+        return f"<UsualAnswer {self.status}, {len(self.body)} bytes>"
 
 
 type ResponseReading = ResponseHead | NeedMore | BadHead
@@ -87,6 +114,35 @@ def read_response_head(data: bytes, method: str, limits: HeadLimits = DEFAULT_LI
     framing, keeps = meaning
     fields, keys = zip(*read, strict=True) if read else ((), ())
     return ResponseHead(status, minor_version, fields, end + 2 * len(EOL), framing, keeps, keys, tuple(lines))
+
+
+def read_usual_answer(data: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> UsualAnswer | None:
+    """An answer like most, to a request whose answers have bodies: it says a length, all of it is here, and
+    another one may follow. None: it is to be read by `read_response_head`, whatever it is."""
+    end = data.find(_HEAD_END, 0, limits.max_bytes)
+    if end < 0:
+        return None
+    lines = data[:end].split(EOL)
+    status = _HAVE_BODIES.get(lines.pop(0))
+    if status is None:
+        return None
+    read = read_field_lines(lines, limits.max_headers, _MEMORY)
+    if isinstance(read, BadHead):
+        return None
+    keys = [one[1] for one in read]
+    if not _OTHERWISE.isdisjoint(keys) or keys.count("content-length") != 1:
+        return None
+    framing = read_framing((read[keys.index("content-length")][0][1],), (), 1)
+    body = data[end + len(_HEAD_END) :]
+    if not isinstance(framing, Length) or len(body) != framing.size:
+        return None
+    if "connection" in keys:
+        at = keys.index("connection")
+        if read[at][0][1].lower() != "keep-alive" or keys.count("connection") != 1:
+            return None
+        data = data.replace(EOL + lines[at], b"", 1)  # no other line begins like it
+        del lines[at], keys[at]
+    return UsualAnswer(status, keys, lines, body, data)
 
 
 def _read_cut_head(data: bytes, limits: HeadLimits) -> NeedMore | BadHead:

@@ -27,6 +27,10 @@ class Asked(Struct, frozen=True):
     def is_chunked(self) -> bool:
         return self.framing == CHUNKED
 
+    def elsewhere(self, head: Head) -> "Asked":
+        """Of a head that differs in its target alone."""
+        return Asked(head, self.framing, self.minor_version, self.waits, self.goes_on, self.is_usual)
+
 
 def read_asked(raw: bytes) -> Asked | HeadProblem:
     """From a head to its empty line."""

@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import Buffer
 
+from proxy.lanes.fast.calls import calls_of
 from proxy.lanes.fast.handshakes import set_cork
 from proxy.lanes.fast.side import RECORD, Side
 
@@ -30,7 +31,7 @@ class ClientSide(Side):
             self._receive_some = self._receive_first
 
     def _send_first(self, data: Buffer, _flags: int = 0) -> int:
-        self._send_some = self.sock.send
+        self._send_some = calls_of(self.sock).send
         try:
             return self._send_some(data)
         finally:
@@ -45,5 +46,5 @@ class ClientSide(Side):
     def _receive_unless_ended(self, size: int = RECORD, _flags: int = 0) -> bytes:
         if not socket.socket.recv(self.sock, 1, socket.MSG_PEEK):
             raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "an end without a farewell")
-        self._receive_some = self.sock.recv
+        self._receive_some = calls_of(self.sock).receive
         return self._receive_some(size)

@@ -43,8 +43,14 @@ class Conversation:
         self._since = world.clock.monotonic()
         # Since when a head is incomplete, or the last answer is on its way out.
         self._waiting: float | None = None
-        accepted.busy = lambda: self._request is not None
+        accepted.busy = lambda: self._under_way is not None
         accepted.idle_for = lambda: world.clock.monotonic() - self._since
+
+    @property
+    def _under_way(self) -> OneRequest | Shortcut | None:
+        """Between two requests the short way waits for the next one by itself."""
+        request = self._request
+        return request if request is not self._short or request is None or request.is_busy else None
 
     async def run(self) -> None:
         while await self._next():
@@ -128,8 +134,9 @@ class Conversation:
     def watch(self, now: float) -> None:
         """End it, where it has waited for too long."""
         moved = self._client.came + self._client.went
-        if self._request is not None:
-            moved += self._request.moved
+        request = self._under_way
+        if request is not None:
+            moved += request.moved
         if moved != self._moved:
             self._moved, self._since = moved, now
         timeouts = self._world.timeouts
@@ -137,5 +144,5 @@ class Conversation:
             self._client.drop()
         elif now - self._since >= timeouts.idle:
             self._since = now  # and another time, should that not be the end of it
-            if self._request is None or not self._request.stall():
+            if request is None or not request.stall():
                 self._client.drop()

@@ -31,7 +31,12 @@ def request_head(opening: Forward, method: str, *, waits: bool) -> bytes:
     """All that the upstream gets before the body. `waits`: the client sends it when the upstream says that it
     may."""
     if not opening.written:
-        opening.written.append(_written(opening, method))
+        if not opening.beside:
+            opening.beside.append(_written(opening, method))
+            opening.written.append(opening.beside[0])
+        else:
+            first = b"%s %s HTTP/1.1" % (method.encode("latin-1"), _bytes(opening.target))
+            opening.written.append(_checked(first, 0) + opening.beside[0][opening.beside[0].index(_END) :])
     return opening.written[0] + (b"Expect: 100-continue\r\n\r\n" if waits else _END)
 
 

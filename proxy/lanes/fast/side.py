@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from proxy.lanes.fast.calls import Taker, calls_of
+
 # The most that a TLS record holds (RFC 8446 §5.1): with one read it is out, and none of it stays in OpenSSL,
 # of which the event loop would not know.
 RECORD: Final = 16_384
@@ -66,13 +68,9 @@ class Side:
         self.sock = sock
         self._loop = asyncio.get_running_loop()
         self._number = sock.fileno()
-        self._receive_some = sock.recv
-        # Of TLS not its `recv_into`: to look at the buffer takes it as long as to decrypt a tenth of that.
-        into, read = sock.recv_into, getattr(sock, "read", None)
-        self._receive_at: Callable[[int, memoryview], int] = read or (lambda size, at: into(at, size))
-        self._send_some = sock.send
+        self._receive_some, self._receive_at, self._send_some = calls_of(sock)
         self._unread = b""
-        self._reader: asyncio.Future[bytes] | None = None
+        self._reader: asyncio.Future[bytes] | Taker | None = None
         self._reads = 0  # in a row, without a wait
         self._is_watched = False
         self._look: select.poll | None = None
@@ -127,6 +125,11 @@ class Side:
         finally:
             if self._reader is reader:
                 self._reader = None
+
+    def hand(self, taker: Taker | None) -> None:
+        """`read`, by who is called, once; None: by nobody. Nothing is unread, nor is it over."""
+        self._reader = taker
+        self.watch()
 
     async def ready(self) -> None:
         """Until something is here for `fill`, or the end."""
@@ -201,8 +204,7 @@ class Side:
             raise
 
     def _take_in(self) -> None:
-        reader = self._reader
-        if reader is None and len(self._unread) >= READ_AHEAD:
+        if self._reader is None and len(self._unread) >= READ_AHEAD:
             self._unwatch()
             return
         data = self._receive()
@@ -210,6 +212,7 @@ class Side:
             return
         if not data:
             self._unwatch()
+        reader = self._reader
         if reader is not None:
             self._reader = None
             if not reader.done():

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Final
 
@@ -44,7 +45,7 @@ Origin = tuple[Hostname, Address]
 class Upstream:
     """One connection, verified for `name`. It serves one request at a time."""
 
-    __slots__ = ("idle_since", "name", "origin", "peer", "served", "side", "since")
+    __slots__ = ("discard", "idle_since", "name", "origin", "peer", "served", "side", "since")
 
     def __init__(self, origin: Origin, side: Side, peer: str, since: float) -> None:
         self.origin = origin
@@ -57,6 +58,8 @@ class Upstream:
         # When its certificate was looked at.
         self.since = since
         self.idle_since = 0.0
+        # Who is told of what it says while it is idle.
+        self.discard: Callable[[], object] | None = None
 
 
 class Upstreams:
@@ -152,7 +155,9 @@ class Upstreams:
         upstream.served += 1
         if upstream.served == 1:
             self._remember(upstream)
-        waiting = self._idle.setdefault(upstream.origin, deque())
+        waiting = self._idle.get(upstream.origin)
+        if waiting is None:
+            waiting = self._idle[upstream.origin] = deque()
         if len(waiting) >= MOST_IDLE or self.idle >= MOST_IDLE_IN_ALL:
             self.end(upstream)
             return
@@ -160,7 +165,9 @@ class Upstreams:
         waiting.append(upstream)
         self.idle += 1
         # An answer that nobody asked for would be taken for the next one's.
-        side.on_news = lambda: self._discard(upstream)
+        if upstream.discard is None:
+            upstream.discard = partial(self._discard, upstream)
+        side.on_news = upstream.discard
         side.watch()
 
     def _session(self, origin: Origin) -> ssl.SSLSession | None:
@@ -186,7 +193,7 @@ class Upstreams:
 
     def end(self, upstream: Upstream) -> None:
         """It serves nothing any more."""
-        upstream.side.on_news = None
+        upstream.side.on_news = upstream.discard = None
         upstream.side.drop()
         self._left(upstream.origin)
 

@@ -1,9 +1,11 @@
 import json
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from proxy.core.audit import AUDIT_FIELDS, AUDIT_VERSION, LINE_FIELDS, AuditRecord, Ending, Own, audit_schema
@@ -185,3 +187,42 @@ def test_the_record_of_another_that_said_the_same_has_what_is_its_own() -> None:
 
     assert record == replace(FULL, **own._asdict())
     assert FULL.to_json(own) == record.to_json()
+
+
+NEAR = datetime(2026, 3, 4, 12, 0, 7, tzinfo=UTC)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=2))])),
+            st.sampled_from([
+                datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), NEAR, NEAR,
+                NEAR + timedelta(microseconds=999_999), NEAR - timedelta(microseconds=1),
+                NEAR + timedelta(seconds=1), NEAR.astimezone(timezone(timedelta(hours=2))),
+            ]),
+        ),
+        max_size=6,
+    )
+)  # fmt: skip
+def test_a_time_is_written_alike_whatever_was_written_before(times: list[datetime]) -> None:
+    for time in times:
+        assert json.loads(replace(FULL, time=time).to_json())["time"] == time.isoformat(
+            timespec="milliseconds"
+        )
+
+
+def test_the_record_of_another_path_is_the_same_but_for_that() -> None:
+    FULL.to_json()
+    for path in ("/b", '/"\\', "/b"):
+        there = FULL.elsewhere(path)
+        assert there == replace(FULL, path=path)
+        assert json.loads(there.to_json()) == there.to_record()
+        changed = there.changed(policy="a/b")
+        assert json.loads(changed.to_json()) == changed.to_record()
+        assert json.loads(changed.elsewhere("/c").to_json())["policy"] == "a/b"
+        later = there.changed(status=404)
+        assert json.loads(later.elsewhere("/d").to_json()) == replace(later, path="/d").to_record()
+    unwritten = replace(FULL).elsewhere("/e").changed(policy="c/d")
+    assert json.loads(unwritten.elsewhere("/f").to_json()) == replace(unwritten, path="/f").to_record()
+    assert FULL.changed(host="other").elsewhere("/g").host == "other"

@@ -6,7 +6,7 @@ from proxy.core.lease import LeaseKey
 from proxy.core.settings import Capture
 from proxy.core.structs import replace
 from proxy.lanes.exchange import Exchange
-from proxy.lanes.memory import MAX_HEAD, Familiar, RequestMemory
+from proxy.lanes.memory import MAX_HEAD, MAX_HEADS, MAX_KIN, Familiar, RequestMemory
 from tests.lane_world import GOVERNING, NOON, SOURCE, World, arrival_of, get, pod_of
 
 SECOND = timedelta(seconds=1)
@@ -105,3 +105,71 @@ def test_what_is_remembered_again_is_counted_once() -> None:
         memory.remember(b"x" * 100, one)
 
     assert memory.recall(b"a", arrival_of(), one.pod, NOON) is one
+
+
+# --- heads that differ in their paths ---
+
+
+def raw(path: str = "/v1/models", rest: bytes = b"Host: a\r\n\r\n", method: str = "GET") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\n".encode() + rest
+
+
+def test_one_is_found_for_another_path_once() -> None:
+    memory, one = RequestMemory(), familiar()
+    memory.remember(raw(), one)
+
+    assert memory.akin(raw("/v1/b"), arrival_of(), one.pod, NOON) == (one, "/v1/b")
+    assert memory.akin(raw("/v1/b"), arrival_of(), one.pod, NOON) is None
+    assert memory.akin(raw("/v1/c"), arrival_of(), one.pod, NOON) == (one, "/v1/c")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        raw("/v1/b", b"Host: b\r\n\r\n"),
+        raw("/v1/b", b"Host: a\r\nX: y\r\n\r\n"),
+        raw("/v1/b", method="HEAD"),
+        raw("/v1/b?c=d"),
+        raw("/v1/b%20"),
+        raw("https://a/v1/b"),
+        raw("*"),
+        raw("/v1/b").replace(b"1.1", b"1.0"),
+        b"\r\n" + raw("/v1/b"),
+        raw("/" + "a" * 4000),
+        b"",
+    ],
+)
+def test_what_differs_in_more_has_none(other: bytes) -> None:
+    memory, one = RequestMemory(), familiar()
+    memory.remember(raw(), one)
+
+    assert memory.akin(other, arrival_of(), one.pod, NOON) is None
+
+
+def test_it_counts_for_the_same_state_time_and_arrival() -> None:
+    memory, one = RequestMemory(), familiar(NOON + SECOND)
+    memory.remember(raw(), one)
+
+    assert memory.akin(raw("/b"), arrival_of(), pod_of(), NOON) is None
+    assert memory.akin(raw("/b"), arrival_of(), one.pod, NOON + SECOND) is None
+    assert memory.akin(raw("/b"), arrival_of(port=8443), one.pod, NOON) is None
+    assert memory.akin(raw("/b"), arrival_of(), one.pod, NOON) is not None
+    memory.clear()
+    assert memory.akin(raw("/c"), arrival_of(), one.pod, NOON) is None
+
+
+def test_a_path_that_was_not_judged_as_it_stands_is_no_pattern() -> None:
+    memory, one = RequestMemory(), familiar()
+    memory.remember(raw("/token/v1/models"), one)
+
+    assert memory.akin(raw("/token/b"), arrival_of(), one.pod, NOON) is None
+
+
+def test_of_those_few_are_kept_too() -> None:
+    memory, one = RequestMemory(), familiar()
+    for number in range(MAX_KIN + 1):
+        memory.remember(raw(rest=b"X: %d\r\n\r\n" % number), one)
+    assert len(memory._kin) == 1
+    for number in range(MAX_HEADS):
+        memory.akin(raw(f"/{number}", rest=b"X: %d\r\n\r\n" % MAX_KIN), arrival_of(), one.pod, NOON)
+    assert len(memory._seen) <= MAX_HEADS

@@ -167,11 +167,21 @@ def test_trailers_are_edited_like_fields() -> None:
 
 
 def test_an_answer_is_plain_where_nothing_would_be_done_with_it() -> None:
-    plain = ["content-type", "content-length"]
+    plain, lines = ["content-type", "content-length"], [b"Content-Type: text/plain", b"Content-Length: 2"]
+    echo = f"X-Echo: {CANARY}".encode()
 
-    assert is_plain(ATTACHED, plain, b"HTTP/1.1 200 OK\r\n\r\nok")
-    assert not is_plain(ATTACHED, plain, b"HTTP/1.1 200 OK\r\n\r\n" + CANARY.encode())
+    assert is_plain(ATTACHED, plain, lines, b"ok")
+    assert is_plain(ATTACHED, plain, [*lines, b"X-Long: " + b"x" * 500], b"ok")
+    assert not is_plain(ATTACHED, plain, lines, CANARY.encode())
+    assert not is_plain(ATTACHED, plain, [*lines, echo], b"ok")
+    assert not is_plain(ATTACHED, plain, [*lines, CANARY.encode()], b"ok")
+    assert not is_plain(replace(ATTACHED, forms=frozenset({CANARY.encode()})), plain, [echo], b"ok")
     for name in (*CREDENTIAL_FIELDS, *NOT_FORWARDED):
-        assert not is_plain(ATTACHED, [*plain, name], b"")
+        assert not is_plain(ATTACHED, [*plain, name], lines, b"")
     named = replace(ATTACHED, credential_fields=frozenset({"x-token"}))
-    assert not is_plain(named, [*plain, "x-token"], b"")
+    assert not is_plain(named, [*plain, "x-token"], lines, b"")
+
+
+def test_a_body_that_was_looked_through_is_not_looked_through_again() -> None:
+    assert is_plain(ATTACHED, [], [], CANARY.encode(), is_clean=True)
+    assert not is_plain(ATTACHED, [], [CANARY.encode()], b"", is_clean=True)

@@ -1,9 +1,12 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proxy.lanes.fast.messages import passed_head
 from proxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Length, ResponseFraming
 from proxy.wire.outcomes import NEED_MORE, BadHead, HeadFault
 from proxy.wire.request_head import HeadLimits
-from proxy.wire.response_head import ResponseHead, read_response_head
+from proxy.wire.response_head import ResponseHead, UsualAnswer, read_response_head, read_usual_answer
 from tests.body_reading import read_response
 from tests.smuggling_corpus import RESPONSES, Sample
 from tests.wire_samples import prefixes
@@ -220,3 +223,95 @@ def test_what_a_server_may_have_been_sent_is_not_remembered() -> None:
 @pytest.mark.parametrize("sample", RESPONSES, ids=lambda sample: f"{sample.attack}, {sample.name}")
 def test_an_answer_of_the_corpus_is_refused_or_read_in_the_one_way(sample: Sample) -> None:
     assert read_response(sample.sent) == sample.reading
+
+
+# --- an answer like most ---
+
+USUAL = head(b"Server:  a", b"Connection: Keep-Alive", b"Content-Length: 2")
+
+
+def test_an_answer_like_most_is_passed_on_less_its_connection() -> None:
+    answer = read_usual_answer(USUAL + b"ok")
+    assert answer == UsualAnswer(
+        200,
+        ["server", "content-length"],
+        [b"Server:  a", b"Content-Length: 2"],
+        b"ok",
+        head(b"Server:  a", b"Content-Length: 2") + b"ok",
+    )
+    assert repr(answer) == "<UsualAnswer 200, 2 bytes>"
+    plain = head(b"Content-Length: 2", first=b"HTTP/1.1 206 Partial Content") + b"ok"
+    answer = read_usual_answer(plain)
+    assert answer is not None
+    assert (answer.status, answer.passed) == (206, plain)
+
+
+def test_only_the_line_about_the_connection_is_left_out() -> None:
+    data = (
+        head(b"X: Connection: keep-alive", b"Content-Length: 2", b"Connection: keep-alive", b"Y: a") + b"ok"
+    )
+    answer = read_usual_answer(data)
+    assert answer is not None
+    assert answer.passed == head(b"X: Connection: keep-alive", b"Content-Length: 2", b"Y: a") + b"ok"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        USUAL[:-1],
+        USUAL + b"o",
+        USUAL + b"okk",
+        head(b"Content-Length: 0", first=b"HTTP/1.1 204 No Content"),
+        head(b"Content-Length: 0", first=b"HTTP/1.1 404 Not Found"),
+        head(b"Content-Length: 0", first=b"HTTP/1.0 200 OK"),
+        head(b"Content-Length: 0", first=b"HTTP/1.1 200 Fine"),
+        head(),
+        head(b"bad", b"Content-Length: 0"),
+        head(b"Content-Length: 0", b"Content-Length: 0"),
+        head(b"Content-Length: x"),
+        head(b"Content-Length: 00"),
+        head(b"Content-Length: 0", b"Transfer-Encoding: chunked"),
+        head(b"Content-Length: 0", b"Upgrade: h2c"),
+        head(b"Content-Length: 0", b"Connection: close"),
+        head(b"Content-Length: 0", b"Connection: keep-alive", b"Connection: keep-alive"),
+        head(b"Content-Length: 0", b"Connection: keep-alive, x"),
+    ],
+)
+def test_any_other_is_to_be_read_by_itself(data: bytes) -> None:
+    assert read_usual_answer(data) is None
+
+
+def test_it_has_the_same_limits() -> None:
+    data = head(b"X: a", b"Content-Length: 0")
+    assert read_usual_answer(data, HeadLimits(max_headers=2)) is not None
+    assert read_usual_answer(data, HeadLimits(max_headers=1)) is None
+    assert read_usual_answer(data, HeadLimits(max_bytes=len(data))) is not None
+    assert read_usual_answer(data, HeadLimits(max_bytes=len(data) - 1)) is None
+
+
+LINES = [
+    b"Content-Length: 2", b"content-length:2", b"Content-Length: 3", b"Connection: keep-alive",
+    b"Connection: close", b"connection:\tKEEP-ALIVE ", b"Connection: keep-alivex", b"Upgrade: a", b"X: a",
+    b"Transfer-Encoding: chunked", b"X: Connection: keep-alive", b"X-Connection: keep-alive", b"bad",
+    b" folded", b"Set-Cookie: a=b", b"X:\x00",
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(LINES), max_size=4),
+    st.booleans(),
+    st.sampled_from([OK, status(b"206 Partial Content"), status(b"204 No Content"), b"HTTP/1.0 200 OK"]),
+    st.sampled_from([b"", b"o", b"ok", b"okk", b"\r\n\r\n"]),
+)
+def test_it_is_read_as_any_answer_is(lines: list[bytes], has_length: bool, first: bytes, body: bytes) -> None:  # noqa: FBT001
+    data = head(*([b"Content-Length: 2"] if has_length else []), *lines, first=first) + body
+    answer = read_usual_answer(data)
+    if answer is not None:
+        whole = read(data)
+        assert whole.keeps
+        assert (answer.status, Length(len(answer.body))) == (whole.status, whole.framing)
+        assert answer.body == data[whole.size :]
+        kept = [(key, line) for key, line in zip(whole.keys, whole.lines, strict=True) if key != "connection"]
+        assert list(zip(answer.keys, answer.lines, strict=True)) == kept
+        assert answer.passed == passed_head(whole, chunked=False, closes=False) + answer.body

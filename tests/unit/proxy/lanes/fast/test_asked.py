@@ -93,3 +93,10 @@ def test_a_target_that_leads_elsewhere_is_a_problem(line: bytes, reason: Reason)
 
     assert isinstance(found, HeadProblem)
     assert found.reason is reason
+
+
+def test_of_another_path_all_but_the_head_is_the_same() -> None:
+    one, other = (read_asked(f"GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()) for path in "ab")
+    assert isinstance(one, Asked)
+    assert isinstance(other, Asked)
+    assert one.elsewhere(other.head) == other

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.lanes.fast.calls import calls_of
 from proxy.lanes.fast.client_side import ClientSide
 from proxy.lanes.fast.handshakes import Handshake, shake_hands
 from tests.fast_world import opened_pair, perform, turns, until
@@ -157,7 +158,7 @@ def test_who_comes_to_a_second_question_is_no_more_looked_after(play: Play) -> N
     async def story(scene: Scene) -> None:
         for _ in range(3):
             await scene.ask()
-        assert scene.side._receive_some == scene.ours.recv
+        assert scene.side._receive_some == calls_of(scene.ours).receive
         socket.socket.shutdown(scene.client, socket.SHUT_WR)
         assert await scene.side.read() == b""
         assert scene.side.is_broken
@@ -167,7 +168,7 @@ def test_who_comes_to_a_second_question_is_no_more_looked_after(play: Play) -> N
 
 def test_where_the_kernel_reads_tls_nothing_is_looked_at_before(play: Play) -> None:
     async def story(scene: Scene) -> None:
-        assert scene.side._receive_some == scene.ours.recv
+        assert scene.side._receive_some == calls_of(scene.ours).receive
         await scene.ask()
 
     play(story, is_read_by_kernel=True)

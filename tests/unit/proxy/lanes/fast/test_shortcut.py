@@ -8,10 +8,13 @@ from typing import Final
 import pytest
 
 from proxy.core.audit import AuditRecord, Ending, Own
+from proxy.core.credentials import CredentialRef
+from proxy.core.lease import Lease
 from proxy.core.parts import Part
 from proxy.core.secret import Secret
 from proxy.core.structs import replace
 from proxy.lanes.fast import shortcut as module
+from proxy.lanes.fast.side import HIGH_WATER
 from tests.fast_world import ADDRESS, End, Scene, play, turns, until
 from tests.judge_world import policy
 from tests.lane_world import HOST, LIVE, World, live_lease, pod_of
@@ -337,7 +340,7 @@ def test_who_breaks_after_that_is_recorded_once(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError
 
     async def then(scene: Scene, upstream: End) -> None:
-        monkeypatch.setattr(module, "_usual_answer", breaks)
+        monkeypatch.setattr(module, "read_usual_answer", breaks)
         await scene.client.say(GET)
         await upstream.hear()
         await upstream.say(OK)
@@ -349,3 +352,199 @@ def test_who_breaks_after_that_is_recorded_once(monkeypatch: pytest.MonkeyPatch)
     assert [where for where, _ in world.recorder.crashes] == ["fast lane"]
     assert len(world.recorder.records) == 3
     assert world.recorder.records[-1].ending is Ending.CUT
+
+
+# --- one after the other ---
+
+
+async def asked(scene: Scene, upstream: End, answer: bytes = OK) -> bytes:
+    """One more of the same, answered."""
+    before = len(scene.recorder.records)
+    await scene.client.say(GET)
+    await upstream.hear()
+    await upstream.say(answer)
+    await until(lambda: len(scene.recorder.records) > before)
+    body = answer.partition(b"\r\n\r\n")[2]
+    return await scene.client.hear() + await scene.client.hear_exactly(len(body))
+
+
+def test_its_task_sleeps_while_one_comes_after_the_other() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await asked(scene, upstream)
+        served = scene.conversation._short._done  # type: ignore[union-attr]
+        for _ in range(3):
+            await asked(scene, upstream)
+        assert scene.conversation._short._done is served  # type: ignore[union-attr]
+        assert not served.done()
+
+    assert len(play(story_of(then)).recorder.short) == 4
+
+
+def test_between_two_it_is_idle() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await asked(scene, upstream)
+        assert not scene.accepted.busy()
+        await scene.client.say(GET)
+        await upstream.hear()
+        assert scene.accepted.busy()
+        await upstream.say(OK)
+        await until(lambda: not scene.accepted.busy())
+        scene.look(0)
+        scene.look(scene.world.timeouts.idle)
+        assert await scene.client.has_ended()
+        await scene.over()
+
+    assert len(play(story_of(then)).recorder.records) == 4
+
+
+@pytest.mark.parametrize("how", [End.end, End.reset])
+def test_who_leaves_between_two_has_left(how: Callable[[End], None]) -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await asked(scene, upstream)
+        how(scene.client)
+        if how is End.end:
+            await scene.client.hear_all()
+            scene.client.leave()
+        await scene.over()
+        assert scene.street.idle == 1
+
+    assert len(play(story_of(then)).recorder.records) == 3
+
+
+def test_another_request_and_half_a_request_are_served_behind_it() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await asked(scene, upstream)
+        other = GET.replace(b"/v1/x", b"/v1/y")
+        for raw in (other, GET):
+            await scene.client.say(raw[:20])
+            await turns()
+            await scene.client.say(raw[20:])
+            assert (await upstream.hear()).startswith(raw[:10])
+            await upstream.say(OK)
+            assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+
+    world = play(story_of(then))
+    assert (len(world.recorder.records), len(world.recorder.short)) == (5, 3)
+
+
+def test_who_does_not_read_is_not_served_on() -> None:
+    much = b"HTTP/1.1 200 OK\r\nContent-Length: 16000\r\n\r\n" + b"x" * 16_000
+
+    async def then(scene: Scene, upstream: End) -> None:
+        count = 0
+        while scene.side.unsent <= HIGH_WATER:
+            await scene.client.say(GET)
+            await upstream.hear()
+            await upstream.say(much)
+            count += 1
+            await until(lambda: len(scene.recorder.records) == 2 + count)  # noqa: B023 - at once
+        await scene.client.say(GET)
+        assert await upstream.is_silent()
+        await scene.client.hear_exactly(count * len(much))
+        await upstream.hear()
+
+    assert play(story_of(then)).recorder.crashes == []
+
+
+def test_who_is_stopped_between_two_leaves_nothing() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await asked(scene, upstream)
+        scene.running.cancel()
+        await asyncio.wait({scene.running})
+        assert scene.street.idle == 1
+        assert await upstream.is_silent()
+
+    assert len(play(story_of(then)).recorder.records) == 3
+
+
+def test_a_later_one_goes_the_long_way_by_itself() -> None:
+    """Not the one with which it began."""
+
+    async def then(scene: Scene, upstream: End) -> None:
+        await asked(scene, upstream)
+        spent = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno"
+        await scene.client.say(GET)
+        await upstream.hear()
+        await upstream.say(spent)
+        await upstream.hear()
+        await upstream.say(OK)
+        assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+        await until(lambda: len(scene.recorder.records) == 4)
+        assert scene.recorder.records[-1].retried
+        assert await asked(scene, upstream) == PASSED
+
+    def reply(ref: CredentialRef) -> Lease:
+        return replace(live_lease(ref), id="lease-2") if world.leases.given_back else live_lease(ref)
+
+    world = World()
+    world.leases.reply = reply
+    assert play(story_of(then), world).recorder.crashes == []
+
+
+def test_each_answer_is_looked_through() -> None:
+    """One that is like the last but for a part of it, and one with another credential."""
+
+    def saying(text: str) -> bytes:
+        fields = f"Content-Type: text/plain\r\nContent-Length: {len(text)}"
+        return f"HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{text}".encode()
+
+    async def then(scene: Scene, upstream: End) -> None:
+        for text in ("x" * len(LIVE), NEXT, NEXT, LIVE, NEXT):
+            said = await asked(scene, upstream, saying(text))
+            assert said.endswith(text.encode()) is (text != LIVE)
+        parts = {Part.TOKEN: Secret(NEXT.encode())}
+        other = replace(live_lease(scene.world.leases.asked[0]), id="lease-2", parts=parts)
+        scene.world.leases.reply = lambda _: other
+        for _ in range(3):
+            assert not (await asked(scene, upstream, saying(NEXT))).endswith(NEXT.encode())
+
+    assert play(story_of(then)).recorder.crashes == []
+
+
+# --- other paths ---
+
+
+def test_another_path_is_served_at_once_and_remembered_when_it_comes_again() -> None:
+    other = GET.replace(b"/v1/x", b"/v1/y")
+
+    async def then(scene: Scene, upstream: End) -> None:
+        for _ in range(4):
+            await scene.client.say(other)
+            assert (await upstream.hear()).startswith(b"GET /v1/y HTTP/1.1\r\n")
+            await upstream.say(OK)
+            assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+        await until(lambda: len(scene.recorder.records) == 6)
+
+    world = play(story_of(then))
+    records = world.recorder.records
+    # The second of them is judged by itself, and the third opened as that was.
+    assert world.recorder.short == [records[at].request_id for at in (2, 5)]
+    assert [one.path for one in records] == ["/v1/x"] * 2 + ["/v1/y"] * 4
+    assert len({replace(one, request_id="", path="") for one in records}) == 1
+
+
+@pytest.mark.parametrize("path", ["/v2/x", "/v1/../v2/x", "/v1/%2e%2e/v2", "/v1//x/../../..", "/v1/a\\b"])
+def test_a_path_that_is_not_granted_is_refused(path: str) -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET.replace(b"/v1/x", path.encode()))
+        assert b"podkey-reason: " in await scene.client.hear()
+        assert await upstream.is_silent()
+
+    assert play(story_of(then)).recorder.short == []
+
+
+def test_another_path_that_goes_the_long_way_is_itself() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET.replace(b"/v1/x", b"/v1/y"))
+        for answer in (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno", OK):
+            assert (await upstream.hear()).startswith(b"GET /v1/y HTTP/1.1\r\n")
+            await upstream.say(answer)
+        assert await scene.client.hear_exactly(len(PASSED)) == PASSED
+        await until(lambda: len(scene.recorder.records) == 3)
+
+    world = World()
+    world.leases.reply = lambda ref: replace(
+        live_lease(ref), id="lease-2" if world.leases.given_back else "lease-1"
+    )
+    last = only_third(play(story_of(then), world))
+    assert (last.path, last.retried, last.lease_id) == ("/v1/y", True, "lease-2")

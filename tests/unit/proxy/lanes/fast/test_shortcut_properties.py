@@ -159,8 +159,9 @@ def outcome(  # noqa: PLR0915 - one after the other
     *,
     short: bool,
     first: Callable[[Scene], object] | None = None,
+    third: bytes | None = None,
 ) -> dict[str, Any]:
-    """All that can be seen of it from outside."""
+    """All that can be seen of it from outside. `third`: what is asked when `raw` was asked twice."""
     recorder = Told()
     world = World(pod=pod, recorder=recorder)
     recorder.begin(world)
@@ -185,7 +186,7 @@ def outcome(  # noqa: PLR0915 - one after the other
         if first is not None:
             first(scene)
         stage = Stage(world, recorder, scene, upstream, raw)
-        await scene.client.say(raw)
+        await scene.client.say(third or raw)
         await until(lambda: len(recorder.decisions) == 3 or scene.running.done())
         await turns()
         for act in acts:
@@ -236,7 +237,8 @@ def outcome(  # noqa: PLR0915 - one after the other
     )  # fmt: skip
     assert recorder.edge is not None
     assert not recorder.edge._under_way
-    assert first is not None or bool(recorder.short) is short
+    assert first is not None or third is not None or bool(recorder.short) is short
+    seen["short"] = bool(recorder.short)
     return seen
 
 
@@ -246,11 +248,14 @@ def same(
     pod: PodState = BEARER,
     host: str = HOST,
     first: Callable[[Scene], object] | None = None,
+    *,
+    third: bytes | None = None,
 ) -> dict[str, Any]:
-    long = outcome(acts, raw, pod, host, short=False, first=first)
-    short = outcome(acts, raw, pod, host, short=True, first=first)
+    long = outcome(acts, raw, pod, host, short=False, first=first, third=third)
+    short = outcome(acts, raw, pod, host, short=True, first=first, third=third)
     for what, found in long.items():
-        assert (what, short[what]) == (what, found)
+        if what != "short":
+            assert (what, short[what]) == (what, found)
     return short
 
 
@@ -482,6 +487,76 @@ def test_both_ways_come_to_the_same(acts: list[Act], method: str, own: bool) -> 
 def test_signed_ones_too(acts: list[Act], learns: bool) -> None:  # noqa: FBT001
     acts = [does(_learns), *acts] if learns else acts
     same(acts, request(S3, "/data/key"), S3_POD, S3)
+
+
+# --- other paths ---
+
+# Two policies and two credentials, by the path; and one operation that is not the other.
+PATHS_POD: Final = pod_of(
+    policy(
+        "{hosts: [api.example.com], methods: [GET, HEAD, POST], paths: [/v1/**], credential: a}",
+        "{hosts: [api.example.com], paths: [/v3/**], credential: b}",
+    )
+)
+PIECES: Final = (
+    "/",
+    "/",
+    "v1",
+    "v2",
+    "v3",
+    "x",
+    "..",
+    ".",
+    "%2e",
+    "%2F",
+    "%41",
+    ";a",
+    "?",
+    "a=b",
+    "#",
+    "~",
+    "*",
+    "\\",
+)
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
+    st.sampled_from(["/v1", "/v1", "/v1/", "/v3", "", "/"]),
+    st.one_of(scripts(), st.just([says(OK)])),
+    st.sampled_from(["GET", "GET", "HEAD", "POST"]),
+)
+def test_another_path_comes_to_the_same(rest: str, start: str, acts: list[Act], method: str) -> None:
+    target = start + rest or "*"
+    same(acts, request(HOST, "/v1/x", method), PATHS_POD, third=request(HOST, target, method))
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=4).map("".join),
+    st.sampled_from(["/data/", "/data/", "/data", "/other/", "/"]),
+    st.one_of(scripts(), st.just([says(OK)])),
+)
+def test_another_object_comes_to_the_same(rest: str, start: str, acts: list[Act]) -> None:
+    same(acts, request(S3, "/data/key"), S3_POD, S3, third=request(S3, start + rest))
+
+
+@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("answer", [b"", OK, OK[:-1], SPENT], ids=range(4))
+def test_each_thing_that_can_happen_on_another_path(name: str, answer: bytes) -> None:
+    found = same([does(ACTS[name]), says(answer)], request(), third=request(target="/v1/other"))
+    assert found["short"]
+    assert "/v1/other" in {one.path for one in found["records"]}
+
+
+def test_each_object_is_signed_by_itself() -> None:
+    found = same([says(OK)], request(S3, "/data/key"), S3_POD, S3, third=request(S3, "/data/other"))
+    assert found["short"]
+    assert found["records"][-1].path == "/data/other"
+
+
+@pytest.mark.parametrize("line", ["Accept: x", "Authorization: Bearer podkey-placeholder", "X-Y: a"])
+def test_another_head_is_judged_by_itself(line: str) -> None:
+    assert not same([says(OK)], request(), third=request(HOST, "/v1/y", "GET", line))["short"]
 
 
 def test_an_ending_is_one_of_ours() -> None:

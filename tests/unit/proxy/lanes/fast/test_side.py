@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from proxy.lanes.fast.calls import Taker
 from proxy.lanes.fast.handshakes import shake_hands
 from proxy.lanes.fast.side import HIGH_WATER, READ_AHEAD, RECORD, Side
 from tests.fast_world import PATIENCE, End, opened_pair, perform, side_pair, turns, until
@@ -626,6 +627,48 @@ def test_what_is_lent_is_sent_or_copied_and_the_callers_again(play: Play, contex
         side.lend(memoryview(buffer))
         assert side.went == count * len(buffer)
         other.sock.close()
+
+    play(story)
+
+
+# --- handed to who is called ---
+
+
+def test_what_comes_is_handed_over_once(play: Play) -> None:
+    async def story() -> None:
+        side, other = side_pair()
+        taken: list[bytes] = []
+        side.hand(Taker(taken.append))
+        await other.say(b"a")
+        await until(lambda: taken)
+        await other.say(b"b")
+        assert await side.read() == b"b"
+        side.hand(Taker(taken.append))
+        side.hand(None)
+        await other.say(b"c")
+        await turns()
+        assert side.unread_size == 1
+        assert taken == [b"a"]
+        side.drop()
+
+    play(story)
+
+
+@pytest.mark.parametrize("how", ["end", "reset", "drop"])
+def test_an_end_is_handed_over(play: Play, how: str) -> None:
+    async def story() -> None:
+        side, other = side_pair()
+        taken: list[bytes] = []
+        side.hand(Taker(taken.append))
+        if how == "drop":
+            side.drop()
+        else:
+            getattr(other, how)()
+        await until(lambda: taken)
+        assert taken == [b""]
+        assert side.is_over
+        side.drop()
+        assert taken == [b""]
 
     play(story)
 
