@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 TICK: Final = os.sysconf("SC_CLK_TCK")
-MB: Final = 1_000_000
+KIB_PER_MIB: Final = 1024
 # In /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
 BUSY: Final = (0, 1, 2, 5, 6)
 STEAL: Final = 7
@@ -47,11 +47,11 @@ class Accounts:
         )
 
     def resident(self) -> float:
-        """MB. What several processes share counts for each."""
+        """MiB. What several processes share counts for each."""
         return self._memory("VmRSS")
 
     def peak(self) -> float:
-        """MB, since `forget_peak`."""
+        """MiB, since `forget_peak`."""
         return self._memory("VmHWM")
 
     def forget_peak(self) -> None:
@@ -59,7 +59,7 @@ class Accounts:
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def _memory(self, field: str) -> float:
-        return sum(kib for pid in self._pids for kib in _field(pid, field)) * 1024 / MB
+        return sum(kib for pid in self._pids for kib in _field(pid, field)) / KIB_PER_MIB
 
 
 def _field(pid: int, name: str) -> Iterator[int]:

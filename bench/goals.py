@@ -72,8 +72,8 @@ GOALS: Final = (
         "p50 added over a plain relay, c=1", "c1 p50", BEARER, 60, 36, FLOOR, is_difference=True, unit=" µs"
     ),
     Goal("start to first served request", "start", BEARER, 0.25, 0.15, unit=" s"),
-    Goal("RSS idle", "rss idle", BEARER, 55, 45, unit=" MB"),
-    Goal("RSS, 64 bulk streams", "rss peak", BEARER, 130, 120, unit=" MB"),
+    Goal("RSS idle", "rss idle", BEARER, 55, 45, unit=" MiB"),
+    Goal("RSS, 64 bulk streams", "rss peak", BEARER, 130, 120, unit=" MiB"),
 )
 
 

@@ -5,7 +5,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,11 +103,15 @@ def connections(ground: Ground, place: Place, headers: Mapping[str, str], count:
             done.result()
 
 
-def first_served(ground: Ground, place: Place, headers: Mapping[str, str], deadline: float) -> float:
-    """When (by the monotonic clock) a request is served, 0 for never; asked for all the time."""
+def first_served(
+    ground: Ground, place: Place, headers: Mapping[str, str], go: Callable[[], object], seconds: float
+) -> float:
+    """When (by the monotonic clock) a request is served, 0 for never; asked for all the time from `go` on."""
     context = _trusting()
 
     def work() -> float:
+        go()
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with suppress(OSError, http.client.HTTPException):
                 if ask(place, context, headers, f"/{BUCKET}/small").status == 200:

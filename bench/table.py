@@ -34,9 +34,9 @@ LINES: Final = (
     Line("connection cpu", "CPU µs per new connection"),
     Line("start", "start to first served request, s", 2),
     Line("start cpu", "CPU s until then", 2),
-    Line("rss idle", "RSS idle, MB"),
-    Line("rss after", "RSS after small requests, MB"),
-    Line("rss peak", "RSS peak, 64 bulk streams, MB"),
+    Line("rss idle", "RSS idle, MiB"),
+    Line("rss after", "RSS after small requests, MiB"),
+    Line("rss peak", "RSS peak, 64 bulk streams, MiB"),
     Line("foreign", "other CPU meanwhile, cores", 2),
     Line("steal", "CPU that the host kept back, cores", 2),
 )

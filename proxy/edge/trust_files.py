@@ -10,7 +10,7 @@ JDK-8062552 for Java 8). A second format would have no reader of its own.
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -45,12 +45,21 @@ _ENTER_AND_LIST: Final = stat.S_IROTH | stat.S_IXOTH
 
 
 class UpstreamRoots(Struct, frozen=True):
-    """What upstreams are verified with; never ours."""
+    """What upstreams are verified with; never ours. Kept as text: read, a hundred and forty of them are more
+    than a megabyte, and they are needed at the start and once in a while."""
 
-    roots: tuple[Certificate, ...]
-    extra: tuple[Certificate, ...]
+    roots_pem: bytes
+    extra_pem: bytes
     source: str  # where the roots are from
     notes: tuple[str, ...]
+
+    @property
+    def roots(self) -> tuple[Certificate, ...]:
+        return tuple(read_certificates(self.roots_pem)[0])
+
+    @property
+    def extra(self) -> tuple[Certificate, ...]:
+        return tuple(read_certificates(self.extra_pem)[0])
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -58,7 +67,7 @@ class UpstreamRoots(Struct, frozen=True):
 
     @property
     def pem(self) -> bytes:
-        return b"".join(map(certificate_pem, self.certificates))
+        return self.roots_pem + self.extra_pem
 
 
 def upstream_roots(
@@ -92,7 +101,11 @@ def upstream_roots(
         extra |= dict.fromkeys(found)
     for one in roots:
         extra.pop(one, None)
-    return UpstreamRoots(tuple(roots), tuple(extra), str(path), tuple(notes))
+    return UpstreamRoots(_pem_of(roots), _pem_of(extra), str(path), tuple(notes))
+
+
+def _pem_of(certificates: Iterable[Certificate]) -> bytes:
+    return b"".join(map(certificate_pem, certificates))
 
 
 def _places(system: Sequence[Path]) -> Iterator[Path]:
@@ -162,20 +175,16 @@ def publish(trust_dir: Path, authority: PodAuthority, upstreams: UpstreamRoots) 
 def render_bundle(authority: PodAuthority, upstreams: UpstreamRoots) -> bytes:
     """A full bundle, for the variables that point at it replace a client's own roots (SSL_CERT_FILE …)."""
     parts = (
-        (f"roots from {upstreams.source!a}", upstreams.roots),
-        ("extra authorities of the platform", upstreams.extra),
-        ("the authority of this pod's podkey sidecar", (authority.certificate,)),
+        (f"roots from {upstreams.source!a}", upstreams.roots_pem),
+        ("extra authorities of the platform", upstreams.extra_pem),
+        ("the authority of this pod's podkey sidecar", authority.pem),
     )
-    return b"".join(
-        f"# podkey: {title}\n".encode() + b"".join(map(certificate_pem, certificates))
-        for title, certificates in parts
-        if certificates
-    )
+    return b"".join(f"# podkey: {title}\n".encode() + pem for title, pem in parts if pem)
 
 
 def render_java_trust_store(authority: PodAuthority, upstreams: UpstreamRoots) -> bytes:
     """The same certificates for Java. Its names must differ from each other, so they are numbers."""
-    others = enumerate((*upstreams.roots, *upstreams.extra), 1)
+    others = enumerate(upstreams.certificates, 1)
     entries = [("podkey", authority.certificate), *((f"root-{number}", one) for number, one in others)]
     return java_trust_store(entries, JAVA_TRUST_STORE_PASSWORD)
 

@@ -4,7 +4,6 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from html import escape
 from string import ascii_letters, digits
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -55,6 +54,8 @@ def _forms(value: bytes) -> set[str]:
     lines = {" ".join("".join(c if c.isprintable() else " " for c in text).split()) for text in plain}
     encoded = {quote_plus(value), quote(value, safe="")}
     lower = {re.sub(r"%..", lambda octet: octet[0].lower(), text) for text in encoded}
+    from html import escape  # noqa: PLC0415 - it brings two thousand names of characters along
+
     # As a server that answers in JSON or HTML would quote it, and one that shows bytes.
     escaped = {json.dumps(text)[1:-1] for text in plain} | {escape(text) for text in plain} | {value.hex()}
     every = plain | lines | encoded | lower | escaped

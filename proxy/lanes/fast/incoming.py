@@ -1,6 +1,7 @@
 """The body of a message as it comes, its framing taken off. Memory does not grow with it."""
 
 from collections.abc import Callable
+from mmap import mmap
 from typing import Final
 
 from proxy.lanes.fast.side import HIGH_WATER, Side
@@ -9,9 +10,10 @@ from proxy.wire.framing import Chunked, Length, NoBody, ResponseFraming, UntilCl
 from proxy.wire.outcomes import BadHead
 
 # What is poured passes through here, one piece at a time, whosever it is: nothing is waited for while it is
-# full. Sixteen records of TLS: with fewer, what a piece costs besides shows.
+# full. Sixteen records of TLS: with fewer, what a piece costs besides shows. Mapped: until the first body it
+# takes no memory.
 POURED: Final = 262_144
-_BUFFER: Final = memoryview(bytearray(POURED))
+_BUFFER: Final = memoryview(mmap(-1, POURED))
 # To who does not keep up: what is not taken is held.
 _LITTLE: Final = _BUFFER[:HIGH_WATER]
 

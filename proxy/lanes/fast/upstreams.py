@@ -123,8 +123,8 @@ class Upstreams:
 
     async def _connect(self, origin: Origin) -> Upstream:
         name, address = origin
-        # As `wrap_socket` does, where a name that it cannot say would leave an open socket behind.
-        name.encode("idna")
+        # As bytes: `ssl` would load the tables of IDNA 2003 for a text, which has no need of them.
+        spelled = name.encode("ascii")
         plain = await _connected(address)
         try:
             peer = plain.getpeername()
@@ -132,7 +132,7 @@ class Upstreams:
                 plain,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
-                server_hostname=name,
+                server_hostname=spelled,
                 session=self._session(origin),
             )
         except BaseException:

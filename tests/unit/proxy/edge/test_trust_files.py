@@ -77,7 +77,7 @@ def test_takes_the_roots_that_were_set(tmp_path: Path, authority: PodAuthority) 
     file, system = pem_file(tmp_path / "set.pem", ONE), pem_file(tmp_path / "system.pem", TWO)
     roots = roots_of(authority, file, system=[system])
 
-    assert roots == UpstreamRoots((ONE,), (), str(file), ())
+    assert roots == UpstreamRoots(certificate_pem(ONE), b"", str(file), ())
     assert roots.pem == certificate_pem(ONE)
 
 
