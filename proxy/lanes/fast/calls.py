@@ -1,8 +1,9 @@
 """What a side of a connection calls for each of its bytes, and whom: as directly as that goes."""
 
+import errno
 import socket
 from collections.abc import Buffer, Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 
 class Calls(NamedTuple):
@@ -22,6 +23,18 @@ def calls_of(sock: socket.socket) -> Calls:
     return Calls(sock.recv, lambda size, at: sock.recv_into(at, size), sock.send)
 
 
+def _nobody(_: bytes) -> None:
+    """In the place of who was told."""
+
+
+def _ended(*_: object) -> NoReturn:
+    raise OSError(errno.EBADF, "the connection was ended by us")
+
+
+# Of a socket that is closed: its number may be another one's by now, and OpenSSL would not know.
+ENDED: Final = Calls(_ended, _ended, _ended)
+
+
 class Taker:
     """Given what comes in the turn in which it comes, in the place of a future that a task waits for."""
 
@@ -30,6 +43,10 @@ class Taker:
     def __init__(self, take: Callable[[bytes], object]) -> None:
         """`take` must not raise."""
         self.set_result = take
+
+    def forget(self) -> None:
+        """Whom it tells holds it, too: without this both would wait for the collector of cycles."""
+        self.set_result = _nobody
 
     @staticmethod
     def done() -> bool:

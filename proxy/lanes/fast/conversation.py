@@ -53,13 +53,17 @@ class Conversation:
         return request if request is not self._short or request is None or request.is_busy else None
 
     async def run(self) -> None:
-        while await self._next():
-            # Who sends requests and reads no answers is not served on.
-            if self._client.unsent:
-                await self._client.drained()
-        await self._client.drained(0)
-        self._waiting = self._world.clock.monotonic()
-        await self._client.part()
+        try:
+            while await self._next():
+                # Who sends requests and reads no answers is not served on.
+                if self._client.unsent:
+                    await self._client.drained()
+            await self._client.drained(0)
+            self._waiting = self._world.clock.monotonic()
+            await self._client.part()
+        finally:
+            if self._short is not None:
+                self._short.close()
 
     def _cut(self, _: Exchange) -> None:
         if self._request is not None:

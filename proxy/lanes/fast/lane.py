@@ -8,7 +8,7 @@ from proxy.core.arrival import LaneName
 from proxy.core.hosts import Hostname
 from proxy.lanes.fast.client_side import ClientSide
 from proxy.lanes.fast.conversation import Conversation
-from proxy.lanes.fast.handshakes import Handshake
+from proxy.lanes.fast.handshakes import Handshake, acknowledge
 from proxy.lanes.fast.side import Side
 from proxy.lanes.fast.tls import ClientTls, UpstreamTls, in_kernel, sign_of_distrust
 from proxy.lanes.fast.upstreams import Upstreams
@@ -85,6 +85,7 @@ class FastLane:
         self._look_on()
         try:
             await handshake.run()
+            acknowledge(sock)
             kernel = in_kernel(sock)
             is_read = kernel is not KernelTls.NOTHING and KernelTls.RECEIVES in kernel
             side = ClientSide(sock, is_corked=handshake.is_corked, is_read_by_kernel=is_read)

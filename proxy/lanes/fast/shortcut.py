@@ -7,6 +7,7 @@ Nothing is decided here, and nothing is mended. What is not as usual goes the lo
 
 import asyncio
 from typing import Final, cast
+from weakref import ref
 
 from proxy.core.arrival import Arrival
 from proxy.core.audit import Ending, Own
@@ -53,7 +54,8 @@ class Shortcut(Watched):
         self._origin = origin
         # A body that shows none of these: what is asked again is often answered the same, and to look through
         # that takes as long as all of the judgement.
-        self._clean_of: frozenset[bytes] | None = None
+        # They hold a credential, and are not held for that: they go with their lease.
+        self._clean_of: ref[frozenset[bytes]] | None = None
         self._clean = b""
         self._requests = Taker(self._asked)
         self._answers = Taker(self._answered)
@@ -62,6 +64,11 @@ class Shortcut(Watched):
     def is_busy(self) -> bool:
         return self._begun is not None
 
+    def close(self) -> None:
+        """Its connection has ended."""
+        self._requests.forget()
+        self._answers.forget()
+
     def cut(self) -> None:
         """None that a policy would cut comes this way."""
 
@@ -69,9 +76,9 @@ class Shortcut(Watched):
         """Whether its connection goes on, for what is not for this way any more; or what serves a request on,
         once it is on its way. None: it is not for this way, and nothing has happened."""
         self._done = asyncio.get_running_loop().create_future()
-        if not self._begin(raw):
-            return None
         try:
+            if not self._begin(raw):
+                return None
             goes_on = await self._done
             begun = self._begun
             if goes_on is not None or begun is None:
@@ -104,10 +111,12 @@ class Shortcut(Watched):
 
     def _asked(self, data: bytes) -> None:
         """What the client says between two requests: one head and no more, or it is not known."""
-        if self._begin(data):
-            return
-        self._client.unread(data)
-        self._finish(goes_on=True)
+        try:
+            if not self._begin(data):
+                self._client.unread(data)
+                self._finish(goes_on=True)
+        except Exception as error:  # noqa: BLE001 - fail closed: what fails ends its connection
+            self._fail(error)
 
     def _begin(self, raw: bytes) -> bool:
         """As the one before was opened, with the same lease, and sent. False: it is not for this way, and
@@ -198,11 +207,12 @@ class Shortcut(Watched):
             if sign.status == answer.status:
                 return None
         body, forms = answer.body, forward.forms
-        is_clean = forms is self._clean_of and body == self._clean
+        clean_of = self._clean_of() if self._clean_of is not None else None
+        is_clean = forms is clean_of and body == self._clean
         if not is_plain(forward, answer.keys, answer.lines, body, is_clean=is_clean):
             return None
         if not is_clean and len(body) <= KEPT_BODY:
-            self._clean_of, self._clean = forms, body
+            self._clean_of, self._clean = ref(forms), body
         return answer
 
     # --- its end ---

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from proxy.lanes.fast.calls import Taker, calls_of
+from proxy.lanes.fast.calls import ENDED, Taker, calls_of
 
 # The most that a TLS record holds (RFC 8446 §5.1): with one read it is out, and none of it stays in OpenSSL,
 # of which the event loop would not know.
@@ -354,6 +354,7 @@ class Side:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.is_dropped = True
         self._break()
+        self._receive_some, self._receive_at, self._send_some = ENDED
         self.sock.close()
 
     async def part(self) -> None:

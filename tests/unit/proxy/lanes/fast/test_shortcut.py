@@ -1,9 +1,11 @@
 """The short way: it does what the long way does, or leaves it to that."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from secrets import token_hex
 from typing import Final
+from weakref import ref
 
 import pytest
 
@@ -15,7 +17,7 @@ from proxy.core.secret import Secret
 from proxy.core.structs import replace
 from proxy.lanes.fast import shortcut as module
 from proxy.lanes.fast.side import HIGH_WATER
-from tests.fast_world import ADDRESS, End, Scene, play, turns, until
+from tests.fast_world import ADDRESS, End, Scene, perform, play, turns, until
 from tests.judge_world import policy
 from tests.lane_world import HOST, LIVE, World, live_lease, pod_of
 
@@ -548,3 +550,66 @@ def test_another_path_that_goes_the_long_way_is_itself() -> None:
     )
     last = only_third(play(story_of(then), world))
     assert (last.path, last.retried, last.lease_id) == ("/v1/y", True, "lease-2")
+
+
+def test_an_idle_connection_keeps_nothing_of_a_lease_that_ended() -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET)
+        await upstream.hear()
+        await upstream.say(OK)
+        await scene.client.hear_exactly(len(PASSED))
+        await turns()
+        short = scene.conversation._short
+        assert short is not None
+        assert short._clean_of is not None
+        assert short._clean_of() is not None
+        world = scene.world.lane_world
+        (familiar,) = world.memory._young.values()
+        lease = world.leases.at_hand(familiar.key)
+        assert lease is not None
+        del familiar
+        for part in lease.parts.values():
+            part.overwrite()
+        await turns()
+        assert short._clean_of() is None
+
+    play(story_of(then))
+
+
+def test_what_fails_between_two_requests_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def then(scene: Scene, upstream: End) -> None:
+        await scene.client.say(GET)
+        await upstream.hear()
+        await upstream.say(OK)
+        await scene.client.hear_exactly(len(PASSED))
+        await turns()
+
+        def fails(_: object) -> bool:
+            raise RuntimeError
+
+        monkeypatch.setattr(scene.conversation._short, "_begin", fails)
+        await scene.client.say(GET)
+        assert await scene.client.has_ended()
+        await until(scene.running.done)
+
+    world = play(story_of(then))
+    assert [where for where, _ in world.recorder.crashes] == ["fast lane"]
+
+
+def test_a_connection_that_ended_waits_for_no_collector() -> None:
+    gone: list[ref[object]] = []
+
+    async def story() -> None:
+        scene = Scene(World())
+        await warmed(scene)
+        gone.extend(map(ref, (scene.conversation._short,)))
+        scene.client.leave()
+        await scene.close()
+
+    gc.collect()
+    gc.disable()
+    try:
+        perform(story)
+        assert [one() for one in gone] == [None]
+    finally:
+        gc.enable()
