@@ -1,5 +1,6 @@
 """What a side of a connection calls for each of its bytes, and whom: as directly as that goes."""
 
+import asyncio
 import errno
 import socket
 from collections.abc import Buffer, Callable
@@ -21,6 +22,15 @@ def calls_of(sock: socket.socket) -> Calls:
         # Of TLS not its `recv_into`: to look at the buffer takes it as long as to decrypt a tenth of that.
         return Calls(tls.read, tls.read, tls.write)
     return Calls(sock.recv, lambda size, at: sock.recv_into(at, size), sock.send)
+
+
+def begin_watch(loop: asyncio.AbstractEventLoop, number: int, told: Callable[[], object]) -> None:
+    """In the place of who watched it before, also where the loop has let go of that one (see `Side.look`)."""
+    try:
+        loop.add_reader(number, told)
+    except RuntimeError:
+        loop.remove_reader(number)
+        loop.add_reader(number, told)
 
 
 def _nobody(_: bytes) -> None:

@@ -143,6 +143,10 @@ class Conversation:
             moved += request.moved
         if moved != self._moved:
             self._moved, self._since = moved, now
+        else:
+            self._client.look()
+            if self._request is not None:
+                self._request.look()
         timeouts = self._world.timeouts
         if self._waiting is not None and now - self._waiting >= timeouts.header:
             self._client.drop()

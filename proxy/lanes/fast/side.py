@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from proxy.lanes.fast.calls import ENDED, Taker, calls_of
+from proxy.lanes.fast.calls import ENDED, Taker, begin_watch, calls_of
 
 # The most that a TLS record holds (RFC 8446 §5.1): with one read it is out, and none of it stays in OpenSSL,
 # of which the event loop would not know.
@@ -43,10 +43,10 @@ class Side:
         "_drained",
         "_is_hot",
         "_is_watched",
-        "_look",
         "_loop",
         "_number",
         "_out",
+        "_poll",
         "_reader",
         "_reads",
         "_receive_at",
@@ -73,7 +73,7 @@ class Side:
         self._reader: asyncio.Future[bytes] | Taker | None = None
         self._reads = 0  # in a row, without a wait
         self._is_watched = False
-        self._look: select.poll | None = None
+        self._poll: select.poll | None = None
         self._is_hot = True  # whatever came behind the handshake
         self._out: list[memoryview | bytes] = []
         self._drained: asyncio.Future[None] | None = None
@@ -81,8 +81,7 @@ class Side:
         self.came = self.went = self.unsent = 0
         # Nothing more comes. It was said so, unless it is broken: then nothing goes, either.
         self.is_over = self.is_broken = False
-        # By us.
-        self.is_dropped = False
+        self.is_dropped = False  # by us
         # Called when something came, or the end, while nobody reads.
         self.on_news: News | None = None
 
@@ -172,10 +171,7 @@ class Side:
         """Whether nothing has come, be it in this very turn of the event loop."""
         if self.is_over or self._unread:
             return False
-        if self._look is None:
-            self._look = select.poll()
-            self._look.register(self._number, select.POLLIN)
-        if self._look.poll(0) and (data := self._receive()) is not None:
+        if self._has_news() and (data := self._receive()) is not None:
             self._unread += data
             return False
         return not self.is_over
@@ -189,7 +185,19 @@ class Side:
         """From now on the end is noticed, and what nobody asked for."""
         if not self._is_watched and not self.is_over:
             self._is_watched = True
-            self._loop.add_reader(self._number, self._readable)
+            begin_watch(self._loop, self._number, self._readable)
+
+    def look(self) -> None:
+        """To be called of what stands still: libuv watches no socket on which it was told of an error, also
+        where bytes from before were still to be read."""
+        if self._is_watched and self._has_news():
+            self._readable()
+
+    def _has_news(self) -> bool:
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._number, select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def _unwatch(self) -> None:
         if self._is_watched:
@@ -239,8 +247,8 @@ class Side:
         if isinstance(error, BlockingIOError | InterruptedError | ssl.SSLWantReadError):
             self._is_hot = False
             return True
-        # Where it ended without saying so in TLS, what was cut off looks like this, too. Where keys are
-        # changed, that cannot be answered, since what we have sent is not read.
+        # Also an end that TLS was not told of, as of what was cut off, and a change of keys that cannot be
+        # answered, since what we have sent is not read.
         self._break()
         return False
 
@@ -265,8 +273,8 @@ class Side:
             self.write(bytes(data))
             return
         self.went += len(data)
-        # Without TCP_CORK, though OpenSSL writes each record by itself: what is held back runs into the
-        # timers of a kernel that paces (BBR), and a body cost up to twice as much. Nothing else gained by it.
+        # Without TCP_CORK, though OpenSSL writes each record by itself: a kernel that paces (BBR) took twice
+        # the time for a body.
         left = self._send(data)
         if left is not None:
             self._wait_with(bytes(left))

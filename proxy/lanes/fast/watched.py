@@ -68,6 +68,11 @@ class Watched:
         else:
             self._upstreams.end(upstream)
 
+    def look(self) -> None:
+        """See `Side.look`."""
+        if self._upstream is not None:
+            self._upstream.side.look()
+
     def stall(self) -> bool:
         """Nothing moves. False: there is nothing that could still be answered."""
         if self._is_stalled or self._upstream is None:

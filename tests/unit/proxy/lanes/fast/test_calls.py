@@ -1,8 +1,11 @@
 """What a side calls, and whom."""
 
+import asyncio
 import socket
+import struct
 
-from proxy.lanes.fast.calls import Taker, calls_of
+from proxy.lanes.fast.calls import Taker, begin_watch, calls_of
+from tests.fast_world import opened_pair, perform, turns
 
 
 def test_a_socket_without_tls_is_called_itself() -> None:
@@ -24,3 +27,21 @@ def test_a_taker_is_never_done() -> None:
         assert not taker.done()
         taker.set_result(data)
     assert taken == [b"a", b""]
+
+
+def test_a_watch_that_the_loop_has_let_go_of_is_begun_anew() -> None:
+    async def story() -> None:
+        ours, theirs = opened_pair()
+        ours.setblocking(False)  # noqa: FBT003 - its name
+        loop, told = asyncio.get_running_loop(), []
+        loop.add_reader(ours.fileno(), lambda: told.append("first"))
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        await turns()
+        assert told == ["first"]
+        begin_watch(loop, ours.fileno(), lambda: told.append("second"))
+        await turns()
+        assert told == ["first", "second"]
+        loop.remove_reader(ours.fileno())
+
+    perform(story)

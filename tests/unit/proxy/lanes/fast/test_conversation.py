@@ -354,3 +354,34 @@ def test_a_conversation_that_is_cancelled_ends_its_upstream() -> None:
             assert await scene.client.has_ended()
 
     assert len(play(story).recorder.records) == 1
+
+
+def test_a_reset_behind_what_was_still_to_be_read_is_noticed_soon() -> None:
+    async def story(scene: Scene) -> None:
+        await scene.client.say(b"GET /v1/x HTTP/1.1\r\n")
+        await turns()
+        # In one turn of the event loop, which is told of an error and watches no more.
+        scene.client.sock.send(b"Host: ")
+        scene.client.reset()
+        await turns()
+        scene.look(1)
+        scene.look(1)
+        await scene.over()
+
+    assert play(story).recorder.crashes == []
+
+
+def test_an_upstream_that_resets_behind_a_part_of_its_answer_is_noticed_soon() -> None:
+    async def story(scene: Scene) -> None:
+        await scene.client.say(b"GET /v1/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+        upstream = await scene.upstream()
+        await upstream.hear()
+        upstream.sock.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        upstream.reset()
+        await turns()
+        scene.look(1)
+        scene.look(1)
+        assert (await scene.client.hear()).startswith(b"HTTP/1.1 200 OK")
+        assert await scene.client.has_ended()
+
+    assert play(story).recorder.record.ending is Ending.UPSTREAM_FAILED
