@@ -1,3 +1,4 @@
+import copy
 import pickle
 from datetime import timedelta
 
@@ -135,5 +136,6 @@ def test_its_key_is_not_shown_and_it_is_not_copied() -> None:
     found = first()
 
     assert "PRIVATE" not in repr(found)
-    with pytest.raises(TypeError, match="private key"):
-        pickle.dumps(found)
+    for duplicate in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="private key"):
+            duplicate(found)

@@ -276,3 +276,10 @@ def test_fuzz_characters_that_hosts_trip_over_are_a_host_or_a_fault(text: str) -
 def test_fuzz_every_prefix_of_a_host_is_a_host_or_a_fault(text: str) -> None:
     for end in range(len(text)):
         check_total(text[:end])
+
+
+def test_the_list_is_read_again_when_it_was_forgotten() -> None:
+    assert host_names.is_public_suffix("co.uk")
+    host_names.forget_suffixes()
+    assert host_names._list.cache_info().currsize == 0
+    assert host_names.is_public_suffix("co.uk")

@@ -119,3 +119,14 @@ def test_a_credential_that_cannot_be_used_is_not() -> None:
         assert familiar is not None
         lease = replace(lease_of(familiar.key.ref), parts={})
         assert familiar.again.elsewhere(POD, target, lease, NOON, NOON) is None
+
+
+def test_with_a_lease_that_was_used_before_it_is_what_that_made() -> None:
+    first = opened("/v1/x")
+    familiar = first.as_familiar()
+    assert familiar is not None
+    lease = lease_of(familiar.key.ref)
+    ways = [familiar.again.elsewhere(POD, path, lease, NOON, NOON) for path in ("/v1/y", "/v1/z")]
+    assert [one.target for one in ways if one is not None] == ["/v1/y", "/v1/z"]
+    assert None not in ways
+    assert ways[0] == replace(ways[1], target="/v1/y")  # type: ignore[type-var]
