@@ -56,6 +56,9 @@ def what_is_missing() -> str:
         return "whole pods need root"
     if os.environ.get("ENGINE", "podman") != "podman" or shutil.which("podman") is None:
         return "`podman` is not installed (Debian: podman, runc)"
+    # What a pod begins with. Without it podman refuses to play one, and Debian only recommends it.
+    if shutil.which("catatonit", path=f"{os.environ.get('PATH', '')}:/usr/libexec/podman") is None:
+        return "`catatonit` is not installed (Debian: catatonit)"
     for image, target in ((PROXY, "images"), (INJECTOR, "images"), (APP, "pods")):
         if engine("image", "exists", image, check=False).returncode:
             return f"there is no image {image} here: make {target}"
