@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from proxy.sources.steps import Failed, HttpReply
@@ -78,8 +79,6 @@ def retry_after(reply: HttpReply, now: datetime) -> float | None:
     text = reply.headers.get("retry-after", "")
     if re.fullmatch(r"[0-9]{1,10}", text):
         return min(float(text), MAX_RETRY_AFTER)
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - half a megabyte, and this is rare
-
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, IndexError, TypeError, OverflowError):

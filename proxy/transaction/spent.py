@@ -8,6 +8,7 @@ where its body begins.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Final
 
@@ -189,8 +190,6 @@ UNSUSPICIOUS: Final = Suspicion((), 200, ())
 
 def _time(text: str) -> datetime | None:
     """A Date (RFC 9110 §5.6.7)."""
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - half a megabyte, and this is rare
-
     try:
         time = parsedate_to_datetime(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

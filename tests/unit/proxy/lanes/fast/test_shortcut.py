@@ -552,13 +552,18 @@ def test_another_path_that_goes_the_long_way_is_itself() -> None:
     assert (last.path, last.retried, last.lease_id) == ("/v1/y", True, "lease-2")
 
 
+async def served_shortly(scene: Scene, upstream: End) -> None:
+    """Once more, and now it waits for the next one."""
+    await scene.client.say(GET)
+    await upstream.hear()
+    await upstream.say(OK)
+    await scene.client.hear_exactly(len(PASSED))
+    await turns()
+
+
 def test_an_idle_connection_keeps_nothing_of_a_lease_that_ended() -> None:
     async def then(scene: Scene, upstream: End) -> None:
-        await scene.client.say(GET)
-        await upstream.hear()
-        await upstream.say(OK)
-        await scene.client.hear_exactly(len(PASSED))
-        await turns()
+        await served_shortly(scene, upstream)
         short = scene.conversation._short
         assert short is not None
         assert short._clean_of is not None
@@ -578,11 +583,7 @@ def test_an_idle_connection_keeps_nothing_of_a_lease_that_ended() -> None:
 
 def test_what_fails_between_two_requests_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async def then(scene: Scene, upstream: End) -> None:
-        await scene.client.say(GET)
-        await upstream.hear()
-        await upstream.say(OK)
-        await scene.client.hear_exactly(len(PASSED))
-        await turns()
+        await served_shortly(scene, upstream)
 
         def fails(_: object) -> bool:
             raise RuntimeError
